@@ -1,0 +1,116 @@
+//! One file of a clip, as the bytes it would have.
+
+use std::ffi::OsString;
+use std::fmt::Write;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::fs::Named;
+use crate::{Error, Result};
+
+/// Bytes of a source file.
+#[derive(Clone, Debug)]
+pub(super) struct FileRange {
+    pub(super) file: Arc<Named>,
+    pub(super) offset: u64,
+    pub(super) len: u64,
+    /// Where they stand in the part.
+    pub(super) position: u64,
+}
+
+/// A progressive MP4 file: head in memory, media in the segment files, which stay open.
+#[derive(Clone, Debug)]
+pub struct ClipPart {
+    pub(super) head: Vec<u8>,
+    pub(super) ranges: Vec<FileRange>,
+    /// Wall times of movie time 0 and of the movie's end, microseconds since the epoch.
+    pub range_us: (i64, i64),
+    /// Wall times of all media in the file, with what the edit list hides.
+    pub disclosed_us: (i64, i64),
+    /// Bytes of the file.
+    pub size: u64,
+    /// Hexadecimal; equal only if the bytes are. Not quoted.
+    pub etag: String,
+    /// RFC 6381 name.
+    pub video_codec: String,
+    /// RFC 6381 name; empty without sound.
+    pub audio_codec: String,
+}
+
+impl ClipPart {
+    /// Reads until `buf` is full or the file ends; how many bytes. [`Error::Io`] or
+    /// [`Error::Damaged`] if a segment file cannot be read or is too short.
+    pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        let mut done = 0;
+        if let Some(head) = usize::try_from(offset).ok().and_then(|at| self.head.get(at..)) {
+            done = head.len().min(buf.len());
+            buf[..done].copy_from_slice(&head[..done]);
+        }
+        let first = self.ranges.partition_point(|r| r.position + r.len <= offset + done as u64);
+        for range in &self.ranges[first..] {
+            if done == buf.len() {
+                break;
+            }
+            let skip = offset + done as u64 - range.position;
+            let left = usize::try_from(range.len - skip).unwrap_or(usize::MAX);
+            let n = left.min(buf.len() - done);
+            range.file.read_exact_at(&mut buf[done..done + n], range.offset + skip)?;
+            done += n;
+        }
+        Ok(done)
+    }
+
+    /// Writes the whole file, durably, in place of what is at `path`: readers see either the old
+    /// file or the complete new one. The media is copied by the kernel where it can.
+    ///
+    /// # Errors
+    /// [`Error::Io`] if it cannot be written or a segment file cannot be read; nothing is left
+    /// behind then.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let name = path.file_name().filter(|_| !path.is_dir());
+        let name = name.ok_or_else(|| {
+            Error::Invalid(format!("{} is not the name of a file to write", path.display()))
+        })?;
+        // In the same directory, so that the rename is atomic.
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let mut prefix = OsString::from(".");
+        prefix.push(name);
+        let temporary = tempfile::Builder::new()
+            .prefix(&prefix)
+            .suffix(".part")
+            .permissions(fs::Permissions::from_mode(0o666)) // less what the umask takes
+            .tempfile_in(parent)
+            .map_err(|e| Error::io("create a file in", parent, e))?;
+        self.write_to(temporary.as_file(), temporary.path())?;
+        temporary.persist(path).map_err(|e| Error::io("write", path, e.error))?;
+        let directory = fs::File::open(parent).and_then(|dir| dir.sync_all());
+        directory.map_err(|e| Error::io("sync", parent, e))
+    }
+
+    fn write_to(&self, out: &fs::File, path: &Path) -> Result<()> {
+        out.write_all_at(&self.head, 0).map_err(|e| Error::io("write", path, e))?;
+        for range in &self.ranges {
+            range.file.file.copy_to(range.offset, range.len, out, range.position).map_err(|e| {
+                match e.kind() {
+                    io::ErrorKind::UnexpectedEof => {
+                        Error::damaged(&range.file.path, range.offset, "the file ends too early")
+                    }
+                    _ => Error::io("copy", &range.file.path, e),
+                }
+            })?;
+        }
+        out.sync_all().map_err(|e| Error::io("sync", path, e))
+    }
+}
+
+/// Lower-case hexadecimal.
+pub(super) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}

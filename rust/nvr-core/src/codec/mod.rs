@@ -1,0 +1,276 @@
+//! What the recorder must know of the coded media: how far pictures are reordered, which of them
+//! a decoder can start at, and the names that players ask for. Nothing is decoded.
+//!
+//! All of it may come from a hostile camera: every parser is bounded by its input and fails with
+//! [`Error::Media`](crate::Error::Media).
+
+pub mod aac;
+mod bits;
+pub mod h264;
+pub mod h265;
+
+use bytes::Bytes;
+
+use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::{Error, Result};
+
+/// What a decoder configuration record says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VideoInfo {
+    /// By how many pictures, at most, a picture follows in decoding order one that is shown
+    /// after it; at most 16. [`h264`] and [`h265`] say where it comes from.
+    pub reorder_depth: u8,
+    /// RFC 6381 name, e.g. `avc1.4d401f` or `hvc1.1.6.L93.90`.
+    pub rfc6381: String,
+    /// Pixels across, after cropping.
+    pub width: u16,
+    /// Pixels down, after cropping.
+    pub height: u16,
+}
+
+impl VideoInfo {
+    /// Reads the decoder configuration record of a video track. [`Error::Media`] if it is not one,
+    /// has NAL unit lengths of other than 4 bytes, or no usable sequence parameter set.
+    pub fn parse(params: &VideoParams) -> Result<Self> {
+        match params.codec {
+            VideoCodec::H264 => h264::parse_avcc(&params.extra_data),
+            VideoCodec::H265 => h265::parse_hvcc(&params.extra_data),
+        }
+    }
+}
+
+/// What an AudioSpecificConfig says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AudioInfo {
+    /// RFC 6381 name, e.g. `mp4a.40.2`.
+    pub rfc6381: String,
+    /// Audio object type (ISO/IEC 14496-3, table 1.17); 2 is AAC LC.
+    pub object_type: u8,
+    /// Sampling rate of the core coder in Hz.
+    pub sample_rate: u32,
+    /// Channels; 0 if the configuration leaves them to the bitstream.
+    pub channels: u16,
+}
+
+impl AudioInfo {
+    /// Reads the AudioSpecificConfig of a sound track. [`Error::Media`] if it is not one.
+    pub fn parse(params: &AudioParams) -> Result<Self> {
+        aac::parse_config(&params.extra_data)
+    }
+}
+
+/// What kind of picture an access unit holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct AuKind {
+    /// A decoder can start here: IDR (H.264), IDR, CRA or BLA (H.265).
+    pub random_access: bool,
+    /// Follows a random-access point in decoding order and is shown before it (H.265 RASL, RADL).
+    pub leading: bool,
+    /// Nothing after it refers to anything before it.
+    pub idr: bool,
+}
+
+/// Says what kind of picture an access unit holds, by the header of its first slice.
+/// `unit` holds NAL units, each after its length in 4 bytes. [`Error::Media`] if they do not add
+/// up or none of them is a slice.
+pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
+    for nal in NalUnits(unit) {
+        let nal = nal?;
+        let kind = match codec {
+            VideoCodec::H264 => h264::slice_kind(nal),
+            VideoCodec::H265 => h265::slice_kind(nal),
+        };
+        if let Some(kind) = kind {
+            return Ok(kind);
+        }
+    }
+    Err(Error::Media(format!("an access unit of {} bytes has no slice", unit.len())))
+}
+
+/// The NAL units of an access unit in which each follows its length in 4 bytes, big-endian.
+/// Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct NalUnits<'a>(pub &'a [u8]);
+
+impl<'a> Iterator for NalUnits<'a> {
+    type Item = Result<&'a [u8]>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let nal = self.0.split_first_chunk::<4>().and_then(|(len, rest)| {
+            rest.split_at_checked(usize::try_from(u32::from_be_bytes(*len)).ok()?)
+        });
+        let Some((nal, rest)) = nal else {
+            let left = std::mem::take(&mut self.0).len();
+            return Some(Err(Error::Media(format!(
+                "the last {left} bytes of an access unit are no NAL unit after its length"
+            ))));
+        };
+        self.0 = rest;
+        Some(Ok(nal))
+    }
+}
+
+/// Makes a decoder configuration record of parameter sets that stand in Annex B form (each after
+/// the start code `00 00 01`), as sources other than RTSP give them. NAL units of other types are
+/// left out. [`Error::Media`] if a parameter set is missing or damaged.
+pub fn record_from_annex_b(codec: VideoCodec, data: &[u8]) -> Result<Bytes> {
+    let nals = annex_b_units(data);
+    let of_type = |wanted: u8| -> Vec<&[u8]> {
+        let kind = |nal: &[u8]| match codec {
+            VideoCodec::H264 => nal[0] & 0x1f,
+            VideoCodec::H265 => (nal[0] >> 1) & 0x3f,
+        };
+        nals.iter().copied().filter(|nal| kind(nal) == wanted).collect()
+    };
+    let record = match codec {
+        VideoCodec::H264 => h264::avcc(&of_type(h264::NAL_SPS), &of_type(h264::NAL_PPS))?,
+        VideoCodec::H265 => {
+            h265::hvcc(&of_type(h265::NAL_VPS), &of_type(h265::NAL_SPS), &of_type(h265::NAL_PPS))?
+        }
+    };
+    Ok(record.into())
+}
+
+/// The non-empty NAL units of a byte stream (ITU-T H.264, Annex B), without trailing zeros.
+fn annex_b_units(data: &[u8]) -> Vec<&[u8]> {
+    let mut starts = Vec::new();
+    let mut i = 0;
+    while i + 3 <= data.len() {
+        if data[i..i + 3] == [0, 0, 1] {
+            starts.push(i + 3);
+            i += 3;
+        } else {
+            i += 1;
+        }
+    }
+    let mut units = Vec::new();
+    for (n, &start) in starts.iter().enumerate() {
+        let end = starts.get(n + 1).map_or(data.len(), |next| next - 3);
+        let unit = &data[start..end];
+        let used = unit.iter().rposition(|&b| b != 0).map_or(0, |last| last + 1);
+        if used > 0 {
+            units.push(&unit[..used]);
+        }
+    }
+    units
+}
+
+/// Takes `n` bytes off the front of a decoder configuration record.
+fn take<'a>(data: &mut &'a [u8], n: usize, what: &str) -> Result<&'a [u8]> {
+    let (head, rest) = data
+        .split_at_checked(n)
+        .ok_or_else(|| Error::Media(format!("the {what} record ends too early")))?;
+    *data = rest;
+    Ok(head)
+}
+
+/// Takes a length in 2 bytes and so many bytes off the front of a decoder configuration record.
+fn take_sized<'a>(data: &mut &'a [u8], what: &str) -> Result<&'a [u8]> {
+    let len = take(data, 2, what)?;
+    let len = usize::from(u16::from_be_bytes([len[0], len[1]]));
+    take(data, len, what)
+}
+
+/// Appends a parameter set after its length in 2 bytes.
+fn put_sized(out: &mut Vec<u8>, nal: &[u8]) -> Result<()> {
+    let len = u16::try_from(nal.len())
+        .map_err(|_| Error::Media(format!("a parameter set of {} bytes", nal.len())))?;
+    out.extend_from_slice(&len.to_be_bytes());
+    out.extend_from_slice(nal);
+    Ok(())
+}
+
+/// Picture sizes fit into 16 bits in a sample entry.
+fn dimension(pixels: u32, what: &str) -> Result<u16> {
+    u16::try_from(pixels)
+        .ok()
+        .filter(|&p| p > 0)
+        .ok_or_else(|| Error::Media(format!("a picture {what} of {pixels} pixels")))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    pub(crate) fn hex(text: &str) -> Vec<u8> {
+        let digit = |i: usize| u8::from_str_radix(&text[i..i + 2], 16).unwrap();
+        (0..text.len()).step_by(2).map(digit).collect()
+    }
+
+    /// Length-prefixed NAL units.
+    fn unit(nals: &[&[u8]]) -> Vec<u8> {
+        let mut out = Vec::new();
+        for nal in nals {
+            out.extend_from_slice(&u32::try_from(nal.len()).unwrap().to_be_bytes());
+            out.extend_from_slice(nal);
+        }
+        out
+    }
+
+    #[test]
+    fn h264_kinds() {
+        let sei: &[u8] = &[0x06, 1, 2];
+        let of = |nal: &[u8]| classify(VideoCodec::H264, &unit(&[sei, nal])).unwrap();
+        let idr = AuKind { random_access: true, leading: false, idr: true };
+        assert_eq!(of(&[0x65, 0x88]), idr);
+        assert_eq!(of(&[0x41, 0x9a]), AuKind::default());
+        assert_eq!(of(&[0x01, 0x9a]), AuKind::default());
+        assert!(classify(VideoCodec::H264, &unit(&[sei])).is_err());
+    }
+
+    #[test]
+    fn h265_kinds() {
+        let of = |kind: u8| classify(VideoCodec::H265, &unit(&[&[kind << 1, 1, 0x80]])).unwrap();
+        for idr in [19, 20] {
+            assert_eq!(of(idr), AuKind { random_access: true, leading: false, idr: true });
+        }
+        for open in [16, 17, 18, 21] {
+            assert_eq!(of(open), AuKind { random_access: true, leading: false, idr: false });
+        }
+        for leading in [6, 7, 8, 9] {
+            assert_eq!(of(leading), AuKind { random_access: false, leading: true, idr: false });
+        }
+        assert_eq!(of(1), AuKind::default());
+        // Slices of an enhancement layer say nothing about the picture.
+        let layered = unit(&[&[19 << 1, 0x09, 0x80], &[1 << 1, 1, 0x80]]);
+        assert_eq!(classify(VideoCodec::H265, &layered).unwrap(), AuKind::default());
+    }
+
+    #[test]
+    fn a_torn_access_unit_is_refused() {
+        let mut torn = unit(&[&[0x06, 5, 5]]);
+        torn.extend_from_slice(&[0, 0, 0, 9, 0x65]);
+        let error = classify(VideoCodec::H264, &torn).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the last 5 bytes of an access unit are no NAL unit after its length"
+        );
+        assert!(classify(VideoCodec::H264, &[]).is_err());
+    }
+
+    #[test]
+    fn annex_b_is_split_at_start_codes() {
+        let data = hex("0000000167aabb00000000016800010000010900000001");
+        assert_eq!(annex_b_units(&data), [&hex("67aabb")[..], &hex("680001"), &hex("09")]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_input_panics(
+            data in prop::collection::vec(prop_oneof![Just(0u8), Just(1), Just(3), any::<u8>()], 0..200),
+            h265: bool,
+        ) {
+            let codec = if h265 { VideoCodec::H265 } else { VideoCodec::H264 };
+            let _ = classify(codec, &data);
+            let _ = record_from_annex_b(codec, &data);
+            let params =
+                VideoParams { codec, extra_data: data.clone().into(), width: 1, height: 1 };
+            let _ = VideoInfo::parse(&params);
+            let _ = aac::parse_config(&data);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! All I/O of the store goes through [`FileSystem`], so that a test can fail any call.
+
+#[cfg(test)]
+pub(crate) mod sim;
+
+use std::fmt::Debug;
+use std::fs;
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::{Error, Result};
+
+/// An open file. Positions are given with each call; there is no cursor.
+pub trait File: Send + Sync + Debug {
+    /// Reads until `buf` is full or the file ends; how many bytes.
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Writes all of `buf`.
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Its size.
+    fn size(&self) -> io::Result<u64>;
+    /// Cuts it.
+    fn set_len(&self, len: u64) -> io::Result<()>;
+    /// Starts writing dirty pages out, without waiting (a hint).
+    fn start_writeback(&self) -> io::Result<()>;
+    /// Returns when data and size are on stable storage.
+    fn sync_data(&self) -> io::Result<()>;
+    /// Appends `len` bytes at `offset` to `out` at `out_offset`, in the kernel where it can.
+    fn copy_to(&self, offset: u64, len: u64, out: &fs::File, out_offset: u64) -> io::Result<()>;
+}
+
+/// One entry of a directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DirEntry {
+    /// Its name, without the path; names that are not UTF-8 are not ours and are left out.
+    pub name: String,
+    /// It is a directory.
+    pub is_dir: bool,
+}
+
+/// Room on the disk of a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes in all.
+    pub total: u64,
+    /// Bytes that we may still write.
+    pub available: u64,
+}
+
+/// What the store needs of a file system.
+pub trait FileSystem: Send + Sync + Debug {
+    /// Makes a new file for reading and writing; fails if it exists.
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens for reading.
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens for reading and writing.
+    fn open_rw(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Makes a directory and those above it.
+    fn create_dir_all(&self, path: &Path) -> io::Result<()>;
+    /// Its entries, in no order.
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>>;
+    /// Removes a file.
+    fn remove_file(&self, path: &Path) -> io::Result<()>;
+    /// Removes an empty directory.
+    fn remove_dir(&self, path: &Path) -> io::Result<()>;
+    /// Replaces `to` by `from`.
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    /// Makes entries of a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Room left.
+    fn space(&self, path: &Path) -> io::Result<Space>;
+    /// Bytes that a file takes.
+    fn file_len(&self, path: &Path) -> io::Result<u64>;
+    /// Changes when the machine starts anew: until then, what was written is at least in the page
+    /// cache, whatever became of the process. Empty: cannot be told.
+    fn boot_id(&self) -> String;
+}
+
+/// The machine's file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RealFs;
+
+#[derive(Debug)]
+struct RealFile(fs::File);
+
+impl File for RealFile {
+    fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        let mut done = 0;
+        while done < buf.len() {
+            match self.0.read_at(&mut buf[done..], offset + done as u64) {
+                Ok(0) => break,
+                Ok(n) => done += n,
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(done)
+    }
+
+    fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.0.write_all_at(buf, offset)
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.size())
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn start_writeback(&self) -> io::Result<()> {
+        // Linux only, and only a hint: rustix has no sync_file_range, and fdatasync alone is right.
+        Ok(())
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn copy_to(&self, offset: u64, len: u64, out: &fs::File, out_offset: u64) -> io::Result<()> {
+        let (mut from, mut to, mut left) = (offset, out_offset, len);
+        while left > 0 {
+            let want = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
+            match rustix::fs::copy_file_range(&self.0, Some(&mut from), out, Some(&mut to), want) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(n) => left -= n as u64,
+                Err(rustix::io::Errno::INTR) => {}
+                // Not between these file systems: copy through memory.
+                Err(
+                    rustix::io::Errno::XDEV
+                    | rustix::io::Errno::INVAL
+                    | rustix::io::Errno::NOSYS
+                    | rustix::io::Errno::OPNOTSUPP,
+                ) => return self.copy_through_memory(from, left, out, to),
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl RealFile {
+    fn copy_through_memory(
+        &self,
+        mut from: u64,
+        mut left: u64,
+        out: &fs::File,
+        mut to: u64,
+    ) -> io::Result<()> {
+        let mut buf = vec![0; 1 << 20];
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
+            let n = File::read_at(self, &mut buf[..want], from)?;
+            if n == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            out.write_all_at(&buf[..n], to)?;
+            from += n as u64;
+            to += n as u64;
+            left -= n as u64;
+        }
+        Ok(())
+    }
+}
+
+impl FileSystem for RealFs {
+    fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        Ok(Arc::new(RealFile(fs::File::open(path)?)))
+    }
+
+    fn open_rw(&self, path: &Path) -> io::Result<Arc<dyn File>> {
+        let file = fs::OpenOptions::new().read(true).write(true).open(path)?;
+        Ok(Arc::new(RealFile(file)))
+    }
+
+    fn create_dir_all(&self, path: &Path) -> io::Result<()> {
+        fs::create_dir_all(path)
+    }
+
+    fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(path)? {
+            let entry = entry?;
+            if let Ok(name) = entry.file_name().into_string() {
+                entries.push(DirEntry { name, is_dir: entry.file_type()?.is_dir() });
+            }
+        }
+        Ok(entries)
+    }
+
+    fn remove_file(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn remove_dir(&self, path: &Path) -> io::Result<()> {
+        fs::remove_dir(path)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        fs::File::open(path)?.sync_all()
+    }
+
+    fn space(&self, path: &Path) -> io::Result<Space> {
+        let s = rustix::fs::statvfs(path)?;
+        Ok(Space { total: s.f_blocks * s.f_frsize, available: s.f_bavail * s.f_frsize })
+    }
+
+    fn file_len(&self, path: &Path) -> io::Result<u64> {
+        Ok(fs::metadata(path)?.size())
+    }
+
+    fn boot_id(&self) -> String {
+        fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default()
+    }
+}
+
+/// A file together with its path, so that errors say which file it was.
+#[derive(Clone, Debug)]
+pub struct Named {
+    /// The open file.
+    pub file: Arc<dyn File>,
+    /// Its path.
+    pub path: PathBuf,
+}
+
+impl Named {
+    /// Fills `buf` from `offset`; an error if the file ends before.
+    pub fn read_exact_at(&self, buf: &mut [u8], offset: u64) -> Result<()> {
+        let n = self.read_at(buf, offset)?;
+        if n < buf.len() {
+            return Err(Error::damaged(&self.path, offset + n as u64, "the file ends too early"));
+        }
+        Ok(())
+    }
+
+    /// Reads until `buf` is full or the file ends; how many bytes.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> Result<usize> {
+        self.file.read_at(buf, offset).map_err(|e| Error::io("read", &self.path, e))
+    }
+
+    /// Writes all of `buf`.
+    pub fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
+        self.file.write_all_at(buf, offset).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Its size.
+    pub fn size(&self) -> Result<u64> {
+        self.file.size().map_err(|e| Error::io("stat", &self.path, e))
+    }
+
+    /// Data and size are on stable storage.
+    pub fn sync_data(&self) -> Result<()> {
+        self.file.sync_data().map_err(|e| Error::io("sync", &self.path, e))
+    }
+}

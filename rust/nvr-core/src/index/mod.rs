@@ -1,0 +1,8 @@
+//! The index: for each day and run a file of fixed-width records, one a fragment, in order of
+//! wall time (`docs/on-disk-format.md`). It can always be rebuilt from the segments.
+
+pub mod file;
+pub mod record;
+
+pub use file::{IndexFile, IndexWriter};
+pub use record::Record;

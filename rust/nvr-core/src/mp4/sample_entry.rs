@@ -1,0 +1,122 @@
+//! Sample entries: how the samples of a track are coded. The same ones stand in a segment's own
+//! `moov` and in that of a clip.
+
+use super::boxes::{Put, write_box, write_full_box};
+use crate::media::{AudioParams, VideoCodec, VideoParams};
+
+/// `avc1` with `avcC`, or `hvc1` with `hvcC` (ISO/IEC 14496-12, 12.1.3; 14496-15, 5.4.2 and 8.4.1).
+pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
+    let (kind, config) = match params.codec {
+        VideoCodec::H264 => (*b"avc1", *b"avcC"),
+        VideoCodec::H265 => (*b"hvc1", *b"hvcC"),
+    };
+    let mut out = Vec::with_capacity(94 + params.extra_data.len());
+    write_box(&mut out, kind, |out| {
+        out.zeros(6);
+        out.u16(1); // data_reference_index
+        out.zeros(16);
+        out.u16(params.width);
+        out.u16(params.height);
+        out.u32(0x0048_0000); // 72 dpi
+        out.u32(0x0048_0000);
+        out.zeros(4);
+        out.u16(1); // frame_count
+        out.zeros(32); // compressorname
+        out.u16(0x0018); // depth
+        out.u16(0xffff);
+        write_box(out, config, |out| out.bytes(&params.extra_data));
+    });
+    out
+}
+
+/// `mp4a` with `esds` (ISO/IEC 14496-12, 12.2.3; 14496-14, 6.7).
+pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
+    let mut out = Vec::with_capacity(80 + params.extra_data.len());
+    write_box(&mut out, *b"mp4a", |out| {
+        out.zeros(6);
+        out.u16(1); // data_reference_index
+        out.zeros(8);
+        out.u16(params.channels);
+        out.u16(16); // samplesize
+        out.zeros(4);
+        // 16.16 fixed point; rates that do not fit are in the AudioSpecificConfig only.
+        out.u16(u16::try_from(params.sample_rate).unwrap_or(0));
+        out.u16(0);
+        write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&es_descriptor(&params.extra_data)));
+    });
+    out
+}
+
+/// ES_Descriptor (ISO/IEC 14496-1, 7.2.6.5) of MPEG-4 audio.
+fn es_descriptor(config: &[u8]) -> Vec<u8> {
+    let mut decoder = vec![
+        0x40, // objectTypeIndication: ISO/IEC 14496-3
+        0x15, // streamType: audio
+    ];
+    decoder.zeros(3); // bufferSizeDB
+    decoder.zeros(8); // maxBitrate, avgBitrate: not known
+    put_descriptor(&mut decoder, 0x05, config); // DecoderSpecificInfo
+    let mut es = vec![0; 3]; // ES_ID and flags: 0 in a file
+    put_descriptor(&mut es, 0x04, &decoder); // DecoderConfigDescriptor
+    put_descriptor(&mut es, 0x06, &[0x02]); // SLConfigDescriptor: as the file format says
+    let mut out = Vec::new();
+    put_descriptor(&mut out, 0x03, &es);
+    out
+}
+
+/// Tag, size in groups of 7 bits (ISO/IEC 14496-1, 8.3.3), content.
+fn put_descriptor(out: &mut Vec<u8>, tag: u8, content: &[u8]) {
+    out.u8(tag);
+    let size = content.len();
+    for shift in [21, 14, 7] {
+        if size >> shift > 0 {
+            out.u8(0x80 | (size >> shift) as u8 & 0x7f);
+        }
+    }
+    out.u8(size as u8 & 0x7f);
+    out.bytes(content);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sound_entry_holds_the_configuration() {
+        let params =
+            AudioParams { extra_data: vec![0x11, 0x90].into(), sample_rate: 48_000, channels: 2 };
+        let entry = audio_sample_entry(&params);
+        assert_eq!(entry[..8], [0, 0, 0, 75, b'm', b'p', b'4', b'a']);
+        assert_eq!(entry[32..36], [0xbb, 0x80, 0, 0]);
+        let esds = [
+            0x03, 25, 0, 0, 0, // ES
+            0x04, 17, 0x40, 0x15, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, // decoder
+            0x05, 2, 0x11, 0x90, // AudioSpecificConfig
+            0x06, 1, 2,
+        ];
+        assert_eq!(entry[48..], esds);
+    }
+
+    #[test]
+    fn long_descriptors_have_longer_sizes() {
+        let mut out = Vec::new();
+        put_descriptor(&mut out, 5, &[7; 300]);
+        assert_eq!(out[..4], [5, 0x82, 0x2c, 7]);
+        assert_eq!(out.len(), 303);
+    }
+
+    #[test]
+    fn video_entry_holds_size_and_record() {
+        let params = VideoParams {
+            codec: VideoCodec::H265,
+            extra_data: vec![1, 2, 3].into(),
+            width: 1920,
+            height: 1080,
+        };
+        let entry = video_sample_entry(&params);
+        assert_eq!(entry.len(), 86 + 8 + 3);
+        assert_eq!(&entry[4..8], b"hvc1");
+        assert_eq!(entry[32..36], [0x07, 0x80, 0x04, 0x38]);
+        assert_eq!(entry[86..], [0, 0, 0, 11, b'h', b'v', b'c', b'C', 1, 2, 3]);
+    }
+}

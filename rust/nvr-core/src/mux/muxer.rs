@@ -1,0 +1,396 @@
+//! The muxer of one stream.
+
+use std::sync::Arc;
+
+use super::run::{Continuity, OpenSegment, Run};
+use super::timing::us_from_90k;
+use crate::codec::{self, AuKind, VideoInfo};
+use crate::ids::{Entropy, RunId, StreamId};
+use crate::media::{AccessUnit, AudioFrame, AudioParams, VideoParams};
+use crate::reason::Reason;
+use crate::segment::fragment::{FragmentParts, write_fragment};
+use crate::segment::head::SegmentHead;
+use crate::table::{FragmentEntry, Sample, TrackRun};
+use crate::time::{SECOND_US, VIDEO_TIMESCALE};
+
+/// A segment never grows past this: positions in it are 32 bits.
+const MAX_SEGMENT_LEN: u64 = 2 << 30;
+
+/// Where fragments and segments end.
+#[derive(Clone, Copy, Debug)]
+pub struct MuxOptions {
+    /// Segments end at the first random-access point after so much time.
+    pub segment_us: i64,
+    /// Fragments end at a random-access point once they last so long …
+    pub min_fragment_us: i64,
+    /// … and anywhere once they last so long: the most that a crash can lose.
+    pub max_fragment_us: i64,
+}
+
+impl MuxOptions {
+    /// The usual choice for segments of so many seconds.
+    pub fn with_segment_s(seconds: i64) -> Self {
+        MuxOptions {
+            segment_us: seconds * SECOND_US,
+            min_fragment_us: 900_000,
+            max_fragment_us: 2_500_000,
+        }
+    }
+}
+
+/// A finished fragment, ready to be written at the end of its segment.
+#[derive(Debug)]
+pub struct Muxed {
+    /// It begins a new segment (and seals the one before).
+    pub new_segment: Option<SegmentHead>,
+    /// Bytes of the fragment; if it begins a segment, those of the segment's head come first.
+    pub bytes: Vec<u8>,
+    /// How many of `bytes` belong to the segment's head.
+    pub head_len: u32,
+    /// Positions are relative to the fragment's first byte, `first_sample`s are 0.
+    pub entry: FragmentEntry,
+    /// The pictures.
+    pub video_samples: Vec<Sample>,
+    /// The sound.
+    pub audio_samples: Vec<Sample>,
+}
+
+/// What the muxer has done.
+#[derive(Debug)]
+pub enum MuxOut {
+    /// A run began at a wall time.
+    RunStarted {
+        /// Its id.
+        run: RunId,
+        /// Its first picture.
+        at_us: i64,
+    },
+    /// A fragment is complete.
+    Fragment(Box<Muxed>),
+    /// A run ended; its segment is to be sealed.
+    RunEnded {
+        /// Its id.
+        run: RunId,
+        /// The end of its last picture.
+        at_us: i64,
+        /// Why.
+        reason: Reason,
+        /// For people.
+        detail: String,
+    },
+}
+
+#[derive(Debug)]
+struct Session {
+    video: VideoParams,
+    info: VideoInfo,
+    audio: Option<AudioParams>,
+}
+
+/// Turns what one stream of one camera sends into fragments. Owns no file and reads no clock:
+/// the same input gives the same output.
+pub struct Muxer {
+    stream: StreamId,
+    epoch: u32,
+    options: MuxOptions,
+    entropy: Arc<dyn Entropy>,
+    session: Option<Session>,
+    run: Option<Run>,
+    new_segment_wanted: bool,
+    camera_clock_offset_ms: i32,
+}
+
+impl std::fmt::Debug for Muxer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Muxer")
+            .field("stream", &self.stream)
+            .field("run", &self.run)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Muxer {
+    /// For one stream.
+    pub fn new(
+        stream: StreamId,
+        epoch: u32,
+        options: MuxOptions,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        Muxer {
+            stream,
+            epoch,
+            options,
+            entropy,
+            session: None,
+            run: None,
+            new_segment_wanted: false,
+            camera_clock_offset_ms: i32::MIN,
+        }
+    }
+
+    /// The camera delivers; recording starts at its first random-access point.
+    ///
+    /// # Errors
+    /// The parameters cannot be understood.
+    pub fn begin(&mut self, video: VideoParams, audio: Option<AudioParams>) -> crate::Result<()> {
+        let info = VideoInfo::parse(&video)?;
+        self.session = Some(Session { video, info, audio });
+        self.camera_clock_offset_ms = i32::MIN;
+        Ok(())
+    }
+
+    /// From the next access unit on, these parameters hold.
+    ///
+    /// # Errors
+    /// The parameters cannot be understood; the old ones stay.
+    pub fn video_params(&mut self, video: VideoParams, out: &mut Vec<MuxOut>) -> crate::Result<()> {
+        let info = VideoInfo::parse(&video)?;
+        let Some(session) = &mut self.session else { return Ok(()) };
+        if session.video == video {
+            return Ok(());
+        }
+        if session.info.reorder_depth == info.reorder_depth {
+            // What is held was coded with the old parameters.
+            self.cut(None, out);
+            self.new_segment_wanted = true;
+        } else {
+            self.finish_run(Reason::PARAMETERS_CHANGED, "", out);
+        }
+        if let Some(session) = &mut self.session {
+            session.video = video;
+            session.info = info;
+        }
+        Ok(())
+    }
+
+    /// The camera's clock minus the recorder's.
+    pub fn camera_clock_offset(&mut self, offset_us: i64) {
+        let ms = i32::try_from(offset_us / 1000).unwrap_or(i32::MAX);
+        self.camera_clock_offset_ms = ms.max(i32::MIN + 1);
+    }
+
+    /// The next fragment that can is to begin a new segment (the one before was lost).
+    pub fn want_new_segment(&mut self) {
+        self.new_segment_wanted = true;
+    }
+
+    /// The id of the run that is being recorded.
+    pub fn run(&self) -> Option<RunId> {
+        self.run.as_ref().map(|r| r.id)
+    }
+
+    /// The next picture. Pictures that cannot be decoded from what came before are left out:
+    /// those before the first random-access point, and those with no slices in them. Answers the
+    /// run that a picture became part of, and what kind of picture it is.
+    pub fn video(&mut self, unit: AccessUnit, out: &mut Vec<MuxOut>) -> Option<(RunId, AuKind)> {
+        let session = self.session.as_ref()?;
+        let kind = codec::classify(session.video.codec, &unit.data).ok()?;
+        let depth = session.info.reorder_depth;
+        if let Some(run) = &mut self.run {
+            run.look_at_clock(unit.arrival);
+            let jumped = run.continuity(&unit) == Continuity::Jump;
+            if jumped || (run.stepped && kind.random_access) {
+                let what = if jumped {
+                    "the camera's media time jumped"
+                } else {
+                    "the wall clock was set"
+                };
+                self.finish_run(Reason::CLOCK_STEP, what, out);
+            }
+        }
+        if self.run.is_none() {
+            if !kind.random_access {
+                return None;
+            }
+            let id = RunId::mint(unit.arrival.wall_us, &*self.entropy);
+            let audio = self.session.as_ref().and_then(|s| s.audio.as_ref());
+            self.run = Some(Run::new(id, depth, &unit, kind, audio));
+        }
+        let run = self.run.as_mut()?;
+        if kind.leading && run.starts_open {
+            return None;
+        }
+        run.starts_open &= kind.random_access;
+        let dts = run.decode_time(unit.pts_90k);
+        if let (Some(first), Some(dts)) = (run.units.first(), dts) {
+            let lasts = run.pending_us(unit.pts_90k);
+            let enough = lasts >= self.options.min_fragment_us
+                || !first.kind.random_access
+                || self.new_segment_wanted;
+            let too_long = lasts >= self.options.max_fragment_us && unit.pts_90k > run.max_pts_90k;
+            if (kind.random_access && enough) || too_long {
+                self.cut(Some((dts, unit.pts_90k)), out);
+            }
+        }
+        let run = self.run.as_mut()?;
+        if run.units.is_empty() && self.new_segment_wanted && !kind.random_access {
+            return None; // new parameters, but no picture yet that they can be used from
+        }
+        run.arrived(unit.pts_90k, unit.arrival);
+        run.push(unit.pts_90k, dts, kind, unit.data);
+        Some((run.id, kind))
+    }
+
+    /// The next frame of sound. Sound without pictures is not recorded.
+    pub fn audio(&mut self, frame: AudioFrame) {
+        if let Some(run) = &mut self.run {
+            let arrival_us = run.wall_us(frame.arrival);
+            if let Some(audio) = &mut run.audio {
+                audio.push(frame, arrival_us);
+            }
+        }
+    }
+
+    /// The session is over.
+    pub fn end(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
+        self.finish_run(reason, detail, out);
+        self.session = None;
+    }
+
+    fn finish_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
+        self.cut(None, out);
+        if let Some(run) = self.run.take().filter(|r| r.newest.is_some()) {
+            out.push(MuxOut::RunEnded {
+                run: run.id,
+                at_us: run.end_us,
+                reason,
+                detail: detail.to_owned(),
+            });
+        }
+        self.new_segment_wanted = false;
+    }
+
+    /// Completes the fragment in the making. `next`: decoding and presentation time of the
+    /// picture after it, if that continues the run.
+    fn cut(&mut self, next: Option<(i64, i64)>, out: &mut Vec<MuxOut>) {
+        let (Some(run), Some(session)) = (&mut self.run, &self.session) else { return };
+        let Some(first) = run.units.first() else { return };
+        let random_access = first.kind.random_access;
+        let (mut offset_us, stepped) = run.offset_us();
+        if stepped && random_access {
+            out.push(MuxOut::RunEnded {
+                run: run.id,
+                at_us: run.end_us,
+                reason: Reason::CLOCK_STEP,
+                detail: "the delay from the camera changed for good".to_owned(),
+            });
+            run.renew(RunId::mint(run.end_us, &*self.entropy));
+        } else if let Some((_, before)) = run.newest.filter(|_| stepped) {
+            offset_us = before;
+        }
+
+        let (first_dts, video_samples) = run.samples(next.map(|(dts, _)| dts));
+        let start_pts = run.units.iter().map(|u| u.pts_90k).min().unwrap_or(first_dts);
+        let lasts_90k: i64 = video_samples.iter().map(|s| i64::from(s.duration)).sum();
+        let mut wall_start_us = us_from_90k(start_pts) + offset_us;
+        if let Some((before, _)) = run.newest {
+            wall_start_us = wall_start_us.max(before + 1);
+        } else {
+            out.push(MuxOut::RunStarted { run: run.id, at_us: wall_start_us });
+        }
+        let share = match &mut run.audio {
+            Some(audio) => audio.take_until(next.map(|(_, pts)| pts), offset_us),
+            None => Default::default(),
+        };
+
+        let old = run.segment.as_ref();
+        let lasts_enough =
+            old.is_some_and(|s| wall_start_us - s.wall_start_us >= self.options.segment_us);
+        // A camera that never sends another random-access point must not grow one file for ever.
+        let new_segment = (random_access && (lasts_enough || self.new_segment_wanted))
+            || old.is_none_or(|s| s.len >= MAX_SEGMENT_LEN);
+        let rate = session.audio.as_ref().map_or(VIDEO_TIMESCALE, |a| a.sample_rate);
+        let head = new_segment.then(|| {
+            // Sound may begin a little before the pictures: both count from the earlier one.
+            let audio_90k = share.start * i64::from(VIDEO_TIMESCALE) / i64::from(rate);
+            let early = !share.samples.is_empty()
+                && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
+            let base_90k = if early { audio_90k - 1 } else { first_dts };
+            run.segment = Some(OpenSegment { base_90k, wall_start_us, len: 0, audio_end: 0 });
+            self.new_segment_wanted = false;
+            let mut salt = [0; 16];
+            self.entropy.fill(&mut salt);
+            SegmentHead {
+                stream: self.stream,
+                run: run.id,
+                epoch: self.epoch,
+                first_sequence: run.sequence,
+                wall_start_us,
+                base_90k,
+                start_pts_90k: u32::try_from(start_pts - base_90k).unwrap_or(0),
+                salt,
+                video: session.video.clone(),
+                audio: session.audio.clone(),
+            }
+        });
+        let Some(segment) = &mut run.segment else { return };
+
+        if random_access {
+            run.random_access_distance = 0;
+        }
+        let audio_at =
+            share.start - segment.base_90k * i64::from(rate) / i64::from(VIDEO_TIMESCALE);
+        let audio_at = u64::try_from(audio_at).unwrap_or(0).max(segment.audio_end);
+        let entry = FragmentEntry {
+            sequence: run.sequence,
+            wall_start_us,
+            duration_us: u32::try_from(us_from_90k(lasts_90k)).unwrap_or(u32::MAX),
+            random_access,
+            leading: run.units.iter().any(|u| u.kind.leading),
+            random_access_distance: run.random_access_distance,
+            activity_bytes: run
+                .units
+                .iter()
+                .filter(|u| !u.kind.random_access)
+                .fold(0, |sum: u32, u| {
+                    sum.saturating_add(u32::try_from(u.data.len()).unwrap_or(u32::MAX))
+                }),
+            camera_clock_offset_ms: self.camera_clock_offset_ms,
+            offset: 0,
+            length: 0,
+            crc: 0,
+            video: TrackRun {
+                decode_time: u64::try_from(first_dts - segment.base_90k).unwrap_or(0),
+                ..TrackRun::default()
+            },
+            audio: TrackRun {
+                decode_time: if share.samples.is_empty() { 0 } else { audio_at },
+                ..TrackRun::default()
+            },
+        };
+        let data: Vec<_> = run.units.drain(..).map(|u| u.data).collect();
+        let (fragment, entry) = write_fragment(FragmentParts {
+            entry,
+            video_samples: &video_samples,
+            video_data: &data,
+            audio_samples: &share.samples,
+            audio_data: &share.data,
+        });
+        let bytes = match &head {
+            Some(head) => {
+                let mut bytes = head.to_bytes();
+                bytes.extend_from_slice(&fragment);
+                bytes
+            }
+            None => fragment,
+        };
+        if !share.samples.is_empty() {
+            segment.audio_end =
+                audio_at + share.samples.iter().map(|s| u64::from(s.duration)).sum::<u64>();
+        }
+        segment.len += bytes.len() as u64;
+        run.newest = Some((wall_start_us, offset_us));
+        run.end_us = wall_start_us + i64::from(entry.duration_us);
+        run.sequence += 1;
+        run.random_access_distance = run.random_access_distance.saturating_add(1);
+        out.push(MuxOut::Fragment(Box::new(Muxed {
+            new_segment: head,
+            head_len: u32::try_from(bytes.len()).unwrap_or(0) - entry.length,
+            bytes,
+            entry,
+            video_samples,
+            audio_samples: share.samples,
+        })));
+    }
+}

@@ -1,0 +1,213 @@
+//! One run while it is being recorded: its clock, and the pictures of the fragment in the making.
+
+use bytes::Bytes;
+
+use super::audio::AudioTrack;
+use super::timing::{DecodeTimes, Envelope, us_from_90k};
+use crate::codec::AuKind;
+use crate::ids::RunId;
+use crate::media::{AccessUnit, AudioParams};
+use crate::table::Sample;
+use crate::time::{Moment, VIDEO_TIMESCALE};
+
+/// Wall time follows the least delay of so much media.
+pub(super) const ENVELOPE_US: i64 = 30_000_000;
+/// A delay that stays higher for so long is no delay, but a clock that stepped.
+const RECENT_US: i64 = 10_000_000;
+/// A larger change of the mapping from media to wall time begins a new run.
+pub(super) const STEP_US: i64 = 200_000;
+/// Presentation times that run ahead of time itself by more than this are a jump.
+const JUMP_US: i64 = 10_000_000;
+
+/// A picture that waits for its fragment to be complete.
+#[derive(Debug)]
+pub(super) struct Unit {
+    pub pts_90k: i64,
+    pub dts_90k: Option<i64>,
+    pub kind: AuKind,
+    pub data: Bytes,
+}
+
+/// An open segment, as far as the muxer needs to know it.
+#[derive(Debug)]
+pub(super) struct OpenSegment {
+    pub base_90k: i64,
+    pub wall_start_us: i64,
+    /// Bytes so far.
+    pub len: u64,
+    /// Where the sound so far ends, in ticks since `base_90k`.
+    pub audio_end: u64,
+}
+
+/// A run in the making.
+#[derive(Debug)]
+pub(super) struct Run {
+    pub id: RunId,
+    pub sequence: u32,
+    pub units: Vec<Unit>,
+    pub segment: Option<OpenSegment>,
+    pub audio: Option<AudioTrack>,
+    pub random_access_distance: u16,
+    /// Wall start and offset of the newest fragment.
+    pub newest: Option<(i64, i64)>,
+    /// End of the newest fragment.
+    pub end_us: i64,
+    /// The wall clock was set: the next random-access point begins a new run.
+    pub stepped: bool,
+    /// Began with a CRA or BLA picture, and only that has come so far: pictures that are shown
+    /// before it refer to what came before the run.
+    pub starts_open: bool,
+    times: DecodeTimes,
+    envelope: Envelope,
+    recent: Envelope,
+    first_pts_90k: i64,
+    pub max_pts_90k: i64,
+    last_mono_us: i64,
+    /// Between the last two pictures.
+    usual_90k: i64,
+    wall_minus_mono_us: i64,
+}
+
+/// What an access unit means for its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Continuity {
+    Continues,
+    /// Its presentation time has nothing to do with those before.
+    Jump,
+}
+
+impl Run {
+    pub(super) fn new(
+        id: RunId,
+        depth: u8,
+        first: &AccessUnit,
+        kind: AuKind,
+        audio: Option<&AudioParams>,
+    ) -> Self {
+        Run {
+            id,
+            sequence: 0,
+            units: Vec::new(),
+            segment: None,
+            audio: audio.map(|a| AudioTrack::new(a.sample_rate, ENVELOPE_US)),
+            random_access_distance: 0,
+            newest: None,
+            end_us: first.arrival.wall_us,
+            stepped: false,
+            starts_open: !kind.idr,
+            times: DecodeTimes::new(depth),
+            envelope: Envelope::new(ENVELOPE_US),
+            recent: Envelope::new(RECENT_US),
+            first_pts_90k: first.pts_90k,
+            max_pts_90k: first.pts_90k,
+            last_mono_us: first.arrival.mono_us,
+            usual_90k: i64::from(VIDEO_TIMESCALE) / 25,
+            wall_minus_mono_us: first.arrival.wall_us - first.arrival.mono_us,
+        }
+    }
+
+    /// Goes on as a new run from the fragment in the making, with what is known of delays.
+    pub(super) fn renew(&mut self, id: RunId) {
+        self.id = id;
+        self.sequence = 0;
+        self.segment = None;
+        self.newest = None;
+        self.random_access_distance = 0;
+        self.envelope = std::mem::replace(&mut self.recent, Envelope::new(RECENT_US));
+        self.envelope.widen(ENVELOPE_US);
+        self.first_pts_90k = self.units.first().map_or(self.max_pts_90k, |u| u.pts_90k);
+    }
+
+    /// Compares an access unit with those before it.
+    pub(super) fn continuity(&self, unit: &AccessUnit) -> Continuity {
+        let media_us = us_from_90k(unit.pts_90k - self.max_pts_90k);
+        let passed_us = unit.arrival.mono_us - self.last_mono_us;
+        if media_us > passed_us + JUMP_US || media_us < -JUMP_US {
+            Continuity::Jump
+        } else {
+            Continuity::Continues
+        }
+    }
+
+    /// Notes whether somebody set the wall clock. Within a run, wall time is counted by the clock
+    /// that never steps; small corrections are followed.
+    pub(super) fn look_at_clock(&mut self, now: Moment) {
+        let change = now.wall_us - now.mono_us - self.wall_minus_mono_us;
+        if change.abs() > STEP_US {
+            self.stepped = true;
+        } else if !self.stepped {
+            self.wall_minus_mono_us += change;
+        }
+    }
+
+    /// Notes an arrival.
+    pub(super) fn arrived(&mut self, pts_90k: i64, arrival: Moment) {
+        self.max_pts_90k = self.max_pts_90k.max(pts_90k);
+        self.last_mono_us = arrival.mono_us;
+        // Against the largest presentation time so far: the delay that reordering adds to
+        // pictures sent after their successors is not a delay of the network.
+        let media_us = us_from_90k(self.max_pts_90k);
+        let delay = self.wall_us(arrival) - media_us;
+        self.envelope.push(media_us, delay);
+        self.recent.push(media_us, delay);
+    }
+
+    /// The wall time of an arrival, on this run's own count.
+    pub(super) fn wall_us(&self, arrival: Moment) -> i64 {
+        arrival.mono_us + self.wall_minus_mono_us
+    }
+
+    /// Adds a picture to the fragment in the making.
+    pub(super) fn push(&mut self, pts_90k: i64, dts_90k: Option<i64>, kind: AuKind, data: Bytes) {
+        self.units.push(Unit { pts_90k, dts_90k, kind, data });
+    }
+
+    /// The decoding time of the next picture, if it can be told yet.
+    pub(super) fn decode_time(&mut self, pts_90k: i64) -> Option<i64> {
+        self.times.push(pts_90k)
+    }
+
+    /// Wall time minus media time now; the second value says that the mapping stepped.
+    pub(super) fn offset_us(&self) -> (i64, bool) {
+        let least = self.envelope.least().unwrap_or(0);
+        let Some((_, before)) = self.newest else { return (least, false) };
+        if (least - before).abs() > STEP_US {
+            return (least, true);
+        }
+        let old_enough = us_from_90k(self.max_pts_90k - self.first_pts_90k) > RECENT_US;
+        match self.recent.least() {
+            Some(recent) if old_enough && recent - least > STEP_US => (recent, true),
+            _ => (least, false),
+        }
+    }
+
+    /// How long the fragment in the making lasts up to a presentation time.
+    pub(super) fn pending_us(&self, pts_90k: i64) -> i64 {
+        self.units.first().map_or(0, |u| us_from_90k(pts_90k - u.pts_90k))
+    }
+
+    /// The tables of the fragment in the making. `next_dts_90k`: decoding time of the picture
+    /// after it, if there is one.
+    pub(super) fn samples(&mut self, next_dts_90k: Option<i64>) -> (i64, Vec<Sample>) {
+        let untimed = self.units.iter().take_while(|u| u.dts_90k.is_none()).count();
+        if untimed > 0 {
+            let pts: Vec<i64> = self.units.iter().map(|u| u.pts_90k).collect();
+            for (unit, dts) in self.units.iter_mut().zip(DecodeTimes::before_first(&pts, untimed)) {
+                unit.dts_90k = Some(dts);
+            }
+        }
+        let dts: Vec<i64> = self.units.iter().filter_map(|u| u.dts_90k).collect();
+        self.usual_90k = dts.windows(2).last().map_or(self.usual_90k, |w| w[1] - w[0]);
+        let usual = self.usual_90k;
+        let ends =
+            dts.iter().skip(1).copied().chain([next_dts_90k.unwrap_or(dts[dts.len() - 1] + usual)]);
+        let samples =
+            self.units.iter().zip(dts.iter().zip(ends)).map(|(unit, (&start, end))| Sample {
+                size: u32::try_from(unit.data.len()).unwrap_or(u32::MAX),
+                duration: u32::try_from(end - start).unwrap_or(1).clamp(1, (1 << 31) - 1),
+                composition_offset: i32::try_from(unit.pts_90k - start).unwrap_or(0),
+                sync: unit.kind.random_access,
+            });
+        (dts[0], samples.collect())
+    }
+}

@@ -1,0 +1,12 @@
+//! Recording: from [`MediaSink`](crate::media::MediaSink) calls to files. One thread for each
+//! disk writes, another syncs; neither is ever waited for by a session with a camera.
+
+pub mod disk;
+mod segments;
+pub mod stats;
+pub mod stream;
+#[cfg(test)]
+mod tests;
+
+pub use disk::Recorder;
+pub use stream::StreamRecorder;

@@ -1,0 +1,240 @@
+//! One stream's recorder: takes what the session with the camera brings, and hands fragments to
+//! the disk's thread and access units to whoever watches. Never waits.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::disk::{Lane, Op, Queue};
+use super::stats::StreamStats;
+use crate::ids::StreamId;
+use crate::live::{Hub, LiveConfig, LiveStream, LiveUnit, StreamEvent};
+use crate::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
+use crate::mux::{MuxOut, Muxed, Muxer};
+use crate::reason::Reason;
+use crate::store::Store;
+use crate::store::events::Event;
+use crate::time::Moment;
+
+/// Records one stream.
+pub struct StreamRecorder {
+    store: Arc<Store>,
+    hub: Arc<Hub>,
+    live: Arc<LiveStream>,
+    config: Option<Arc<LiveConfig>>,
+    lane: Arc<Lane>,
+    queue: Arc<Queue>,
+    muxer: Muxer,
+    epoch: u32,
+    out: Vec<MuxOut>,
+    /// Fragments that found no room in the queue: from, until.
+    overload: Option<(i64, i64)>,
+    /// Since when and why nothing is recorded.
+    stopped: Option<(i64, Reason, String)>,
+}
+
+impl std::fmt::Debug for StreamRecorder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StreamRecorder").field("id", &self.id()).finish_non_exhaustive()
+    }
+}
+
+impl StreamRecorder {
+    pub(super) fn new(
+        store: Arc<Store>,
+        hub: &Arc<Hub>,
+        lane: Arc<Lane>,
+        queue: Arc<Queue>,
+        muxer: Muxer,
+        epoch: u32,
+    ) -> Self {
+        StreamRecorder {
+            store,
+            live: hub.stream(lane.stream.id),
+            hub: hub.clone(),
+            config: None,
+            lane,
+            queue,
+            muxer,
+            epoch,
+            out: Vec::new(),
+            overload: None,
+            stopped: None,
+        }
+    }
+
+    /// Its counters.
+    pub fn stats(&self) -> Arc<StreamStats> {
+        self.lane.stats.clone()
+    }
+
+    fn id(&self) -> StreamId {
+        self.lane.stream.id
+    }
+
+    fn op(&self, op: Op) -> Result<(), Op> {
+        self.queue.push(Some(self.lane.clone()), op)
+    }
+
+    /// Notes an event in the log. The queue takes events also when it is full of fragments; after
+    /// it was closed there is no log any more.
+    fn log(&self, event: Event) {
+        if self.op(Op::Log(event)).is_err() {
+            log::warn!(target: "nvr.store", "{}: an event after the store was closed", self.id());
+        }
+    }
+
+    fn publish(&self, at_us: i64, kind: &'static str, reason: Option<&Reason>, detail: &str) {
+        let (stream, reason, detail) = (self.id(), reason.cloned(), detail.to_owned());
+        self.hub.publish_event(&StreamEvent { at_us, stream, kind, reason, detail });
+    }
+
+    /// Carries out what the muxer has done.
+    fn drain(&mut self) {
+        if self.lane.broken.swap(false, Ordering::Relaxed) {
+            self.muxer.want_new_segment();
+        }
+        for out in std::mem::take(&mut self.out) {
+            match out {
+                MuxOut::RunStarted { run, at_us } => {
+                    if let Some((since, reason, _)) = self.stopped.take() {
+                        self.lane.stats.gap(&reason.0, at_us - since);
+                    }
+                    self.log(Event::run_started(run, self.epoch, at_us));
+                    self.store.set_recording(self.id(), Some(at_us));
+                    self.publish(at_us, "run_started", None, "");
+                }
+                MuxOut::Fragment(muxed) => self.hand_over(muxed),
+                MuxOut::RunEnded { run, at_us, reason, detail } => {
+                    self.tell_overload();
+                    // Seals are never refused for lack of room, only after the end.
+                    let _ = self.op(Op::Seal);
+                    self.store.set_recording(self.id(), None);
+                    self.publish(at_us, "run_ended", Some(&reason), &detail);
+                    self.stopped = Some((at_us, reason.clone(), detail.clone()));
+                    self.log(Event::RunEnded { at_us, run: run.to_string(), reason, detail });
+                }
+            }
+        }
+    }
+
+    fn hand_over(&mut self, muxed: Box<Muxed>) {
+        let (from, lasts) = (muxed.entry.wall_start_us, i64::from(muxed.entry.duration_us));
+        // After a fragment was given up, those that depend on it are of no use.
+        let useless = self.overload.is_some() && muxed.new_segment.is_none();
+        let given_up = useless || self.op(Op::Write(muxed)).is_err();
+        if !given_up {
+            self.tell_overload();
+            return;
+        }
+        match &mut self.overload {
+            Some((_, until)) => *until = from + lasts,
+            None => {
+                log::error!(target: "nvr.store", "{}: the disk is too slow: footage is being given up", self.id());
+                self.publish(from, "footage_lost", Some(&Reason::OVERLOAD), "the disk is too slow");
+                self.overload = Some((from, from + lasts));
+            }
+        }
+        self.muxer.want_new_segment();
+    }
+
+    fn tell_overload(&mut self) {
+        if let Some((at_us, until_us)) = self.overload.take() {
+            let (reason, detail) = (Reason::OVERLOAD, "the disk is too slow".to_owned());
+            self.lane.stats.gap(&reason.0, until_us - at_us);
+            self.log(Event::Lost { at_us, until_us, reason, detail });
+        }
+    }
+
+    /// Parameters that nobody can decode with: what comes is not recorded.
+    fn refuse(&mut self, now: Moment, error: &crate::Error) {
+        self.muxer.end(Reason::CODEC_NOT_SUPPORTED, &error.to_string(), &mut self.out);
+        self.drain();
+        self.down(now, Reason::CODEC_NOT_SUPPORTED, &error.to_string());
+    }
+}
+
+impl MediaSink for StreamRecorder {
+    fn begin(&mut self, now: Moment, video: VideoParams, audio: Option<AudioParams>) {
+        self.config = Some(Arc::new(LiveConfig { video: video.clone(), audio: audio.clone() }));
+        if let Err(e) = self.muxer.begin(video, audio) {
+            self.refuse(now, &e);
+        }
+    }
+
+    fn video_params(&mut self, video: VideoParams) {
+        match self.muxer.video_params(video.clone(), &mut self.out) {
+            Ok(()) => {
+                let audio = self.config.as_ref().and_then(|c| c.audio.clone());
+                self.config = Some(Arc::new(LiveConfig { video, audio }));
+                self.drain();
+            }
+            Err(e) => self.refuse(self.store.clock().now(), &e),
+        }
+    }
+
+    fn video(&mut self, unit: AccessUnit) {
+        let (pts, arrival_us, data) = (unit.pts_90k, unit.arrival.wall_us, unit.data.clone());
+        let accepted = self.muxer.video(unit, &mut self.out);
+        if let (Some((run, kind)), Some(config)) = (accepted, &self.config) {
+            self.live.publish(LiveUnit {
+                audio: false,
+                pts,
+                arrival_us,
+                random_access: kind.random_access,
+                data,
+                run,
+                config: config.clone(),
+                dropped: 0,
+            });
+        }
+        if !self.out.is_empty() {
+            self.drain();
+        }
+    }
+
+    fn audio(&mut self, frame: AudioFrame) {
+        if let (Some(run), Some(config)) = (self.muxer.run(), &self.config) {
+            self.live.publish(LiveUnit {
+                audio: true,
+                pts: frame.pts,
+                arrival_us: frame.arrival.wall_us,
+                random_access: true,
+                data: frame.data.clone(),
+                run,
+                config: config.clone(),
+                dropped: 0,
+            });
+        }
+        self.muxer.audio(frame);
+    }
+
+    fn camera_clock_offset(&mut self, offset_us: i64) {
+        self.muxer.camera_clock_offset(offset_us);
+    }
+
+    fn end(&mut self, now: Moment, reason: Reason, detail: &str) {
+        let recorded = self.muxer.run().is_some();
+        self.muxer.end(reason.clone(), detail, &mut self.out);
+        let ended = self.out.iter().any(|o| matches!(o, MuxOut::RunEnded { .. }));
+        self.drain();
+        self.live.forget_gop();
+        if !(recorded && ended) {
+            self.down(now, reason, detail);
+        }
+    }
+
+    fn down(&mut self, now: Moment, reason: Reason, detail: &str) {
+        let since = match &self.stopped {
+            // The same as before is no news.
+            Some((_, r, d)) if *r == reason && d == detail => return,
+            Some((since, r, _)) => {
+                self.lane.stats.gap(&r.0, now.wall_us - since);
+                now.wall_us
+            }
+            None => now.wall_us,
+        };
+        self.publish(since, "stream_down", Some(&reason), detail);
+        self.log(Event::Down { at_us: since, reason: reason.clone(), detail: detail.to_owned() });
+        self.stopped = Some((since, reason, detail.to_owned()));
+    }
+}

@@ -1,0 +1,379 @@
+//! What survives: power failures at any moment, killed processes, full and failing disks.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::disk::RecordOptions;
+use super::{Recorder, StreamRecorder};
+use crate::codec::tests::hex;
+use crate::fs::sim::SimFs;
+use crate::ids::{CameraId, SeededEntropy, StreamId, StreamKind};
+use crate::live::Hub;
+use crate::media::{AccessUnit, MediaSink, VideoCodec, VideoParams};
+use crate::mux::MuxOptions;
+use crate::reason::Reason;
+use crate::store::check::{Depth, check, rebuild};
+use crate::store::{Limits, Store};
+use crate::time::{Clock, SECOND_US, SimClock};
+
+/// 2026-11-23 23:59:30 UTC: midnight is near.
+const T0: i64 = 1_795_478_370 * SECOND_US;
+const ID: StreamId =
+    StreamId { camera: CameraId(uuid::Uuid::from_u128(7)), kind: StreamKind::Main };
+/// 10 pictures a second.
+const PICTURE_90K: i64 = 9000;
+const PICTURE_US: i64 = 100_000;
+
+fn params() -> VideoParams {
+    let avcc = "0142c00bffe100186742c00bd901519e226c0440000003004000000503c50a9201000568cb83cb20";
+    VideoParams { codec: VideoCodec::H264, extra_data: hex(avcc).into(), width: 322, height: 182 }
+}
+
+/// A node that records one stream.
+struct Node {
+    fs: SimFs,
+    clock: Arc<SimClock>,
+    store: Arc<Store>,
+    recorder: Recorder,
+    stream: StreamRecorder,
+    picture: i64,
+}
+
+fn roots() -> Vec<PathBuf> {
+    vec![PathBuf::from("/store")]
+}
+
+impl Node {
+    fn start(fs: SimFs, clock: Arc<SimClock>) -> crate::Result<Node> {
+        let shared: Arc<dyn crate::fs::FileSystem> = Arc::new(fs.clone());
+        let store = Arc::new(Store::open(shared, clock.clone(), &roots(), false)?);
+        // Only the test syncs.
+        let mux = MuxOptions::with_segment_s(5);
+        let options =
+            RecordOptions { sync_interval: Duration::from_secs(3600), main: mux, sub: mux };
+        let entropy = Arc::new(SeededEntropy::new(clock.now().wall_us.unsigned_abs()));
+        let hub = Arc::new(Hub::new().unwrap());
+        let recorder = Recorder::new(store.clone(), hub, options, entropy)?;
+        let stream = recorder.stream(ID, 0)?;
+        Ok(Node { fs, clock, store, recorder, stream, picture: 0 })
+    }
+
+    fn begin(&mut self) {
+        self.stream.begin(self.clock.now(), params(), None);
+    }
+
+    /// Pictures arrive; every tenth is a random-access point.
+    fn pictures(&mut self, count: i64) {
+        for _ in 0..count {
+            let kind = if self.picture % 10 == 0 { 0x65 } else { 0x41 };
+            let mut data = vec![0, 0, 0, 41, kind];
+            data.extend_from_slice(&self.picture.to_be_bytes().repeat(5));
+            self.stream.video(AccessUnit {
+                pts_90k: self.picture * PICTURE_90K,
+                arrival: self.clock.now(),
+                data: Bytes::from(data),
+            });
+            self.picture += 1;
+            self.clock.advance(PICTURE_US);
+        }
+        self.recorder.flush();
+    }
+
+    /// (run, sequence) of all fragments; each is read and checked.
+    fn fragments(&self) -> Vec<(String, u32)> {
+        let found = self.store.fragments(ID, 0, i64::MAX).unwrap();
+        for f in &found {
+            self.store.read_fragment(ID, &f.segment_path(), f.record.offset).unwrap();
+        }
+        found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
+    }
+
+    fn problems(&self) -> Vec<String> {
+        check(&self.fs, &roots(), Depth::Digests).unwrap().problems
+    }
+}
+
+fn clock() -> Arc<SimClock> {
+    Arc::new(SimClock::at(T0))
+}
+
+#[test]
+fn a_stream_is_recorded_and_found() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.stream.down(node.clock.now(), Reason::REFUSED, "port closed");
+    node.clock.advance(3 * SECOND_US);
+    node.begin();
+    node.pictures(601);
+    let end = node.clock.now();
+    node.stream.end(end, Reason::SILENT, "");
+    node.recorder.sync().unwrap();
+    node.clock.advance(2 * SECOND_US);
+    let first = T0 + 3 * SECOND_US;
+    let coverage = node.store.coverage(ID, T0 - SECOND_US, end.wall_us + SECOND_US).unwrap();
+    let [span] = &coverage.spans[..] else { panic!("{coverage:?}") };
+    assert_eq!((span.start_us, span.end_us), (first, first + 601 * PICTURE_US));
+    let gaps: Vec<_> =
+        coverage.gaps.iter().map(|g| (g.start_us - T0, g.reason.0.as_ref())).collect();
+    assert_eq!(gaps[..2], [(-SECOND_US, "not_recorded"), (0, "refused")]);
+    assert_eq!(gaps[2].1, "silent");
+    // Segments of 5 s lie in the folders of two days.
+    assert_eq!(node.store.stream(ID).unwrap().unwrap().days().len(), 2);
+    let located =
+        node.store.locate(ID, first + 30_050_000, crate::store::Mode::At).unwrap().unwrap();
+    assert_eq!(located.record.wall_start_us, first + 30 * SECOND_US);
+    assert!(node.problems().is_empty());
+}
+
+#[test]
+fn a_stepped_wall_clock_begins_a_new_run() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(50);
+    node.clock.step(-3600 * SECOND_US);
+    node.pictures(51);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.flush();
+    let spans =
+        node.store.coverage(ID, T0 - 4000 * SECOND_US, T0 + 4000 * SECOND_US).unwrap().spans;
+    let starts: Vec<_> = spans.iter().map(|s| s.start_us - T0).collect();
+    assert_eq!(starts, [-3595 * SECOND_US, 0]);
+    assert_ne!(spans[0].run, spans[1].run);
+}
+
+#[test]
+fn a_full_disk_is_a_gap_with_its_reason_and_then_recording_goes_on() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(100);
+    node.fs.set_room(Some(100));
+    node.pictures(100);
+    node.fs.set_room(None);
+    node.pictures(101);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.flush();
+    let coverage = node.store.coverage(ID, T0, T0 + 30 * SECOND_US).unwrap();
+    assert_eq!(coverage.spans.len(), 2, "{coverage:?}");
+    let reasons: Vec<_> = coverage.gaps.iter().map(|g| g.reason.0.as_ref()).collect();
+    assert_eq!(reasons, ["disk_full"]);
+    let lost = coverage.gaps[0].end_us - coverage.gaps[0].start_us;
+    assert!((9 * SECOND_US..14 * SECOND_US).contains(&lost), "{lost}");
+    node.fragments();
+    assert!(node.problems().is_empty(), "{:?}", node.problems());
+}
+
+#[test]
+fn a_failing_disk_is_told_apart_from_a_full_one() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(55);
+    node.fs.fail(Some(("write", 5)));
+    node.pictures(50);
+    node.fs.fail(None);
+    node.pictures(56);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.flush();
+    let coverage = node.store.coverage(ID, T0, T0 + 16 * SECOND_US).unwrap();
+    assert!(coverage.gaps.iter().any(|g| g.reason == Reason::DISK_ERROR), "{coverage:?}");
+}
+
+#[test]
+fn retention_deletes_the_oldest_and_says_so() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(301);
+    let bytes = node.store.disk_usage().unwrap()[0].footage_bytes;
+    let limits = Limits { max_bytes: Some(bytes / 2), ..Limits::default() };
+    let deleted = node.store.enforce_retention(limits).unwrap();
+    assert!(deleted >= 2, "{deleted}");
+    assert!(node.store.disk_usage().unwrap()[0].footage_bytes <= bytes / 2);
+    let coverage = node.store.coverage(ID, T0, T0 + 20 * SECOND_US).unwrap();
+    assert_eq!(coverage.gaps[0].reason, Reason::EXPIRED);
+    assert_eq!(coverage.gaps[0].start_us, T0);
+    let oldest = node.store.stream(ID).unwrap().unwrap().range().unwrap().unwrap().0;
+    assert_eq!(oldest, coverage.gaps[0].end_us);
+    node.fragments();
+    // By age everything may go but the segment that is being written.
+    node.clock.advance(1000 * SECOND_US);
+    node.store
+        .enforce_retention(Limits { max_age_us: Some(SECOND_US), ..Limits::default() })
+        .unwrap();
+    assert!(!node.fragments().is_empty());
+    node.pictures(30);
+    node.fragments();
+}
+
+#[test]
+fn a_rebuilt_index_equals_the_written_one() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(333);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.close().unwrap();
+    let before = node.store.fragments(ID, 0, i64::MAX).unwrap();
+    let stream = node.store.stream(ID).unwrap().unwrap();
+    for day in stream.days() {
+        for index in stream.indexes_of(day).unwrap() {
+            crate::fs::FileSystem::remove_file(&node.fs, index.path()).unwrap();
+        }
+    }
+    assert!(!node.problems().is_empty());
+    let report = rebuild(&node.fs, &roots()).unwrap();
+    assert!(report.problems.is_empty());
+    assert!(node.problems().is_empty());
+    let again = Node::start(node.fs.clone(), node.clock.clone()).unwrap();
+    let after = again.store.fragments(ID, 0, i64::MAX).unwrap();
+    let records = |l: &[crate::store::Located]| l.iter().map(|f| f.record).collect::<Vec<_>>();
+    assert_eq!(records(&before), records(&after));
+}
+
+/// Files of the same input are the same to the byte, from version to version: a change of these
+/// digests is a change of the format.
+#[test]
+fn files_are_the_same_to_the_byte() {
+    use sha2::{Digest, Sha256};
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.stream.down(node.clock.now(), Reason::REFUSED, "port closed");
+    node.begin();
+    node.stream.camera_clock_offset(-1_234_567);
+    node.pictures(71);
+    node.stream.end(node.clock.now(), Reason::SILENT, "nothing for 10 s");
+    node.recorder.close().unwrap();
+    let digests: Vec<String> = node
+        .fs
+        .files()
+        .into_iter()
+        .filter(|(path, _)| path.components().count() > 3)
+        .map(|(path, bytes)| {
+            let digest: String =
+                Sha256::digest(bytes).iter().take(8).map(|b| format!("{b:02x}")).collect();
+            format!("{} {digest}", path.strip_prefix("/store").unwrap().display())
+        })
+        .collect();
+    let camera = "00000000-0000-0000-0000-000000000007/main";
+    let run = "01a20ad9-b6d0-7c74-a7cd-56708cecbc31";
+    let expected = [
+        format!("{camera}/2026-11-23/{run}.index ce237d963e701cac"),
+        format!("{camera}/2026-11-23/235930.000Z-{run}.mp4 dd43ac4f480576c5"),
+        format!("{camera}/2026-11-23/235935.000Z-{run}.mp4 1ce32f9c483aa081"),
+        format!("{camera}/events a6b24e6ca1117399"),
+    ];
+    assert_eq!(digests, expected);
+}
+
+/// A node after a power failure that lost nothing, but found this byte of a segment flipped.
+fn after_bit_rot(node: &Node, segment: &std::path::Path, offset: u64) -> Node {
+    let fs = node.fs.after_power_failure(0);
+    fs.flip(segment, offset);
+    Node::start(fs, node.clock.clone()).unwrap()
+}
+
+#[test]
+fn a_damaged_fragment_does_not_cost_the_others() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(41);
+    node.recorder.sync().unwrap();
+    let found = node.store.fragments(ID, 0, i64::MAX).unwrap();
+    let damaged = found[1].record;
+    let after = after_bit_rot(&node, &found[1].segment_path(), u64::from(damaged.offset) + 400);
+    let sequences: Vec<u32> = after.fragments().into_iter().map(|(_, s)| s).collect();
+    let expected: Vec<u32> =
+        (0..u32::try_from(found.len()).unwrap()).filter(|s| *s != damaged.sequence).collect();
+    assert_eq!(sequences, expected);
+    let gap = &after.store.coverage(ID, T0, T0 + 4 * SECOND_US).unwrap().gaps[0];
+    assert_eq!((gap.start_us, gap.end_us), (damaged.wall_start_us, damaged.wall_end_us()));
+}
+
+#[test]
+fn a_segment_whose_head_is_damaged_is_not_deleted() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(31);
+    node.recorder.sync().unwrap();
+    let path = node.store.fragments(ID, 0, i64::MAX).unwrap()[0].segment_path();
+    let mut after = after_bit_rot(&node, &path, 100);
+    assert!(crate::fs::FileSystem::file_len(&after.fs, &path).unwrap() > 0);
+    assert!(after.problems()[0].contains("the head"), "{:?}", after.problems());
+    after.begin();
+    after.pictures(30);
+    assert!(!after.fragments().is_empty());
+}
+
+#[test]
+fn a_closed_recorder_vouches_for_nothing_later() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(31);
+    node.recorder.close().unwrap();
+    let synced = |fs: &SimFs| {
+        let mut bytes = [0; 12];
+        let file = crate::fs::FileSystem::open(fs, std::path::Path::new("/store/.synced")).unwrap();
+        file.read_at(&mut bytes, 0).unwrap();
+        bytes
+    };
+    let (fs, clock, before) = (node.fs.clone(), node.clock.clone(), synced(&node.fs));
+    clock.advance(3600 * SECOND_US);
+    drop(node);
+    assert_eq!(synced(&fs), before);
+}
+
+proptest! {
+    /// Nothing that was synced is lost, what is found is right, and the node records on.
+    #[test]
+    fn a_power_failure_loses_only_what_was_not_synced(
+        steps in proptest::collection::vec((1i64..60, any::<bool>()), 1..12), seed in any::<u64>(),
+    ) {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        let mut durable = Vec::new();
+        for (count, sync) in steps {
+            node.pictures(count);
+            if sync {
+                node.recorder.sync().unwrap();
+                durable = node.fragments();
+            }
+        }
+        let fs = node.fs.after_power_failure(seed);
+        node.clock.advance(20 * SECOND_US);
+        let mut after = Node::start(fs, node.clock.clone()).unwrap();
+        let found = after.fragments();
+        for fragment in &durable {
+            prop_assert!(found.contains(fragment), "{fragment:?} of {durable:?} is not in {found:?}");
+        }
+        // A head that was never durable cannot be read, and is not deleted either.
+        let headless = after.fs.files().iter().any(|(path, bytes)| {
+            let segment = path.extension().is_some_and(|e| e == "mp4");
+            segment && crate::segment::head::SegmentHead::from_bytes(bytes).is_err()
+        });
+        let problems = after.problems();
+        prop_assert!(problems.is_empty() || headless, "{problems:?}");
+        after.begin();
+        after.pictures(30);
+        prop_assert!(after.fragments().len() > found.len());
+        let now = after.store.now_us();
+        let coverage = after.store.coverage(ID, T0, now).unwrap();
+        let gaps = coverage.gaps.iter().filter(|g| g.reason != Reason::PENDING);
+        if !durable.is_empty() {
+            for gap in gaps {
+                prop_assert_eq!(&gap.reason, &Reason::RECORDER_CRASHED, "{:?}", coverage);
+            }
+        }
+    }
+
+    /// Not one complete fragment is lost when the process is killed between any two operations.
+    #[test]
+    fn a_killed_process_loses_no_complete_fragment(count in 1i64..130) {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        node.pictures(count);
+        let written = node.fragments();
+        let fs = node.fs.after_kill();
+        let after = Node::start(fs, node.clock.clone()).unwrap();
+        prop_assert_eq!(after.fragments(), written);
+        prop_assert_eq!(after.problems(), Vec::<String>::new());
+    }
+}

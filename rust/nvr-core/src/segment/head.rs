@@ -1,0 +1,297 @@
+//! What a segment begins with: ftyp, our own header box, moov.
+
+use crate::ids::{CameraId, RunId, StreamId, StreamKind};
+use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::mp4::boxes::{Put, write_box, write_full_box};
+use crate::mp4::read::{Reader, TooShort};
+use crate::mp4::sample_entry::{audio_sample_entry, video_sample_entry};
+use crate::time::VIDEO_TIMESCALE;
+
+/// `uuid` user type of the header box.
+pub const HEADER_UUID: [u8; 16] = *b"nvr.segm.head\0\0\x01";
+/// Track id of the pictures.
+pub const VIDEO_TRACK: u32 = 1;
+/// Track id of the sound.
+pub const AUDIO_TRACK: u32 = 2;
+
+/// Identity of a segment, and how its tracks are coded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentHead {
+    /// Whose pictures.
+    pub stream: StreamId,
+    /// The run that it is part of.
+    pub run: RunId,
+    /// Lease epoch of the run.
+    pub epoch: u32,
+    /// Sequence number of its first fragment within the run.
+    pub first_sequence: u32,
+    /// Wall time of its first picture.
+    pub wall_start_us: i64,
+    /// Decoding time 0 of this segment as media time of the run.
+    pub base_90k: i64,
+    /// Presentation time of the first picture, in ticks since decoding time 0. There is no edit
+    /// list: players take one on a sound track for priming, and mute so much of it.
+    pub start_pts_90k: u32,
+    /// Random; goes into what is published about the footage, and away with the footage.
+    pub salt: [u8; 16],
+    /// The pictures.
+    pub video: VideoParams,
+    /// The sound.
+    pub audio: Option<AudioParams>,
+}
+
+impl SegmentHead {
+    /// The bytes of ftyp, header and moov.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(1536);
+        write_box(&mut out, *b"ftyp", |o| {
+            o.bytes(b"iso6");
+            o.u32(0);
+            o.bytes(b"iso6mp41");
+        });
+        write_box(&mut out, *b"uuid", |o| {
+            o.bytes(&HEADER_UUID);
+            self.write_identity(o);
+            self.write_params(o);
+            let crc = crc32c::crc32c(&o[o.len() - self.content_len()..]);
+            o.u32(crc);
+        });
+        write_box(&mut out, *b"moov", |o| self.write_moov(o));
+        out
+    }
+
+    fn content_len(&self) -> usize {
+        let audio = self.audio.as_ref().map_or(0, |a| a.extra_data.len());
+        IDENTITY_LEN + 9 + self.video.extra_data.len() + 10 + audio
+    }
+
+    /// Writes the fields that name the segment; also part of the footer.
+    pub(super) fn write_identity(&self, o: &mut Vec<u8>) {
+        o.u8(1); // format version
+        o.u8(match self.stream.kind {
+            StreamKind::Main => 0,
+            StreamKind::Sub => 1,
+        });
+        o.bytes(self.stream.camera.0.as_bytes());
+        o.bytes(self.run.0.as_bytes());
+        o.u32(self.epoch);
+        o.u32(self.first_sequence);
+        o.i64(self.wall_start_us);
+        o.i64(self.base_90k);
+        o.u32(self.start_pts_90k);
+        o.bytes(&self.salt);
+    }
+
+    /// Writes how the tracks are coded; also part of the footer.
+    pub(super) fn write_params(&self, o: &mut Vec<u8>) {
+        o.u8(match self.video.codec {
+            VideoCodec::H264 => 1,
+            VideoCodec::H265 => 2,
+        });
+        o.u16(self.video.width);
+        o.u16(self.video.height);
+        o.u32(u32::try_from(self.video.extra_data.len()).unwrap_or(0));
+        o.bytes(&self.video.extra_data);
+        let audio = self.audio.as_ref();
+        o.u32(audio.map_or(0, |a| a.sample_rate));
+        o.u16(audio.map_or(0, |a| a.channels));
+        o.u32(audio.map_or(0, |a| u32::try_from(a.extra_data.len()).unwrap_or(0)));
+        o.bytes(audio.map_or(&[], |a| &a.extra_data));
+    }
+
+    /// Reads what [`write_identity`](Self::write_identity) and
+    /// [`write_params`](Self::write_params) wrote.
+    pub(super) fn parse(r: &mut Reader<'_>) -> Result<Self, HeadError> {
+        if r.u8()? != 1 {
+            return Err(HeadError::Version);
+        }
+        let kind = match r.u8()? {
+            0 => StreamKind::Main,
+            1 => StreamKind::Sub,
+            _ => return Err(HeadError::Value("stream")),
+        };
+        let camera = CameraId(uuid::Uuid::from_bytes(r.array()?));
+        let run = RunId(uuid::Uuid::from_bytes(r.array()?));
+        let (epoch, first_sequence) = (r.u32()?, r.u32()?);
+        let (wall_start_us, base_90k) = (r.i64()?, r.i64()?);
+        let (start_pts_90k, salt) = (r.u32()?, r.array()?);
+        let codec = match r.u8()? {
+            1 => VideoCodec::H264,
+            2 => VideoCodec::H265,
+            _ => return Err(HeadError::Value("video codec")),
+        };
+        let (width, height) = (r.u16()?, r.u16()?);
+        let len = r.u32()? as usize;
+        let extra_data = bytes::Bytes::copy_from_slice(r.take(len)?);
+        let video = VideoParams { codec, extra_data, width, height };
+        let (sample_rate, channels) = (r.u32()?, r.u16()?);
+        let len = r.u32()? as usize;
+        let extra_data = bytes::Bytes::copy_from_slice(r.take(len)?);
+        let audio = (sample_rate > 0).then_some(AudioParams { extra_data, sample_rate, channels });
+        let stream = StreamId { camera, kind };
+        Ok(SegmentHead {
+            stream,
+            run,
+            epoch,
+            first_sequence,
+            wall_start_us,
+            base_90k,
+            start_pts_90k,
+            salt,
+            video,
+            audio,
+        })
+    }
+
+    /// Reads the head from the first bytes of a segment file; also how long ftyp, header and
+    /// moov are together, if `bytes` holds them all.
+    pub fn from_bytes(bytes: &[u8]) -> Result<(Self, usize), HeadError> {
+        let mut r = Reader::new(bytes);
+        let mut head = None;
+        while let Some((kind, content)) = r.next_box()? {
+            match &kind {
+                b"ftyp" => {}
+                b"uuid" if content.rest().starts_with(&HEADER_UUID) => {
+                    let body = &content.rest()[HEADER_UUID.len()..];
+                    let (body, crc) = body.split_last_chunk::<4>().ok_or(TooShort)?;
+                    if crc32c::crc32c(body) != u32::from_be_bytes(*crc) {
+                        return Err(HeadError::Checksum);
+                    }
+                    head = Some(Self::parse(&mut Reader::new(body))?);
+                }
+                b"moov" => {
+                    let head = head.ok_or(HeadError::Value("order of boxes"))?;
+                    return Ok((head, bytes.len() - r.rest().len()));
+                }
+                _ => return Err(HeadError::Value("box")),
+            }
+        }
+        Err(HeadError::Short)
+    }
+
+    fn write_moov(&self, o: &mut Vec<u8>) {
+        // mvhd (8.2.2): durations are 0, the fragments tell.
+        write_full_box(o, *b"mvhd", 0, 0, |o| {
+            o.u32(0);
+            o.u32(0);
+            o.u32(VIDEO_TIMESCALE);
+            o.u32(0);
+            o.u32(0x0001_0000);
+            o.u16(0x0100);
+            o.zeros(10);
+            write_matrix(o);
+            o.zeros(24);
+            o.u32(AUDIO_TRACK + 1);
+        });
+        self.write_trak(o, true);
+        if self.audio.is_some() {
+            self.write_trak(o, false);
+        }
+        write_box(o, *b"mvex", |o| {
+            let tracks =
+                if self.audio.is_some() { &[VIDEO_TRACK, AUDIO_TRACK][..] } else { &[VIDEO_TRACK] };
+            for &track in tracks {
+                write_full_box(o, *b"trex", 0, 0, |o| {
+                    o.u32(track);
+                    o.u32(1);
+                    o.zeros(12);
+                });
+            }
+        });
+    }
+
+    fn write_trak(&self, o: &mut Vec<u8>, is_video: bool) {
+        let timescale = match &self.audio {
+            Some(audio) if !is_video => audio.sample_rate,
+            _ => VIDEO_TIMESCALE,
+        };
+        write_box(o, *b"trak", |o| {
+            write_full_box(o, *b"tkhd", 0, 7, |o| {
+                o.zeros(8);
+                o.u32(if is_video { VIDEO_TRACK } else { AUDIO_TRACK });
+                o.zeros(4 + 4 + 8 + 4);
+                o.u16(if is_video { 0 } else { 0x0100 });
+                o.u16(0);
+                write_matrix(o);
+                o.u32(if is_video { u32::from(self.video.width) << 16 } else { 0 });
+                o.u32(if is_video { u32::from(self.video.height) << 16 } else { 0 });
+            });
+            write_box(o, *b"mdia", |o| {
+                write_full_box(o, *b"mdhd", 0, 0, |o| {
+                    o.zeros(8);
+                    o.u32(timescale);
+                    o.u32(0);
+                    o.u16(0x55c4); // "und"
+                    o.u16(0);
+                });
+                write_full_box(o, *b"hdlr", 0, 0, |o| {
+                    o.u32(0);
+                    o.bytes(if is_video { b"vide" } else { b"soun" });
+                    o.zeros(12);
+                    o.bytes(b"nvr\0");
+                });
+                write_box(o, *b"minf", |o| self.write_minf(o, is_video));
+            });
+        });
+    }
+
+    fn write_minf(&self, o: &mut Vec<u8>, is_video: bool) {
+        if is_video {
+            write_full_box(o, *b"vmhd", 0, 1, |o| o.zeros(8));
+        } else {
+            write_full_box(o, *b"smhd", 0, 0, |o| o.zeros(4));
+        }
+        write_box(o, *b"dinf", |o| {
+            write_full_box(o, *b"dref", 0, 0, |o| {
+                o.u32(1);
+                write_full_box(o, *b"url ", 0, 1, |_| {});
+            });
+        });
+        write_box(o, *b"stbl", |o| {
+            write_full_box(o, *b"stsd", 0, 0, |o| {
+                o.u32(1);
+                match &self.audio {
+                    Some(audio) if !is_video => o.bytes(&audio_sample_entry(audio)),
+                    _ => o.bytes(&video_sample_entry(&self.video)),
+                }
+            });
+            for kind in [b"stts", b"stsc", b"stco"] {
+                write_full_box(o, *kind, 0, 0, |o| o.u32(0));
+            }
+            write_full_box(o, *b"stsz", 0, 0, |o| o.zeros(8));
+        });
+    }
+}
+
+/// Bytes of [`SegmentHead::write_identity`].
+const IDENTITY_LEN: usize = 2 + 16 + 16 + 4 + 4 + 8 + 8 + 4 + 16;
+
+/// The unity matrix (ISO/IEC 14496-12, 6.2.2).
+fn write_matrix(o: &mut Vec<u8>) {
+    for v in [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000] {
+        o.u32(v);
+    }
+}
+
+/// Why bytes are no segment head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// More bytes are needed.
+    #[error("the head is cut short")]
+    Short,
+    /// The checksum differs.
+    #[error("the head's checksum is wrong")]
+    Checksum,
+    /// Written by a later version.
+    #[error("the head is of a format version that this program does not know; upgrade it")]
+    Version,
+    /// A field or box is not what it can be.
+    #[error("the head has a wrong {0}")]
+    Value(&'static str),
+}
+
+impl From<TooShort> for HeadError {
+    fn from(_: TooShort) -> Self {
+        HeadError::Short
+    }
+}

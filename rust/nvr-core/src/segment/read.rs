@@ -1,0 +1,66 @@
+//! Reading a segment's table: from its footer, or by a scan while it has none.
+
+use super::footer::{TRAILER_LEN, footer_len, parse_footer};
+use super::head::SegmentHead;
+use super::scan::{Trust, read_head, scan};
+use crate::fs::Named;
+use crate::table::SegmentTable;
+use crate::{Error, Result};
+
+/// Enough for the footer of a minute with sound.
+const USUAL_FOOTER: usize = 64 << 10;
+
+/// A segment as read.
+#[derive(Debug)]
+pub struct Segment {
+    /// Identity and parameters.
+    pub head: SegmentHead,
+    /// What it contains.
+    pub table: SegmentTable,
+    /// It has a footer, so nothing will be added to it.
+    pub sealed: bool,
+}
+
+/// Reads the footer. `Ok(None)`: the segment is not sealed.
+pub fn read_footer(file: &Named) -> Result<Option<(SegmentHead, SegmentTable)>> {
+    let len = file.size()?;
+    let mut tail = vec![0; USUAL_FOOTER.min(usize::try_from(len).unwrap_or(USUAL_FOOTER))];
+    let at = len - tail.len() as u64;
+    file.read_exact_at(&mut tail, at)?;
+    let Some(size) = footer_len(&tail) else { return Ok(None) };
+    let damaged = |what: String| Error::damaged(&file.path, len - TRAILER_LEN as u64, what);
+    if size as u64 > len {
+        return Err(damaged(format!("the footer claims {size} bytes, more than the file has")));
+    }
+    let footer = if size <= tail.len() {
+        &tail[tail.len() - size..]
+    } else {
+        tail.resize(size, 0);
+        file.read_exact_at(&mut tail, len - size as u64)?;
+        &tail[..]
+    };
+    parse_footer(footer).map(Some).map_err(|e| damaged(e.to_string()))
+}
+
+/// Reads a segment's table; `Ok(None)`: not even its head is complete.
+pub fn read_segment(file: &Named) -> Result<Option<Segment>> {
+    let trust = match read_footer(file) {
+        Ok(Some((head, table))) => return Ok(Some(Segment { head, table, sealed: true })),
+        Ok(None) => Trust::PageCache,
+        // The fragments say the same as the footer did.
+        Err(Error::Damaged { .. }) => Trust::Nothing,
+        Err(e) => return Err(e),
+    };
+    let found = scan(file, trust)?;
+    Ok(found.map(|s| Segment { head: s.head, table: s.table, sealed: false }))
+}
+
+/// ftyp, header box and moov: an initialization segment for any player (which skips the header).
+pub fn init_segment(file: &Named) -> Result<Vec<u8>> {
+    let Some((_, len)) = read_head(file)? else {
+        return Err(Error::damaged(&file.path, 0, "the head is cut short"));
+    };
+    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}

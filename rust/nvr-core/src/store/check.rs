@@ -1,0 +1,275 @@
+//! Checking a store without changing it, and making its indexes anew from the segments.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::layout::{day_name, index_name, parse_day, parse_index_name, parse_segment_name};
+use super::streams_under;
+use crate::fs::{FileSystem, Named};
+use crate::ids::{RunId, StreamId};
+use crate::index::{IndexFile, IndexWriter, Record};
+use crate::segment::digest::track_digest;
+use crate::segment::fragment::crc_holds;
+use crate::segment::read::read_segment;
+use crate::segment::scan::Trust;
+use crate::table::{FragmentEntry, Sample, SegmentTable, TrackRun};
+use crate::{Error, Result};
+
+/// What a check or a rebuild found.
+#[derive(Clone, Debug, Default)]
+pub struct Report {
+    /// Segments read.
+    pub segments: u64,
+    /// Fragments in them.
+    pub fragments: u64,
+    /// Bytes of them.
+    pub bytes: u64,
+    /// What was put right, one line each.
+    pub repaired: Vec<String>,
+    /// What is wrong (and still is), one line each.
+    pub problems: Vec<String>,
+}
+
+/// How thoroughly to check.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Depth {
+    /// Footers, heads and indexes.
+    Tables,
+    /// Every byte: CRCs and digests.
+    Digests,
+}
+
+/// A segment of a day.
+struct Found {
+    path: PathBuf,
+    segment_ms: u32,
+    run: RunId,
+    table: SegmentTable,
+}
+
+/// Reads everything, changes nothing. A segment without a footer is no fault: it may be being
+/// written.
+pub fn check(fs: &dyn FileSystem, roots: &[PathBuf], depth: Depth) -> Result<Report> {
+    let mut report = Report::default();
+    for_each_day(fs, roots, &mut |id, day, day_dir| {
+        let found = read_day(fs, day_dir, None, &mut report)?;
+        for segment in &found {
+            if depth == Depth::Digests {
+                check_bytes(fs, segment, &mut report)?;
+            }
+        }
+        check_indexes(fs, id, day, day_dir, &found, &mut report)
+    })?;
+    Ok(report)
+}
+
+/// Makes all indexes anew. Seals segments that have no footer. The store must not be in use.
+pub fn rebuild(fs: &dyn FileSystem, roots: &[PathBuf]) -> Result<Report> {
+    let mut report = Report::default();
+    for_each_day(fs, roots, &mut |id, day, day_dir| {
+        let found = read_day(fs, day_dir, Some(Trust::Nothing), &mut report)?;
+        let mut by_run: BTreeMap<RunId, Vec<&Found>> = BTreeMap::new();
+        for segment in &found {
+            by_run.entry(segment.run).or_default().push(segment);
+        }
+        for entry in list(fs, day_dir)? {
+            if parse_index_name(&entry).is_some_and(|run| !by_run.contains_key(&run)) {
+                remove(fs, &day_dir.join(&entry))?;
+                report
+                    .repaired
+                    .push(format!("{}: an index without segments", day_dir.join(entry).display()));
+            }
+        }
+        for (run, segments) in by_run {
+            write_index(fs, id, day, day_dir, run, &segments)?;
+        }
+        fs.sync_dir(day_dir).map_err(|e| Error::io("sync", day_dir, e))
+    })?;
+    Ok(report)
+}
+
+fn for_each_day(
+    fs: &dyn FileSystem,
+    roots: &[PathBuf],
+    visit: &mut dyn FnMut(StreamId, i64, &Path) -> Result<()>,
+) -> Result<()> {
+    for root in roots {
+        for (id, dir) in streams_under(fs, root)? {
+            let mut days = list(fs, &dir)?;
+            days.sort();
+            for name in days {
+                if let Some(day) = parse_day(&name) {
+                    visit(id, day, &dir.join(&name))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn list(fs: &dyn FileSystem, dir: &Path) -> Result<Vec<String>> {
+    let entries = fs.read_dir(dir).map_err(|e| Error::io("list", dir, e))?;
+    Ok(entries.into_iter().map(|e| e.name).collect())
+}
+
+fn remove(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    fs.remove_file(path).map_err(|e| Error::io("remove", path, e))
+}
+
+/// Reads the tables of a day's segments, in order. `seal`: give a footer to those without.
+fn read_day(
+    fs: &dyn FileSystem,
+    day_dir: &Path,
+    seal: Option<Trust>,
+    report: &mut Report,
+) -> Result<Vec<Found>> {
+    let mut names: Vec<(u32, RunId, String)> = list(fs, day_dir)?
+        .into_iter()
+        .filter_map(|name| parse_segment_name(&name).map(|(ms, run)| (ms, run, name)))
+        .collect();
+    names.sort();
+    let mut found = Vec::new();
+    for (segment_ms, run, name) in names {
+        let path = day_dir.join(name);
+        match read_one(fs, &path, seal, report) {
+            Ok(Some((table, bytes))) => {
+                report.segments += 1;
+                report.fragments += table.fragments.len() as u64;
+                report.bytes += bytes;
+                found.push(Found { path, segment_ms, run, table });
+            }
+            Ok(None) => {
+                report.problems.push(format!("{}: holds no complete fragment", path.display()))
+            }
+            Err(e @ Error::Damaged { .. }) => report.problems.push(e.to_string()),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(found)
+}
+
+fn read_one(
+    fs: &dyn FileSystem,
+    path: &Path,
+    seal: Option<Trust>,
+    report: &mut Report,
+) -> Result<Option<(SegmentTable, u64)>> {
+    let open = if seal.is_some() { fs.open_rw(path) } else { fs.open(path) };
+    let file = Named { file: open.map_err(|e| Error::io("open", path, e))?, path: path.to_owned() };
+    let damaged = match read_segment(&file) {
+        Ok(Some(segment)) if segment.sealed || seal.is_none() => {
+            return Ok(Some((segment.table, file.size()?)));
+        }
+        Ok(None) if seal.is_none() => return Ok(None),
+        Ok(_) => None,
+        Err(e @ Error::Damaged { .. }) => Some(e),
+        Err(e) => return Err(e),
+    };
+    match (seal, damaged) {
+        (Some(trust), damaged) => {
+            let Some(table) = super::recover::seal(&file, trust)? else { return Ok(None) };
+            let why = damaged.map_or(String::new(), |e| format!(" ({e})"));
+            report.repaired.push(format!("{}: sealed{why}", path.display()));
+            Ok(Some((table, file.size()?)))
+        }
+        (None, Some(e)) => Err(e),
+        (None, None) => Ok(None),
+    }
+}
+
+fn check_bytes(fs: &dyn FileSystem, segment: &Found, report: &mut Report) -> Result<()> {
+    let file = fs.open(&segment.path).map_err(|e| Error::io("open", &segment.path, e))?;
+    let file = Named { file, path: segment.path.clone() };
+    for entry in &segment.table.fragments {
+        let mut bytes = vec![0; entry.length as usize];
+        let whole = file.read_at(&mut bytes, u64::from(entry.offset))? == bytes.len();
+        if !whole || !crc_holds(&bytes) {
+            report.problems.push(problem(segment, entry, "fails its CRC"));
+            continue;
+        }
+        let holds = |video: bool, run: &TrackRun, samples: &[Sample]| {
+            let start = (run.data_offset - entry.offset) as usize;
+            let data = bytes.get(start..start + run.data_len as usize);
+            samples.is_empty()
+                || data.is_some_and(|d| track_digest(video, samples, &[d]) == run.digest)
+        };
+        if !holds(true, &entry.video, segment.table.video_of(entry))
+            || !holds(false, &entry.audio, segment.table.audio_of(entry))
+        {
+            report.problems.push(problem(segment, entry, "fails its digest"));
+        }
+    }
+    Ok(())
+}
+
+fn problem(segment: &Found, entry: &FragmentEntry, what: &str) -> String {
+    format!(
+        "{} at byte {}: fragment {} {what}",
+        segment.path.display(),
+        entry.offset,
+        entry.sequence
+    )
+}
+
+fn records<'a>(segments: impl Iterator<Item = &'a Found>) -> Vec<Record> {
+    segments.flat_map(|s| s.table.fragments.iter().map(|f| Record::of(f, s.segment_ms))).collect()
+}
+
+fn check_indexes(
+    fs: &dyn FileSystem,
+    id: StreamId,
+    day: i64,
+    day_dir: &Path,
+    found: &[Found],
+    report: &mut Report,
+) -> Result<()> {
+    let runs: std::collections::BTreeSet<RunId> = found.iter().map(|s| s.run).collect();
+    for run in runs {
+        let path = day_dir.join(index_name(run));
+        let wanted = records(found.iter().filter(|s| s.run == run));
+        let have = IndexFile::open(fs, &path).and_then(|index| {
+            let count = index.count()?;
+            (0..count).map(|p| index.get(p)).collect::<Result<Vec<_>>>()
+        });
+        // Retention leaves records of deleted segments behind until the day is gone; the newest
+        // fragment may have been written between our two looks.
+        let first = wanted.first().map_or(0, |r| r.sequence);
+        match have {
+            Err(e) => report.problems.push(format!("{id}, {}: {e}", day_name(day))),
+            Ok(have) => {
+                let have: Vec<_> = have.into_iter().filter(|r| r.sequence >= first).collect();
+                let n = have.len().min(wanted.len());
+                if have[..n] != wanted[..n] || have.len().abs_diff(wanted.len()) > 1 {
+                    let what = "does not agree with its segments; rebuild the store's index";
+                    report.problems.push(format!("{}: {what}", path.display()));
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn write_index(
+    fs: &dyn FileSystem,
+    id: StreamId,
+    day: i64,
+    day_dir: &Path,
+    run: RunId,
+    segments: &[&Found],
+) -> Result<()> {
+    let temporary = day_dir.join(format!("{}.new", index_name(run)));
+    match fs.remove_file(&temporary) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+            return Err(Error::io("remove", &temporary, e));
+        }
+        _ => {}
+    }
+    let epoch = segments.first().map_or(0, |s| s.table.epoch);
+    let mut writer = IndexWriter::open(fs, &temporary, id, run, epoch, day)?;
+    for record in records(segments.iter().copied()) {
+        writer.append(&record)?;
+    }
+    writer.file().sync_data()?;
+    let path = day_dir.join(index_name(run));
+    fs.rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))
+}

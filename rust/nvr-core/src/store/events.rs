@@ -1,0 +1,345 @@
+//! The event log of a stream: why it was not recorded, and what was deleted. Lines of JSON, each
+//! after its CRC-32C, append-only (`docs/on-disk-format.md`, "Event log").
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use crate::fs::{FileSystem, Named};
+use crate::ids::RunId;
+use crate::reason::Reason;
+use crate::{Error, Result};
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Event {
+    /// A run began at this wall time.
+    RunStarted {
+        /// Wall time of its first picture.
+        at_us: i64,
+        /// Its id.
+        run: String,
+        /// Its lease epoch.
+        epoch: u32,
+    },
+    /// A run ended.
+    RunEnded {
+        /// End of its last picture.
+        at_us: i64,
+        /// Its id.
+        run: String,
+        /// Why.
+        reason: Reason,
+        /// For people, without secrets.
+        detail: String,
+    },
+    /// Nothing is recorded from here on, for another reason than before.
+    Down {
+        /// Since when.
+        at_us: i64,
+        /// Why.
+        reason: Reason,
+        /// For people, without secrets.
+        detail: String,
+    },
+    /// Pictures of this range arrived and could not be written.
+    Lost {
+        /// From.
+        at_us: i64,
+        /// Until.
+        until_us: i64,
+        /// Why.
+        reason: Reason,
+        /// For people, without secrets.
+        detail: String,
+    },
+    /// All segments that start before an instant are deleted. Synced before the first of them is.
+    Expired {
+        /// When this was decided.
+        at_us: i64,
+        /// Segments that start before this are gone.
+        until_us: i64,
+    },
+    /// Written by a later version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl Event {
+    /// The start of a run.
+    pub fn run_started(run: RunId, epoch: u32, at_us: i64) -> Self {
+        Event::RunStarted { at_us, run: run.to_string(), epoch }
+    }
+
+    /// When nothing was recorded any more, and why; `None` for other events.
+    pub fn stopped(&self) -> Option<(i64, &Reason, &str)> {
+        match self {
+            Event::RunEnded { at_us, reason, detail, .. }
+            | Event::Down { at_us, reason, detail } => Some((*at_us, reason, detail)),
+            _ => None,
+        }
+    }
+}
+
+/// The log of one stream under one root, and what it says.
+#[derive(Debug)]
+pub struct EventLog {
+    path: PathBuf,
+    file: Option<Named>,
+    len: u64,
+    /// In the order in which they happened; `Expired` ones are not kept.
+    pub events: Vec<Event>,
+    /// Segments that start before this are deleted.
+    pub expired_before_us: i64,
+}
+
+/// A line longer than this is none of ours.
+const MAX_LINE: usize = 64 << 10;
+
+impl EventLog {
+    /// Reads a log if there is one. What follows the first torn or damaged line at its end is
+    /// overwritten by the next append; a damaged line within is left out, with a warning.
+    pub fn open(fs: &dyn FileSystem, path: &Path, writable: bool) -> Result<Self> {
+        let mut log = EventLog {
+            path: path.to_owned(),
+            file: None,
+            len: 0,
+            events: Vec::new(),
+            expired_before_us: i64::MIN,
+        };
+        let opened = if writable { fs.open_rw(path) } else { fs.open(path) };
+        let file = match opened {
+            Ok(file) => Named { file, path: path.to_owned() },
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(log),
+            Err(e) => return Err(Error::io("open", path, e)),
+        };
+        let mut bytes = vec![0; usize::try_from(file.size()?).unwrap_or(0)];
+        let n = file.read_at(&mut bytes, 0)?;
+        bytes.truncate(n);
+        let mut at = 0;
+        for line in bytes.split_inclusive(|&b| b == b'\n') {
+            at += line.len();
+            match parse_line(line) {
+                Some(event) => {
+                    log.note(event);
+                    log.len = at as u64;
+                }
+                None if at < bytes.len() => {
+                    log::warn!(target: "nvr.store", "{}: a damaged event before byte {at} is left out", path.display());
+                    log.len = at as u64;
+                }
+                None => {}
+            }
+        }
+        log.file = Some(file);
+        Ok(log)
+    }
+
+    /// Appends an event. It is durable once the file is synced.
+    pub fn append(&mut self, fs: &dyn FileSystem, event: Event) -> Result<Named> {
+        let file = match &self.file {
+            Some(file) => file.clone(),
+            None => {
+                let file =
+                    fs.create_new(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
+                self.file.insert(Named { file, path: self.path.clone() }).clone()
+            }
+        };
+        let line = format_line(&event)?;
+        file.write_all_at(&line, self.len)?;
+        self.len += line.len() as u64;
+        self.note(event);
+        Ok(file)
+    }
+
+    fn note(&mut self, event: Event) {
+        match event {
+            Event::Expired { until_us, .. } => {
+                self.expired_before_us = self.expired_before_us.max(until_us);
+            }
+            Event::Unknown => {}
+            event => self.events.push(event),
+        }
+    }
+}
+
+fn format_line(event: &Event) -> Result<Vec<u8>> {
+    let json = serde_json::to_string(event).map_err(|e| Error::Invalid(e.to_string()))?;
+    Ok(format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes())).into_bytes())
+}
+
+fn parse_line(line: &[u8]) -> Option<Event> {
+    let line = line.strip_suffix(b"\n").filter(|l| l.len() <= MAX_LINE)?;
+    let text = std::str::from_utf8(line).ok()?;
+    let (crc, json) = text.split_at_checked(9)?;
+    let crc = u32::from_str_radix(crc.strip_suffix(' ')?, 16).ok()?;
+    if crc32c::crc32c(json.as_bytes()) != crc {
+        return None;
+    }
+    // Whole, but not what this version writes: a later one's.
+    Some(serde_json::from_str(json).unwrap_or(Event::Unknown))
+}
+
+/// The logs of a stream under all its roots, merged, as far as coverage needs them.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// Since when and why nothing is recorded, in order of time.
+    stops: Vec<(i64, Reason, Arc<str>)>,
+    /// Ranges that were lost.
+    lost: Vec<(i64, i64, Reason, Arc<str>)>,
+    /// When the first run began.
+    pub first_us: Option<i64>,
+}
+
+/// A stop shortly after a gap's begin still explains it: wall times of pictures and of events are
+/// not taken at the same place.
+const SLACK_US: i64 = 2_000_000;
+
+/// A stretch of a gap: from, until, why, and for people.
+pub type Cause = (i64, i64, Reason, Arc<str>);
+
+impl History {
+    /// Of these logs.
+    pub fn of<'a>(logs: impl Iterator<Item = &'a EventLog>) -> Self {
+        let mut history = History::default();
+        for event in logs.flat_map(|log| &log.events) {
+            if let Some((at_us, reason, detail)) = event.stopped() {
+                history.stops.push((at_us, reason.clone(), detail.into()));
+            }
+            match event {
+                Event::RunStarted { at_us, .. } => {
+                    history.first_us = Some(history.first_us.map_or(*at_us, |f| f.min(*at_us)));
+                }
+                Event::Lost { at_us, until_us, reason, detail } => {
+                    history.lost.push((*at_us, *until_us, reason.clone(), detail.as_str().into()));
+                }
+                _ => {}
+            }
+        }
+        history.stops.sort_by_key(|s| s.0);
+        history.lost.sort_by_key(|l| l.0);
+        history
+    }
+
+    /// Says whether the log tells of a loss that overlaps a range.
+    pub fn tells_loss(&self, from_us: i64, until_us: i64) -> bool {
+        self.lost.iter().any(|(from, until, ..)| *from < until_us && *until > from_us)
+    }
+
+    /// Says why a gap is one: stretches in order that fill it.
+    pub fn causes(&self, from_us: i64, until_us: i64) -> Vec<Cause> {
+        let mut causes = Vec::new();
+        let mut at = from_us;
+        for (lost_from, lost_until, reason, detail) in &self.lost {
+            let (start, end) = ((*lost_from).max(at), (*lost_until).min(until_us));
+            // A loss explains the gap that it made, to the gap's edges if they are near.
+            let start = if start - at < SLACK_US { at } else { start };
+            let end = if until_us - end < SLACK_US { until_us } else { end };
+            if start < end && *lost_from < until_us && *lost_until > at {
+                self.stops_between(at, start, &mut causes);
+                causes.push((start, end, reason.clone(), detail.clone()));
+                at = end;
+            }
+        }
+        self.stops_between(at, until_us, &mut causes);
+        causes
+    }
+
+    fn stops_between(&self, from_us: i64, until_us: i64, causes: &mut Vec<Cause>) {
+        if from_us >= until_us {
+            return;
+        }
+        // Before the first run there are no pictures whose end the log could speak of.
+        let slack = if self.first_us.is_some_and(|first| first < from_us) { SLACK_US } else { 0 };
+        let before = self.stops.partition_point(|s| s.0 <= from_us + slack && s.0 < until_us);
+        let later = &self.stops[before..];
+        let later = &later[..later.partition_point(|s| s.0 < until_us)];
+        let first = match before.checked_sub(1) {
+            Some(last) => Some(&self.stops[last]),
+            None if self.first_us.is_some_and(|first| first < from_us) => later.first(),
+            None => None,
+        };
+        let unknown = (from_us, Reason::NOT_RECORDED, Arc::from(""));
+        let (_, reason, detail) = first.unwrap_or(&unknown);
+        let mut at = (from_us, reason, detail);
+        for (when, reason, detail) in later {
+            if (reason, detail) != (at.1, at.2) && *when > at.0 {
+                causes.push((at.0, *when, at.1.clone(), at.2.clone()));
+                at = (*when, reason, detail);
+            }
+        }
+        causes.push((at.0, until_us, at.1.clone(), at.2.clone()));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::RealFs;
+    use proptest::prelude::*;
+
+    fn down(at_us: i64, reason: Reason) -> Event {
+        Event::Down { at_us, reason, detail: String::new() }
+    }
+
+    #[test]
+    fn a_torn_line_is_overwritten_and_a_damaged_one_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let mut log = EventLog::open(&RealFs, &path, true).unwrap();
+        for at in [1, 2, 3] {
+            log.append(&RealFs, down(at, Reason::SILENT)).unwrap();
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        let line = bytes.len() / 3;
+        bytes[line + 15] ^= 1;
+        bytes.extend_from_slice(b"0000");
+        std::fs::write(&path, &bytes).unwrap();
+        let mut log = EventLog::open(&RealFs, &path, true).unwrap();
+        assert_eq!(log.events, [down(1, Reason::SILENT), down(3, Reason::SILENT)]);
+        log.append(&RealFs, Event::Expired { at_us: 9, until_us: 5 }).unwrap();
+        let log = EventLog::open(&RealFs, &path, false).unwrap();
+        assert_eq!((log.events.len(), log.expired_before_us), (2, 5));
+    }
+
+    #[test]
+    fn a_later_versions_event_and_reason_survive() {
+        let line = |json: &str| format!("{:08x} {json}\n", crc32c::crc32c(json.as_bytes()));
+        assert_eq!(
+            parse_line(line(r#"{"kind":"teleported","at_us":3}"#).as_bytes()),
+            Some(Event::Unknown)
+        );
+        let odd = parse_line(
+            line(r#"{"kind":"down","at_us":3,"reason":"eaten","detail":""}"#).as_bytes(),
+        );
+        assert_eq!(odd, Some(down(3, Reason("eaten".into()))));
+    }
+
+    proptest! {
+        #[test]
+        fn causes_fill_the_gap(
+            events in proptest::collection::vec((0i64..100_000_000, 0u8..4, 1i64..9_000_000), 0..20),
+            from in 0i64..100_000_000, len in 1i64..50_000_000,
+        ) {
+            let mut log = EventLog {
+                path: PathBuf::new(), file: None, len: 0, events: Vec::new(), expired_before_us: i64::MIN,
+            };
+            for (at_us, kind, len) in events {
+                let detail = String::new();
+                log.note(match kind {
+                    0 => down(at_us, Reason::REFUSED),
+                    1 => down(at_us, Reason::SILENT),
+                    2 => Event::Lost { at_us, until_us: at_us + len, reason: Reason::OVERLOAD, detail },
+                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0 },
+                });
+            }
+            let causes = History::of([&log].into_iter()).causes(from, from + len);
+            prop_assert_eq!(causes[0].0, from);
+            prop_assert_eq!(causes[causes.len() - 1].1, from + len);
+            prop_assert!(causes.iter().all(|c| c.0 < c.1));
+            prop_assert!(causes.windows(2).all(|w| w[0].1 == w[1].0));
+        }
+    }
+}

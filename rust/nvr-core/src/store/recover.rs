@@ -1,0 +1,337 @@
+//! After a crash: the segment that was open is cut behind its last complete fragment and sealed,
+//! the index is made to agree with it, and the log says that the recorder ended without a word.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::events::Event;
+use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
+use super::stream::StreamStore;
+use crate::fs::{FileSystem, Named};
+use crate::ids::RunId;
+use crate::index::{IndexFile, IndexWriter, Record};
+use crate::reason::Reason;
+use crate::segment::footer::write_footer;
+use crate::segment::read::{read_footer, read_segment};
+use crate::segment::scan::{Trust, scan};
+use crate::table::SegmentTable;
+use crate::time::{DAY_US, SECOND_US, day_start_us};
+use crate::{Error, Result};
+
+/// Segments that started so long before the watermark were sealed, and everything was durable.
+const MARGIN_US: i64 = 15 * 60 * SECOND_US;
+/// So many segments at the end of each run are looked at in any case: the clock by which the
+/// watermark counts may have been set.
+const NEWEST_SEGMENTS: usize = 3;
+/// Holds the time before which everything was durable.
+const WATERMARK: &str = ".synced";
+
+/// Notes, durably, that everything written before an instant is durable.
+pub(crate) fn set_watermark(fs: &dyn FileSystem, root: &Path, at_us: i64) -> Result<()> {
+    let value = at_us.to_le_bytes();
+    let crc = crc32c::crc32c(&value).to_le_bytes();
+    // Twelve bytes in one sector: the old value or the new one, and the CRC tells any third.
+    write_note(fs, &root.join(WATERMARK), &[&value[..], &crc].concat())?.sync_data()
+}
+
+fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
+    let mut bytes = [0; 12];
+    let n = fs.open(&root.join(WATERMARK)).ok()?.read_at(&mut bytes, 0).ok()?;
+    let (value, crc) = bytes.split_first_chunk::<8>()?;
+    (n == bytes.len() && crc32c::crc32c(value).to_le_bytes() == crc)
+        .then(|| i64::from_le_bytes(*value))
+}
+
+/// Puts a stream right that may have been written to when the recorder ended.
+pub(super) fn recover(
+    fs: &dyn FileSystem,
+    stream: &StreamStore,
+    roots: &[std::path::PathBuf],
+    trust: Trust,
+    repairs: &mut Vec<String>,
+) -> Result<()> {
+    let days = stream.days();
+    let repairs_before = repairs.len();
+    for dir in stream.dirs() {
+        let root = roots.iter().find(|r| dir.starts_with(r));
+        let since_us = root.and_then(|r| watermark(fs, r)).map_or(i64::MIN, |w| w - MARGIN_US);
+        // A segment that was open at midnight lies in the folder of the day before; and the newest
+        // two days are looked at in any case.
+        let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
+        let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
+        for &day in days.iter().filter(|d| **d >= first) {
+            recover_day(fs, stream, &dir, day, since_us, trust, repairs)?;
+        }
+        if repairs.len() > repairs_before {
+            tell_holes(stream, &dir, first.max(since_us))?;
+        }
+    }
+    end_open_runs(fs, stream)
+}
+
+/// Fragments in the middle of a run may be gone when the power failed: the log says so.
+fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64) -> Result<()> {
+    let history = stream.history();
+    let mut found = stream.fragments(since_us.max(0), i64::MAX)?;
+    found.retain(|f| f.index.path().starts_with(dir));
+    for (a, b) in found.iter().zip(found.iter().skip(1)) {
+        let hole = b.record.sequence > a.record.sequence.wrapping_add(1);
+        let untold = hole && !history.tells_loss(a.end_us, b.record.wall_start_us);
+        if a.index.run == b.index.run && untold {
+            let event = Event::Lost {
+                at_us: a.end_us,
+                until_us: b.record.wall_start_us,
+                reason: Reason::RECORDER_CRASHED,
+                detail: "what was not yet durable was lost".to_owned(),
+            };
+            stream.log(dir, event)?.sync_data()?;
+        }
+    }
+    Ok(())
+}
+
+fn recover_day(
+    fs: &dyn FileSystem,
+    stream: &StreamStore,
+    dir: &Path,
+    day: i64,
+    since_us: i64,
+    trust: Trust,
+    repairs: &mut Vec<String>,
+) -> Result<()> {
+    let day_dir = dir.join(day_name(day));
+    let entries = match fs.read_dir(&day_dir) {
+        Ok(entries) => entries,
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("list", &day_dir, e)),
+    };
+    let mut runs: BTreeMap<RunId, BTreeSet<u32>> = BTreeMap::new();
+    for entry in &entries {
+        if let Some((segment_ms, run)) = parse_segment_name(&entry.name) {
+            runs.entry(run).or_default().insert(segment_ms);
+        }
+    }
+    for entry in &entries {
+        if parse_index_name(&entry.name).is_some_and(|run| !runs.contains_key(&run)) {
+            remove(fs, &day_dir.join(&entry.name))?;
+        }
+    }
+    for (run, segments) in runs {
+        let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
+        let segments: Vec<u32> = segments.into_iter().collect();
+        run.recover(&segments, since_us, trust, repairs)?;
+    }
+    stream.forget_day(day, false);
+    Ok(())
+}
+
+fn remove(fs: &dyn FileSystem, path: &Path) -> Result<()> {
+    fs.remove_file(path).map_err(|e| Error::io("remove", path, e))
+}
+
+/// A run's share of a day.
+struct RunOfDay<'a> {
+    fs: &'a dyn FileSystem,
+    stream: &'a StreamStore,
+    dir: &'a Path,
+    day_dir: &'a Path,
+    day: i64,
+    run: RunId,
+}
+
+impl RunOfDay<'_> {
+    fn open(&self, segment_ms: u32) -> Result<Named> {
+        let path = self.day_dir.join(super::layout::segment_name(segment_ms, self.run));
+        let file = self.fs.open_rw(&path).map_err(|e| Error::io("open", &path, e))?;
+        Ok(Named { file, path })
+    }
+
+    fn recover(
+        &self,
+        segments: &[u32],
+        since_us: i64,
+        trust: Trust,
+        repairs: &mut Vec<String>,
+    ) -> Result<()> {
+        let recent = segments.partition_point(|ms| self.day + i64::from(*ms) * 1000 < since_us);
+        let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
+        let index_path = self.day_dir.join(index_name(self.run));
+        let index = match IndexFile::open(self.fs, &index_path) {
+            Ok(index) => Some(index),
+            Err(Error::Damaged { .. }) => {
+                remove(self.fs, &index_path)?;
+                None
+            }
+            Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(e),
+        };
+        // Without an index, all of the day is read.
+        let from = if index.is_some() { recent } else { 0 };
+        let mut records = Vec::new();
+        let mut epoch = 0;
+        for (n, &segment_ms) in segments.iter().enumerate().skip(from) {
+            let file = self.open(segment_ms)?;
+            let table = if n < recent {
+                read_segment(&file)?.map(|s| s.table)
+            } else {
+                self.sealed(&file, trust, repairs)?
+            };
+            if let Some(table) = table {
+                epoch = table.epoch;
+                records.extend(table.fragments.iter().map(|f| Record::of(f, segment_ms)));
+            }
+        }
+        if from == 0 && records.is_empty() {
+            return index.map_or(Ok(()), |_| remove(self.fs, &index_path));
+        }
+        let kept = match &index {
+            Some(index) if from > 0 => records_before(index, segments[from])?,
+            // All segments were read: records of any others are of segments that are gone.
+            _ => 0,
+        };
+        if index.as_ref().is_some_and(|index| agrees(index, kept, &records)) {
+            return Ok(());
+        }
+        let mut writer = self.stream.index_writer(self.dir, self.run, epoch, self.day)?;
+        writer.truncate(kept)?;
+        for record in &records {
+            writer.append(record)?;
+        }
+        repairs.push(format!("{}: agrees again with its segments", index_path.display()));
+        sync(self.fs, &writer, self.day_dir)
+    }
+
+    /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
+    /// in it, and it is gone.
+    fn sealed(
+        &self,
+        file: &Named,
+        trust: Trust,
+        repairs: &mut Vec<String>,
+    ) -> Result<Option<SegmentTable>> {
+        match read_footer(file) {
+            Ok(Some((_, table))) if trust == Trust::PageCache || whole(file, &table)? => {
+                return Ok(Some(table));
+            }
+            Ok(_) | Err(Error::Damaged { .. }) => {}
+            Err(e) => return Err(e),
+        }
+        let table = match seal(file, trust) {
+            // Of a later version, or with a damaged head: its fragments may be worth a lot, and
+            // are not ours to judge.
+            Err(e @ Error::Damaged { .. }) => {
+                log::error!(target: "nvr.store", "left as it is, and out of the index: {e}");
+                return Ok(None);
+            }
+            other => other?,
+        };
+        match &table {
+            Some(table) => repairs.push(format!(
+                "{}: sealed with {} fragments",
+                file.path.display(),
+                table.fragments.len()
+            )),
+            None => {
+                remove(self.fs, &file.path)?;
+                repairs.push(format!("{}: held no complete fragment", file.path.display()));
+            }
+        }
+        Ok(table)
+    }
+}
+
+/// After a power failure the footer may be on disk, and what it speaks of may not.
+fn whole(file: &Named, table: &SegmentTable) -> Result<bool> {
+    let mut bytes = Vec::new();
+    for fragment in &table.fragments {
+        bytes.resize(fragment.length as usize, 0);
+        let n = file.read_at(&mut bytes, u64::from(fragment.offset))?;
+        if n < bytes.len() || !crate::segment::fragment::crc_holds(&bytes) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+fn sync(fs: &dyn FileSystem, writer: &IndexWriter, day_dir: &Path) -> Result<()> {
+    writer.file().sync_data()?;
+    fs.sync_dir(day_dir).map_err(|e| Error::io("sync", day_dir, e))
+}
+
+/// How many records at an index's start are of segments before this one.
+fn records_before(index: &IndexFile, segment_ms: u32) -> Result<u64> {
+    let mut kept = index.count()?;
+    while kept > 0 {
+        match index.get(kept - 1) {
+            Ok(record) if record.segment_ms < segment_ms => break,
+            Ok(_) | Err(Error::Damaged { .. }) => kept -= 1,
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(kept)
+}
+
+fn agrees(index: &IndexFile, from: u64, records: &[Record]) -> bool {
+    let same =
+        |(n, record): (usize, &Record)| index.get(from + n as u64).is_ok_and(|r| r == *record);
+    index.count().is_ok_and(|count| count == from + records.len() as u64)
+        && records.iter().enumerate().all(same)
+}
+
+/// Cuts a segment behind its last complete fragment and writes the footer; `None` if there is no
+/// complete fragment in it.
+pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
+    let Some(found) = scan(file, trust)?.filter(|s| !s.table.fragments.is_empty()) else {
+        return Ok(None);
+    };
+    let truncate = |e| Error::io("truncate", &file.path, e);
+    file.file.set_len(found.good_len).map_err(truncate)?;
+    file.write_all_at(&write_footer(&found.head, &found.table), found.good_len)?;
+    file.sync_data()?;
+    Ok(Some(found.table))
+}
+
+/// The log of a run that was being recorded has no end of it: says so, at the end of its footage.
+fn end_open_runs(fs: &dyn FileSystem, stream: &StreamStore) -> Result<()> {
+    for (dir, last) in stream.last_run_events() {
+        let Some(Event::RunStarted { at_us, run, .. }) = last else { continue };
+        let newest = stream.previous(i64::MAX)?;
+        let end_us = newest.filter(|n| n.index.run.to_string() == run).map_or(at_us, |n| n.end_us);
+        let detail = "the recorder ended without closing its files".to_owned();
+        let event =
+            Event::RunEnded { at_us: end_us, run, reason: Reason::RECORDER_CRASHED, detail };
+        stream.log(&dir, event)?.sync_data()?;
+        fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+    }
+    Ok(())
+}
+
+/// Names the time since the machine started, as of the last recovery.
+const BOOT: &str = ".boot";
+
+/// Says whether the machine has been running ever since the store was last put right: then what
+/// was written is at least in the page cache, whatever became of the process.
+pub(super) fn trust_of(fs: &dyn FileSystem, root: &Path) -> Trust {
+    let boot = fs.boot_id();
+    let mut stored = vec![0; boot.len()];
+    let read = fs.open(&root.join(BOOT)).and_then(|file| file.read_at(&mut stored, 0));
+    let same = !boot.is_empty() && read.is_ok() && stored == boot.as_bytes();
+    if same { Trust::PageCache } else { Trust::Nothing }
+}
+
+/// Notes that a root was put right since the machine started. Not before that is done: somebody
+/// who dies meanwhile must not leave word that it was.
+pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
+    write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
+}
+
+fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
+    let file = match fs.create_new(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => fs.open_rw(path),
+        other => other,
+    };
+    let file =
+        Named { file: file.map_err(|e| Error::io("create", path, e))?, path: path.to_owned() };
+    file.write_all_at(bytes, 0)?;
+    Ok(file)
+}

@@ -1,0 +1,422 @@
+//! One stream's footage: its folders under the roots, its indexes, its logs, and the segment that
+//! is being written.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::{Mutex, RwLock};
+
+use super::events::{Event, EventLog, History};
+use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
+use crate::clip::SegmentRef;
+use crate::fs::{FileSystem, Named};
+use crate::ids::{RunId, StreamId};
+use crate::index::{IndexFile, IndexWriter, Record};
+use crate::segment::read::{Segment, read_segment};
+use crate::table::SegmentTable;
+use crate::time::{DAY_US, day_start_us};
+use crate::{Error, Result};
+
+/// Name of the event log in a stream's folder.
+const EVENTS: &str = "events";
+
+/// The footage of one stream.
+#[derive(Debug)]
+pub struct StreamStore {
+    /// Which stream.
+    pub id: StreamId,
+    fs: Arc<dyn FileSystem>,
+    /// The stream's folder under each root that has one, or got one.
+    dirs: RwLock<Vec<PathBuf>>,
+    days: RwLock<BTreeMap<i64, Day>>,
+    logs: Mutex<BTreeMap<PathBuf, EventLog>>,
+    open: RwLock<Option<OpenSegment>>,
+}
+
+/// Index files of a day: listed once, and kept in step by the writer.
+#[derive(Debug, Default)]
+struct Day {
+    listed: bool,
+    runs: Vec<Arc<IndexFile>>,
+}
+
+/// The segment that is being written, as far as it is on disk.
+#[derive(Clone, Debug)]
+pub struct OpenSegment {
+    /// Its file.
+    pub file: Named,
+    /// What it contains so far.
+    pub table: Arc<RwLock<SegmentTable>>,
+}
+
+/// A fragment as the index knows it, and where it is.
+#[derive(Clone, Debug)]
+pub struct Located {
+    /// The run's index of that day.
+    pub index: Arc<IndexFile>,
+    /// Position in the index.
+    pub position: u64,
+    /// The record.
+    pub record: Record,
+    /// Until when its last picture is shown: where the next fragment of the run begins, if that
+    /// continues it.
+    pub end_us: i64,
+}
+
+impl Located {
+    /// Path of the segment.
+    pub fn segment_path(&self) -> PathBuf {
+        let name = segment_name(self.record.segment_ms, self.index.run);
+        self.index.path().with_file_name(name)
+    }
+
+    /// Wall start of its segment, to the millisecond (as in the file's name).
+    pub fn segment_start_us(&self) -> i64 {
+        self.index.day_start_us + i64::from(self.record.segment_ms) * 1000
+    }
+}
+
+impl StreamStore {
+    /// Finds what there is under the roots. Lists the days, and opens nothing but the logs.
+    pub fn open(
+        fs: Arc<dyn FileSystem>,
+        id: StreamId,
+        dirs: Vec<PathBuf>,
+        writable: bool,
+    ) -> Result<Self> {
+        let mut days = BTreeMap::new();
+        let mut logs = BTreeMap::new();
+        for dir in &dirs {
+            for entry in fs.read_dir(dir).map_err(|e| Error::io("list", dir, e))? {
+                if let Some(day) = parse_day(&entry.name).filter(|_| entry.is_dir) {
+                    days.entry(day).or_insert_with(Day::default);
+                }
+            }
+            logs.insert(dir.clone(), EventLog::open(&*fs, &dir.join(EVENTS), writable)?);
+        }
+        Ok(StreamStore {
+            id,
+            fs,
+            dirs: RwLock::new(dirs),
+            days: RwLock::new(days),
+            logs: Mutex::new(logs),
+            open: RwLock::new(None),
+        })
+    }
+
+    /// The stream's folders.
+    pub fn dirs(&self) -> Vec<PathBuf> {
+        self.dirs.read().clone()
+    }
+
+    /// The days (midnight, UTC) that have folders.
+    pub fn days(&self) -> Vec<i64> {
+        self.days.read().keys().copied().collect()
+    }
+
+    /// The indexes of a day.
+    pub fn indexes_of(&self, day: i64) -> Result<Vec<Arc<IndexFile>>> {
+        match self.days.read().get(&day) {
+            None => return Ok(Vec::new()),
+            Some(d) if d.listed => return Ok(d.runs.clone()),
+            Some(_) => {}
+        }
+        let mut days = self.days.write();
+        let Some(d) = days.get_mut(&day) else { return Ok(Vec::new()) };
+        if !d.listed {
+            for dir in self.dirs.read().iter() {
+                let day_dir = dir.join(day_name(day));
+                let entries = match self.fs.read_dir(&day_dir) {
+                    Ok(entries) => entries,
+                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                    Err(e) => return Err(Error::io("list", &day_dir, e)),
+                };
+                for entry in entries {
+                    let path = day_dir.join(&entry.name);
+                    let known = d.runs.iter().any(|r| r.path() == path);
+                    if parse_index_name(&entry.name).is_some() && !known {
+                        d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
+                    }
+                }
+            }
+            d.listed = true;
+        }
+        Ok(d.runs.clone())
+    }
+
+    /// Forgets what is known of a day's indexes (after a deletion or a rebuild).
+    pub fn forget_day(&self, day: i64, gone: bool) {
+        let mut days = self.days.write();
+        if gone {
+            days.remove(&day);
+        } else if let Some(d) = days.get_mut(&day) {
+            *d = Day::default();
+        }
+    }
+
+    /// The index of a run's day, to be written to; readers see it from now on.
+    pub fn index_writer(
+        &self,
+        dir: &Path,
+        run: RunId,
+        epoch: u32,
+        day: i64,
+    ) -> Result<IndexWriter> {
+        let path = dir.join(day_name(day)).join(index_name(run));
+        let writer = IndexWriter::open(&*self.fs, &path, self.id, run, epoch, day)?;
+        let mut days = self.days.write();
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
+        if d.listed && d.runs.iter().all(|r| r.path() != path) {
+            d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
+        }
+        Ok(writer)
+    }
+
+    /// Makes sure that the stream has a folder under a root, and returns it.
+    pub fn dir_under(&self, root: &Path) -> Result<PathBuf> {
+        let dir = super::layout::stream_dir(root, self.id);
+        if !self.dirs.read().contains(&dir) {
+            self.fs.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
+            for parent in [root, dir.parent().unwrap_or(root)] {
+                self.fs.sync_dir(parent).map_err(|e| Error::io("sync", parent, e))?;
+            }
+            self.logs
+                .lock()
+                .insert(dir.clone(), EventLog::open(&*self.fs, &dir.join(EVENTS), true)?);
+            self.dirs.write().push(dir.clone());
+        }
+        Ok(dir)
+    }
+
+    /// Appends to the log in one of the stream's folders; the file is to be synced by the caller.
+    pub fn log(&self, dir: &Path, event: Event) -> Result<Named> {
+        let mut logs = self.logs.lock();
+        match logs.get_mut(dir) {
+            Some(log) => log.append(&*self.fs, event),
+            None => Err(Error::Invalid(format!("{} is no folder of this stream", dir.display()))),
+        }
+    }
+
+    /// Why there is nothing where there is nothing.
+    pub fn history(&self) -> History {
+        History::of(self.logs.lock().values())
+    }
+
+    /// The newest event about runs in each log, with its folder.
+    pub fn last_run_events(&self) -> Vec<(PathBuf, Option<Event>)> {
+        let of_runs = |e: &&Event| matches!(e, Event::RunStarted { .. } | Event::RunEnded { .. });
+        let last = |log: &EventLog| log.events.iter().rev().find(of_runs).cloned();
+        self.logs.lock().iter().map(|(dir, log)| (dir.clone(), last(log))).collect()
+    }
+
+    /// Segments that start before this are deleted, or about to be.
+    pub fn expired_before_us(&self) -> i64 {
+        self.logs.lock().values().map(|log| log.expired_before_us).max().unwrap_or(i64::MIN)
+    }
+
+    /// What is being written (`None`: nothing is).
+    pub fn set_open_segment(&self, open: Option<OpenSegment>) {
+        *self.open.write() = open;
+    }
+
+    /// Start of the segment that is being written, to the millisecond; `i64::MAX`: there is none.
+    pub fn open_segment_start_us(&self) -> i64 {
+        let open = self.open.read();
+        let first = open.as_ref().and_then(|o| o.table.read().fragments.first().copied());
+        first.map_or(i64::MAX, |f| f.wall_start_us.div_euclid(1000) * 1000)
+    }
+
+    /// Reads a segment's table: from memory while it is being written, else from its footer.
+    pub fn segment(&self, path: &Path) -> Result<SegmentRef> {
+        if let Some(open) = self.open.read().as_ref().filter(|o| o.file.path == path) {
+            let table = Arc::new(open.table.read().clone());
+            return Ok(SegmentRef { file: Arc::new(open.file.clone()), table });
+        }
+        let file = self.fs.open(path).map_err(|e| Error::io("open", path, e))?;
+        let file = Named { file, path: path.to_owned() };
+        match read_segment(&file)? {
+            Some(Segment { table, .. }) => {
+                Ok(SegmentRef { file: Arc::new(file), table: Arc::new(table) })
+            }
+            None => Err(Error::damaged(path, 0, "the segment's head is cut short")),
+        }
+    }
+
+    /// Days whose segments may show instants of [from, until): a segment lies in the folder of
+    /// the day in which it starts, and may reach into the next.
+    fn days_for(&self, from_us: i64, until_us: i64) -> Vec<i64> {
+        let first = day_start_us(from_us).saturating_sub(DAY_US);
+        self.days
+            .read()
+            .range(first..until_us.max(from_us.saturating_add(1)))
+            .map(|(d, _)| *d)
+            .collect()
+    }
+
+    /// Completes a record with where it is and when it ends. The run may go on in the next day's
+    /// index.
+    pub(super) fn located(&self, index: &Arc<IndexFile>, position: u64) -> Result<Located> {
+        let record = index.get(position)?;
+        let next = if position + 1 < index.count()? {
+            Some(index.get(position + 1)?)
+        } else {
+            self.continuation(index)?
+        };
+        let end_us = match next {
+            Some(n) if n.sequence == record.sequence.wrapping_add(1) => n.wall_start_us,
+            Some(n) => record.wall_end_us().min(n.wall_start_us),
+            None => record.wall_end_us(),
+        };
+        Ok(Located { index: index.clone(), position, record, end_us })
+    }
+
+    /// The first record of the next day's index of the same run.
+    fn continuation(&self, index: &IndexFile) -> Result<Option<Record>> {
+        let next_day = self.indexes_of(index.day_start_us + DAY_US)?;
+        match next_day.iter().find(|i| i.run == index.run) {
+            Some(i) if i.count()? > 0 => i.get(0).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The fragment that shows an instant. Where runs overlap: of the higher epoch, then of the
+    /// later run.
+    pub fn at(&self, at_us: i64) -> Result<Option<Located>> {
+        let expired = self.expired_before_us();
+        let mut best: Option<Located> = None;
+        for day in self.days_for(at_us, at_us) {
+            for index in self.indexes_of(day)? {
+                let Some(position) = index.last_at_or_before(at_us)? else { continue };
+                let found = self.located(&index, position)?;
+                let rank = |l: &Located| (l.index.epoch, l.index.run);
+                if at_us < found.end_us
+                    && found.segment_start_us() >= expired
+                    && best.as_ref().is_none_or(|b| rank(b) < rank(&found))
+                {
+                    best = Some(found);
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// The first fragment that starts at or after an instant.
+    pub fn next(&self, at_us: i64) -> Result<Option<Located>> {
+        let expired = self.expired_before_us();
+        let mut best: Option<Located> = None;
+        for day in self.days_for(at_us, i64::MAX) {
+            // A later day's segments all start after the best one so far.
+            if best.as_ref().is_some_and(|b| b.record.wall_start_us < day) {
+                break;
+            }
+            for index in self.indexes_of(day)? {
+                let mut position = match index.last_at_or_before(at_us.saturating_sub(1))? {
+                    Some(p) => p + 1,
+                    None => 0,
+                };
+                while position < index.count()? {
+                    let found = self.located(&index, position)?;
+                    position += 1;
+                    if found.segment_start_us() < expired {
+                        continue;
+                    }
+                    if best
+                        .as_ref()
+                        .is_none_or(|b| found.record.wall_start_us < b.record.wall_start_us)
+                    {
+                        best = Some(found);
+                    }
+                    break;
+                }
+            }
+        }
+        Ok(best)
+    }
+
+    /// The last fragment that starts at or before an instant.
+    pub fn previous(&self, at_us: i64) -> Result<Option<Located>> {
+        let expired = self.expired_before_us();
+        let days = self.days_for(0, at_us);
+        let mut best: Option<Located> = None;
+        for &day in days.iter().rev() {
+            if best.as_ref().is_some_and(|b| b.record.wall_start_us >= day + DAY_US) {
+                break;
+            }
+            for index in self.indexes_of(day)? {
+                let Some(position) = index.last_at_or_before(at_us)? else { continue };
+                let found = self.located(&index, position)?;
+                if found.segment_start_us() >= expired
+                    && best
+                        .as_ref()
+                        .is_none_or(|b| found.record.wall_start_us > b.record.wall_start_us)
+                {
+                    best = Some(found);
+                }
+            }
+            // One more day back at most: a segment of the day before may start later than its
+            // day ends.
+            if best.is_some() && day_start_us(at_us) - day > DAY_US {
+                break;
+            }
+        }
+        Ok(best)
+    }
+
+    /// Positions in an index that show instants of [from, until).
+    fn positions(
+        &self,
+        index: &Arc<IndexFile>,
+        from_us: i64,
+        until_us: i64,
+    ) -> Result<std::ops::Range<u64>> {
+        let end = index.last_at_or_before(until_us.saturating_sub(1))?.map_or(0, |p| p + 1);
+        let start = match index.last_at_or_before(from_us)? {
+            Some(p) if self.located(index, p)?.end_us > from_us => p,
+            Some(p) => p + 1,
+            None => 0,
+        };
+        Ok(start..end.max(start))
+    }
+
+    /// The indexes that have anything to show of [from, until), each with its positions.
+    pub fn overlapping(
+        &self,
+        from_us: i64,
+        until_us: i64,
+    ) -> Result<Vec<(Arc<IndexFile>, std::ops::Range<u64>)>> {
+        let mut found = Vec::new();
+        for day in self.days_for(from_us, until_us) {
+            for index in self.indexes_of(day)? {
+                let positions = self.positions(&index, from_us, until_us)?;
+                if !positions.is_empty() {
+                    found.push((index, positions));
+                }
+            }
+        }
+        Ok(found)
+    }
+
+    /// The fragments that show any instant of [from, until), in order of wall time.
+    pub fn fragments(&self, from_us: i64, until_us: i64) -> Result<Vec<Located>> {
+        let expired = self.expired_before_us();
+        let mut found = Vec::new();
+        for (index, positions) in self.overlapping(from_us, until_us)? {
+            for position in positions {
+                let fragment = self.located(&index, position)?;
+                if fragment.segment_start_us() >= expired {
+                    found.push(fragment);
+                }
+            }
+        }
+        found.sort_by_key(|l| (l.record.wall_start_us, l.index.epoch, l.index.run));
+        Ok(found)
+    }
+
+    /// Start of the oldest and end of the newest footage.
+    pub fn range(&self) -> Result<Option<(i64, i64)>> {
+        let Some(oldest) = self.next(self.expired_before_us().max(0))? else { return Ok(None) };
+        let newest = self.previous(i64::MAX)?;
+        Ok(newest.map(|n| (oldest.record.wall_start_us, n.end_us)))
+    }
+}
