@@ -1,0 +1,72 @@
+//! Trying a camera before it is recorded.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
+use nvr_core::reason::Reason;
+use nvr_core::time::{Moment, SystemClock};
+use retina::client::SessionGroup;
+use tokio::runtime::Builder;
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crate::address::Address;
+use crate::failure::Failure;
+use crate::session::{self, Feed};
+use crate::status::StatusCell;
+use crate::stream::TEARDOWN_LIMIT;
+
+/// Connects once and waits for the first picture, on a runtime of its own.
+///
+/// # Errors
+/// The reason and the detail, without secrets, that recording would give.
+pub fn probe(url: &str, limit: Duration) -> Result<(), (Reason, String)> {
+    let address = Address::parse(url).map_err(|e| (Reason::UNREACHABLE, e.to_string()))?;
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| (Reason::NOT_RECORDED, format!("cannot start a probe: {e}")))?;
+    let result = runtime.block_on(first_picture(&address, limit));
+    runtime.shutdown_background();
+    result.map_err(|f| {
+        let f = f.scrubbed(&address);
+        (f.reason, f.detail)
+    })
+}
+
+async fn first_picture(address: &Address, limit: Duration) -> Result<(), Failure> {
+    let group = Arc::new(SessionGroup::default());
+    let started = tokio::time::Instant::now();
+    let playing = session::connect(address, &group, limit).await?;
+    let left = limit.saturating_sub(started.elapsed());
+    let (seen, arrived) = oneshot::channel();
+    let (clock, status) = (SystemClock::default(), StatusCell::default());
+    let mut sink = FirstPicture(Some(seen));
+    let mut begun = false;
+    let feed = Feed { clock: &clock, sink: &mut sink, status: &status, begun: &mut begun };
+    let result = tokio::select! {
+        Ok(()) = arrived => Ok(()),
+        failure = session::feed(playing, address, left, feed) => Err(failure),
+    };
+    let _ = timeout(TEARDOWN_LIMIT, group.await_teardown()).await;
+    result
+}
+
+/// Says once that a picture came.
+struct FirstPicture(Option<oneshot::Sender<()>>);
+
+impl MediaSink for FirstPicture {
+    fn begin(&mut self, _: Moment, _: VideoParams, _: Option<AudioParams>) {}
+    fn video_params(&mut self, _: VideoParams) {}
+    fn video(&mut self, _: AccessUnit) {
+        if let Some(seen) = self.0.take() {
+            // Nobody listens any more when the time is up.
+            let _ = seen.send(());
+        }
+    }
+    fn audio(&mut self, _: AudioFrame) {}
+    fn camera_clock_offset(&mut self, _: i64) {}
+    fn end(&mut self, _: Moment, _: Reason, _: &str) {}
+    fn down(&mut self, _: Moment, _: Reason, _: &str) {}
+}

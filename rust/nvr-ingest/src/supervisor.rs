@@ -1,0 +1,198 @@
+//! Many streams on one runtime.
+
+use std::collections::HashMap;
+use std::sync::{Arc, mpsc};
+use std::thread;
+
+use nvr_core::ids::StreamId;
+use nvr_core::media::MediaSink;
+use nvr_core::reason::Reason;
+use nvr_core::time::Clock;
+use nvr_core::{Error, Result};
+use parking_lot::Mutex;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::LOG;
+use crate::address::Address;
+use crate::options::Options;
+use crate::status::{Status, StatusCell};
+use crate::stream::{self, Recording, Stop, TEARDOWN_LIMIT};
+
+/// Records streams, each as a task on a runtime of its own.
+///
+/// Its methods block until sinks have been told; they may be called from any thread but the
+/// runtime's own, so not from a [`MediaSink`].
+pub struct Supervisor {
+    clock: Arc<dyn Clock>,
+    options: Arc<Options>,
+    handshakes: Arc<Semaphore>,
+    /// One change at a time, so that a stream never has two tasks.
+    changes: Mutex<()>,
+    running: Mutex<Running>,
+}
+
+struct Running {
+    /// None after [`Supervisor::shutdown`].
+    runtime: Option<Runtime>,
+    streams: HashMap<StreamId, Entry>,
+}
+
+struct Entry {
+    status: Arc<StatusCell>,
+    stop: oneshot::Sender<Stop>,
+    /// Hangs up when the sink is gone.
+    ended: mpsc::Receiver<()>,
+    task: JoinHandle<()>,
+}
+
+impl Entry {
+    /// Returns when the sink has had its last call.
+    fn stop(self, reason: Reason, detail: &str) -> Stopped {
+        // An error means that the task has ended by itself, which it does only by a panic
+        // of the sink; the wait below returns then too.
+        let _ = self.stop.send((reason, detail.to_owned()));
+        let _ = self.ended.recv();
+        Stopped { status: self.status, task: self.task }
+    }
+}
+
+/// A stream without a sink, that may still be saying goodbye to the camera.
+struct Stopped {
+    status: Arc<StatusCell>,
+    task: JoinHandle<()>,
+}
+
+impl Supervisor {
+    /// Starts the runtime, with no stream yet.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] when the system gives no threads.
+    pub fn new(clock: Arc<dyn Clock>, options: Options) -> Result<Self> {
+        let mut builder = Builder::new_multi_thread();
+        builder
+            .worker_threads(options.threads.max(1))
+            // Only name look-ups run there.
+            .max_blocking_threads(options.max_handshakes.max(1))
+            .thread_name("nvr-ingest")
+            .enable_all();
+        let batch = options.batch;
+        if !batch.is_zero() {
+            builder.on_thread_park(move || thread::sleep(batch));
+        }
+        let runtime = builder
+            .build()
+            .map_err(|e| Error::Invalid(format!("cannot start the threads of RTSP ingest: {e}")))?;
+        Ok(Supervisor {
+            clock,
+            handshakes: Arc::new(Semaphore::new(options.max_handshakes.max(1))),
+            options: Arc::new(options),
+            changes: Mutex::new(()),
+            running: Mutex::new(Running { runtime: Some(runtime), streams: HashMap::new() }),
+        })
+    }
+
+    /// Starts recording a stream. One that is recorded already is ended first (its sink's
+    /// `end` has returned when this begins anew) and keeps its counters.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a URL that cannot be a camera's, without repeating it;
+    /// [`Error::Closed`] after [`Supervisor::shutdown`]. The stream stays as it was then.
+    pub fn add(&self, id: StreamId, url: &str, sink: Box<dyn MediaSink>) -> Result<()> {
+        let address = Address::parse(url)?;
+        let _change = self.changes.lock();
+        let earlier = {
+            let mut running = self.running.lock();
+            if running.runtime.is_none() {
+                return Err(Error::Closed("RTSP ingest"));
+            }
+            running.streams.remove(&id)
+        };
+        let earlier = earlier.map(|e| e.stop(Reason::DISCONNECTED, "the settings were changed"));
+        let (status, goodbye) = match earlier {
+            Some(Stopped { status, task }) => {
+                status.settings_changed();
+                (status, Some(task))
+            }
+            None => (Arc::default(), None),
+        };
+        let recording = Recording {
+            id,
+            address,
+            sink,
+            clock: Arc::clone(&self.clock),
+            options: Arc::clone(&self.options),
+            status: Arc::clone(&status),
+            handshakes: Arc::clone(&self.handshakes),
+        };
+        let (stop, stopped) = oneshot::channel();
+        let (ending, ended) = mpsc::channel();
+        let mut running = self.running.lock();
+        let Some(runtime) = &running.runtime else { return Err(Error::Closed("RTSP ingest")) };
+        let task = runtime.spawn(async move {
+            if let Some(goodbye) = goodbye {
+                // It lasts a second at most; how it ended was its own affair.
+                let _ = goodbye.await;
+            }
+            stream::run(recording, stopped, ending).await;
+        });
+        running.streams.insert(id, Entry { status, stop, ended, task });
+        Ok(())
+    }
+
+    /// Ends a stream; returns when its sink has had its last call (`end` if it was in a
+    /// session, else `down`) and is dropped. False when there is no such stream.
+    pub fn remove(&self, id: StreamId, reason: Reason) -> bool {
+        let _change = self.changes.lock();
+        let entry = self.running.lock().streams.remove(&id);
+        entry.map(|e| e.stop(reason, "")).is_some()
+    }
+
+    /// All streams, sorted by id.
+    pub fn status(&self) -> Vec<Status> {
+        let running = self.running.lock();
+        let mut all: Vec<_> = running.streams.iter().map(|(id, e)| e.status.read(*id)).collect();
+        drop(running);
+        all.sort_by_key(|s| s.id);
+        all
+    }
+
+    /// Ends all streams and the runtime; returns when all sinks have had their last call.
+    /// The supervisor cannot be used any more. A second call does nothing.
+    pub fn shutdown(&self, reason: Reason) {
+        let _change = self.changes.lock();
+        let (runtime, streams) = {
+            let mut running = self.running.lock();
+            (running.runtime.take(), std::mem::take(&mut running.streams))
+        };
+        let Some(runtime) = runtime else { return };
+        let count = streams.len();
+        let mut waiting = Vec::with_capacity(count);
+        for entry in streams.into_values() {
+            // All at once, and only then wait: hundreds end together.
+            let _ = entry.stop.send((reason.clone(), String::new()));
+            waiting.push((entry.ended, entry.task));
+        }
+        let (done, all_done) = mpsc::channel::<()>();
+        for (ended, task) in waiting {
+            let _ = ended.recv();
+            let done = done.clone();
+            runtime.spawn(async move {
+                let _ = task.await;
+                drop(done);
+            });
+        }
+        drop(done);
+        // Hangs up when every camera has been told that its session is over.
+        let _ = all_done.recv_timeout(TEARDOWN_LIMIT);
+        runtime.shutdown_background();
+        log::info!(target: LOG, "ended {count} streams: {reason}");
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.shutdown(Reason::RECORDER_STOPPED);
+    }
+}

@@ -1,0 +1,277 @@
+//! What reaches a sink from a session, and how sessions end.
+
+#![allow(clippy::unwrap_used)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use common::{
+    Answer, Call, Calls, Camera, HANG, PPS, SDP_AAC, SDP_H264, SDP_PCMU, SPS, SPS_640, aac, good,
+    interleaved, options, recorder, rtp, sender_report, stap_a, stream,
+};
+use nvr_core::Error;
+use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoCodec, VideoParams};
+use nvr_core::reason::Reason;
+use nvr_core::time::{Clock as _, Moment, SystemClock};
+use nvr_ingest::{Options, State, Supervisor, probe};
+
+const IDR: [u8; 4] = [0x65, 0xaa, 0xbb, 0xcc];
+const SLICE: [u8; 3] = [0x41, 0xdd, 0xee];
+const SEI: [u8; 3] = [0x06, 0x05, 0x80];
+
+fn supervisor(options: Options) -> Supervisor {
+    Supervisor::new(Arc::new(SystemClock::default()), options).unwrap()
+}
+
+/// NAL units, each after its length.
+fn sample(units: &[&[u8]]) -> Vec<u8> {
+    let lengths = units.iter().map(|u| u32::try_from(u.len()).unwrap().to_be_bytes());
+    lengths.zip(units).flat_map(|(n, u)| [&n, *u].concat()).collect()
+}
+
+fn picture(sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    interleaved(0, &rtp(96, sequence, timestamp, payload))
+}
+
+/// A camera that sends this after PLAY and then nothing.
+fn camera(sdp: String, media: Vec<u8>) -> Camera {
+    Camera::new(move |r| good(r, &sdp, &media))
+}
+
+fn record(camera: &Camera, options: Options) -> (Supervisor, Calls) {
+    let supervisor = supervisor(options);
+    let (sink, calls) = recorder();
+    supervisor.add(stream(1), &camera.url(""), sink).unwrap();
+    (supervisor, calls)
+}
+
+/// Waits for a condition that nobody announces.
+fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < HANG, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[test]
+fn pictures_sound_and_clock_arrive() {
+    let ahead_us = 3_600_000_000;
+    let clock_us = SystemClock::default().now().wall_us + ahead_us;
+    let media = [
+        // Sound before the first picture has no session to belong to.
+        interleaved(2, &rtp(97, 1, 1_000, &aac(b"early"))),
+        picture(1, u32::MAX - 2_999, &stap_a(&[&SPS, &PPS, &SEI, &IDR])),
+        interleaved(1, &sender_report(96, clock_us)),
+        interleaved(2, &rtp(97, 2, 2_024, &aac(b"sound"))),
+        // The timestamp wraps here.
+        picture(2, 3_000, &SLICE),
+    ]
+    .concat();
+    let camera = camera(format!("{SDP_H264}{SDP_AAC}"), media);
+    let (supervisor, calls) = record(&camera, options());
+
+    let Call::Begin(video, audio) = calls.next() else { panic!("`begin` is first") };
+    assert_eq!((video.codec, video.width, video.height), (VideoCodec::H264, 320, 240));
+    // avcC: version, profile and level of the SPS, lengths in 4 bytes, one SPS.
+    assert_eq!(video.extra_data[..6], [1, SPS[1], SPS[2], SPS[3], 0xff, 0xe1]);
+    assert!(video.extra_data.windows(SPS.len()).any(|w| w == SPS));
+    assert!(video.extra_data.windows(PPS.len()).any(|w| w == PPS));
+    let audio = audio.unwrap();
+    assert_eq!((audio.sample_rate, audio.channels), (48_000, 1));
+    assert_eq!(audio.extra_data[..], [0x11, 0x88]);
+
+    let Call::Video(first_pts, data) = calls.next() else { panic!("a picture is due") };
+    assert_eq!(data, sample(&[&SEI, &IDR]));
+    let Call::Offset(offset_us) = calls.next() else { panic!("a clock offset is due") };
+    let lag_us = ahead_us - offset_us;
+    assert!((0..i64::try_from(HANG.as_micros()).unwrap()).contains(&lag_us), "{lag_us}");
+    assert_eq!(calls.next(), Call::Audio(2_024, 1_024, b"sound".to_vec()));
+    assert_eq!(calls.next(), Call::Video(first_pts + 6_000, sample(&[&SLICE])));
+
+    let status = supervisor.status().remove(0);
+    assert_eq!(status.state, State::Recording);
+    assert_eq!(
+        (status.video_codec.as_str(), status.audio_codec.as_str()),
+        ("avc1.42C00C", "mp4a.40.2")
+    );
+    assert_eq!((status.width, status.height, status.frames), (320, 240, 2));
+    assert_eq!(status.bytes, (sample(&[&SEI, &IDR, &SLICE]).len() + b"sound".len()) as u64);
+    assert_eq!(status.clock_offset_us, Some(offset_us));
+    assert!(status.last_frame_us.is_some() && status.reason.is_none() && status.detail.is_empty());
+
+    assert!(supervisor.remove(stream(1), Reason::REMOVED));
+    assert_eq!(calls.rest(), [Call::End(Reason::REMOVED, String::new()), Call::Dropped]);
+    assert!(!supervisor.remove(stream(1), Reason::REMOVED));
+    wait_for("TEARDOWN", || {
+        camera.requests.lock().unwrap().iter().any(|r| r.starts_with("TEARDOWN"))
+    });
+}
+
+#[test]
+fn parameters_that_change_come_before_their_picture() {
+    let media = [
+        picture(1, 0, &IDR),
+        picture(2, 6_000, &stap_a(&[&SPS, &PPS, &IDR])),
+        picture(3, 12_000, &stap_a(&[&SPS_640, &PPS, &IDR])),
+        picture(4, 18_000, &SLICE),
+    ]
+    .concat();
+    let camera = camera(SDP_H264.to_owned(), media);
+    let (_supervisor, calls) = record(&camera, options());
+    let Call::Begin(video, None) = calls.next() else { panic!("`begin` without sound is due") };
+    assert_eq!(video.width, 320);
+    let idr = sample(&[&IDR]);
+    assert!(matches!(calls.next(), Call::Video(_, data) if data == idr));
+    // The same parameters in the stream are no change.
+    assert!(matches!(calls.next(), Call::Video(_, data) if data == idr));
+    let Call::VideoParams(changed) = calls.next() else { panic!("new parameters are due") };
+    assert_eq!((changed.width, changed.height), (640, 480));
+    assert!(matches!(calls.next(), Call::Video(_, data) if data == idr));
+    assert!(matches!(calls.next(), Call::Video(..)));
+}
+
+#[test]
+fn sound_that_is_not_aac_is_left_out_and_said() {
+    let camera = camera(format!("{SDP_H264}{SDP_PCMU}"), picture(1, 0, &IDR));
+    let (supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(_, None)));
+    let status = supervisor.status().remove(0);
+    assert!(status.detail.contains("audio PCMU"), "{status:?}");
+    assert_eq!(status.state, State::Recording);
+    let setups = camera.requests.lock().unwrap().iter().filter(|r| r.starts_with("SETUP")).count();
+    assert_eq!(setups, 1);
+}
+
+#[test]
+fn pictures_without_parameters_are_no_session() {
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+               a=rtpmap:96 H264/90000\r\na=control:video\r\n";
+    let camera = camera(sdp.to_owned(), picture(1, 0, &SLICE));
+    let quick = Options { silent_after: Duration::from_millis(50), ..options() };
+    let (_supervisor, calls) = record(&camera, quick);
+    let Call::Down(reason, detail) = calls.next() else { panic!("`down` is due") };
+    assert_eq!(reason, Reason::PROTOCOL_ERROR);
+    assert!(detail.contains("SPS"), "{detail}");
+}
+
+#[test]
+fn a_stream_that_falls_silent_ends_and_comes_back() {
+    let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
+    let quick = Options { silent_after: Duration::from_millis(50), ..options() };
+    let (supervisor, calls) = record(&camera, quick);
+    for _ in 0..2 {
+        assert!(matches!(calls.next(), Call::Begin(..)));
+        assert!(matches!(calls.next(), Call::Video(..)));
+        assert!(calls.next().ends(&Reason::SILENT));
+    }
+    assert!(supervisor.status()[0].reconnects.iter().any(|(r, n)| *r == Reason::SILENT && *n >= 2));
+}
+
+#[test]
+fn a_camera_that_hangs_up_is_disconnected() {
+    let camera = Camera::new(|r| {
+        let media = picture(1, 0, &IDR);
+        Answer { hang_up: r.method == "PLAY", ..good(r, SDP_H264, &media) }
+    });
+    let (_supervisor, calls) = record(&camera, options());
+    calls.until(|c| matches!(c, Call::Video(..)));
+    assert!(calls.next().ends(&Reason::DISCONNECTED));
+    assert!(matches!(calls.next(), Call::Begin(..)));
+}
+
+#[test]
+fn lost_packets_are_counted() {
+    let media = [picture(1, 0, &IDR), picture(5, 6_000, &SLICE)].concat();
+    let camera = camera(SDP_H264.to_owned(), media);
+    let (supervisor, calls) = record(&camera, options());
+    calls.until(|c| matches!(c, Call::Video(pts, _) if *pts == 6_000));
+    assert_eq!(supervisor.status()[0].lost_packets, 3);
+}
+
+#[test]
+fn replacing_ends_the_old_before_the_new_begins() {
+    let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
+    let (supervisor, old) = record(&camera, options());
+    old.until(|c| matches!(c, Call::Video(..)));
+    let (sink, new) = recorder();
+    supervisor.add(stream(1), &camera.url(""), sink).unwrap();
+    // `add` has returned: everything that the old sink will ever hear, it has heard.
+    let rest = old.rest();
+    assert!(rest.len() == 2 && rest[0].ends(&Reason::DISCONNECTED), "{rest:?}");
+    new.until(|c| matches!(c, Call::Video(..)));
+    let status = supervisor.status();
+    assert_eq!(status.len(), 1);
+    assert_eq!(status[0].frames, 2, "counters go on");
+}
+
+#[test]
+fn shutdown_ends_all_and_takes_no_more() {
+    let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
+    let supervisor = supervisor(options());
+    let all: Vec<_> = (0..10)
+        .map(|n| {
+            let (sink, calls) = recorder();
+            supervisor.add(stream(n), &camera.url(""), sink).unwrap();
+            calls.until(|c| matches!(c, Call::Video(..)));
+            calls
+        })
+        .collect();
+    supervisor.shutdown(Reason::RECORDER_STOPPED);
+    for calls in all {
+        let end = Call::End(Reason::RECORDER_STOPPED, String::new());
+        assert_eq!(calls.rest(), [end, Call::Dropped]);
+    }
+    let (sink, _calls) = recorder();
+    assert!(matches!(supervisor.add(stream(1), &camera.url(""), sink), Err(Error::Closed(_))));
+    assert!(supervisor.status().is_empty());
+    supervisor.shutdown(Reason::RECORDER_STOPPED);
+}
+
+#[test]
+fn probe_is_content_with_one_picture() {
+    let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
+    probe(&camera.url(""), HANG).unwrap();
+}
+
+/// A sink with a defect: it panics at the first picture.
+struct Defective(Box<common::Recorder>, bool);
+
+impl MediaSink for Defective {
+    fn begin(&mut self, now: Moment, video: VideoParams, audio: Option<AudioParams>) {
+        self.0.begin(now, video, audio);
+    }
+    fn video_params(&mut self, video: VideoParams) {
+        self.0.video_params(video);
+    }
+    fn video(&mut self, unit: AccessUnit) {
+        assert!(std::mem::replace(&mut self.1, true), "a panic that the test wants");
+        self.0.video(unit);
+    }
+    fn audio(&mut self, frame: AudioFrame) {
+        self.0.audio(frame);
+    }
+    fn camera_clock_offset(&mut self, offset_us: i64) {
+        self.0.camera_clock_offset(offset_us);
+    }
+    fn end(&mut self, now: Moment, reason: Reason, detail: &str) {
+        self.0.end(now, reason, detail);
+    }
+    fn down(&mut self, now: Moment, reason: Reason, detail: &str) {
+        self.0.down(now, reason, detail);
+    }
+}
+
+#[test]
+fn a_panic_ends_the_session_and_nothing_else() {
+    let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
+    let supervisor = supervisor(options());
+    let (sink, calls) = recorder();
+    supervisor.add(stream(1), &camera.url(""), Box::new(Defective(sink, false))).unwrap();
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert!(calls.next().ends(&Reason::PROTOCOL_ERROR));
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert!(matches!(calls.next(), Call::Video(..)));
+}
