@@ -1,0 +1,49 @@
+//! Errors of the core as exceptions of `nvr.errors`.
+
+use nvr_core::Error;
+use pyo3::exceptions::PyRuntimeError;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+/// The core's error as the exception that Python code expects.
+pub(crate) fn to_py(error: Error) -> PyErr {
+    Python::attach(|py| exception(py, &error).unwrap_or_else(|e| e))
+}
+
+fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
+    let message = error.to_string();
+    let name = match error {
+        Error::Io { .. } => return store_error(py, error, &message),
+        Error::Damaged { .. } => "DamagedError",
+        Error::Invalid(_) | Error::Media(_) => "InvalidArgument",
+        Error::NoFootage(_) => "NoFootage",
+        Error::Closed(_) => "Closed",
+        _ => return Ok(PyRuntimeError::new_err(message)),
+    };
+    let class = py.import("nvr.errors")?.getattr(name)?;
+    Ok(PyErr::from_value(class.call1((message,))?))
+}
+
+/// With errno and file name: `OSError` handling in Python goes by them.
+fn store_error(py: Python<'_>, error: &Error, message: &str) -> PyResult<PyErr> {
+    let Error::Io { path, source, .. } = error else {
+        return Ok(PyRuntimeError::new_err(message.to_owned()));
+    };
+    let class = py.import("nvr.errors")?.getattr("StoreError")?;
+    let facts = PyDict::new(py);
+    facts.set_item("errno", source.raw_os_error())?;
+    facts.set_item("filename", path.display().to_string())?;
+    Ok(PyErr::from_value(class.call((message,), Some(&facts))?))
+}
+
+/// Results of the core for Python.
+pub(crate) trait IntoPy<T> {
+    /// The value, or the exception.
+    fn py(self) -> PyResult<T>;
+}
+
+impl<T> IntoPy<T> for nvr_core::Result<T> {
+    fn py(self) -> PyResult<T> {
+        self.map_err(to_py)
+    }
+}

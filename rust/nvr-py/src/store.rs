@@ -1,0 +1,364 @@
+//! `Store`: the footage of a node.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use nvr_core::clip::SegmentRef;
+use nvr_core::fs::{FileSystem, RealFs};
+use nvr_core::ids::{StreamId, SystemEntropy};
+use nvr_core::live::Hub;
+use nvr_core::record::disk::RecordOptions;
+use nvr_core::record::{Recorder, stats};
+use nvr_core::segment::read::init_segment;
+use nvr_core::store::check::{self, Depth};
+use nvr_core::store::{self as core, Limits};
+use nvr_core::time::SystemClock;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+
+use crate::clip::{ClipPlan, FrameSamples, GopSamples};
+use crate::errors::IntoPy;
+use crate::values::{CodecConfig, Fragment, Gap, Span, stream_id};
+use crate::writer::StreamWriter;
+
+/// The footage of a node, on one or more roots (one for each disk).
+#[pyclass(frozen, module = "nvr._core")]
+pub(crate) struct Store {
+    pub(crate) store: Arc<core::Store>,
+    pub(crate) hub: Arc<Hub>,
+    /// None: the store was opened to be read only.
+    recorder: Option<Arc<Mutex<Recorder>>>,
+    write_times: Arc<stats::Histogram>,
+    sync_times: Arc<stats::Histogram>,
+}
+
+impl Store {
+    pub(crate) fn recorder(&self) -> PyResult<&Arc<Mutex<Recorder>>> {
+        let missing =
+            || nvr_core::Error::Invalid("the store was opened to be read only".to_owned());
+        self.recorder.as_ref().ok_or_else(missing).py()
+    }
+
+    pub(crate) fn segments(
+        &self,
+        id: StreamId,
+        start_us: i64,
+        end_us: i64,
+    ) -> nvr_core::Result<Vec<SegmentRef>> {
+        self.store.segments_for(id, start_us, end_us)
+    }
+}
+
+fn all_roots(roots: Vec<PathBuf>) -> nvr_core::Result<Vec<PathBuf>> {
+    let absolute =
+        |p: PathBuf| std::path::absolute(&p).map_err(|e| nvr_core::Error::io("find", &p, e));
+    roots.into_iter().map(absolute).collect()
+}
+
+#[pymethods]
+impl Store {
+    #[new]
+    #[pyo3(signature = (roots, *, read_only=false, sync_interval_ms=2000))]
+    fn new(
+        py: Python<'_>,
+        roots: Vec<PathBuf>,
+        read_only: bool,
+        sync_interval_ms: u64,
+    ) -> PyResult<Self> {
+        py.detach(|| {
+            let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
+            let clock = Arc::new(SystemClock::default());
+            let store = Arc::new(core::Store::open(fs, clock, &all_roots(roots)?, read_only)?);
+            for repair in &store.repairs {
+                log::warn!(target: "nvr.store", "repaired: {repair}");
+            }
+            let hub = Arc::new(
+                Hub::new().map_err(|e| nvr_core::Error::io("open", Path::new("eventfd"), e))?,
+            );
+            let options = RecordOptions {
+                sync_interval: Duration::from_millis(sync_interval_ms),
+                ..Default::default()
+            };
+            let (mut recorder, mut times) = (None, (Arc::default(), Arc::default()));
+            if !read_only {
+                let r =
+                    Recorder::new(store.clone(), hub.clone(), options, Arc::new(SystemEntropy))?;
+                times = (r.write_times.clone(), r.sync_times.clone());
+                recorder = Some(Arc::new(Mutex::new(r)));
+            }
+            Ok(Store { store, hub, recorder, write_times: times.0, sync_times: times.1 })
+        })
+        .py()
+    }
+
+    fn close(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| {
+            let closed = self.recorder.as_ref().map_or(Ok(()), |r| r.lock().close());
+            self.store.close();
+            closed
+        })
+        .py()
+    }
+
+    fn sync(&self, py: Python<'_>) -> PyResult<()> {
+        let recorder = self.recorder()?;
+        py.detach(|| recorder.lock().sync()).py()
+    }
+
+    fn repairs(&self) -> Vec<String> {
+        self.store.repairs.clone()
+    }
+
+    fn streams(&self) -> Vec<(String, String)> {
+        let name = |id: StreamId| (id.camera.to_string(), id.kind.as_str().to_owned());
+        self.store.streams().iter().map(|s| name(s.id)).collect()
+    }
+
+    fn range(&self, py: Python<'_>, camera_id: &str, stream: &str) -> PyResult<Option<(i64, i64)>> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| self.store.stream(id)?.map_or(Ok(None), |s| s.range())).py()
+    }
+
+    fn coverage(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+    ) -> PyResult<(Vec<Span>, Vec<Gap>)> {
+        let id = stream_id(camera_id, stream)?;
+        let found = py.detach(|| self.store.coverage(id, start_us, end_us)).py()?;
+        Ok((
+            found.spans.into_iter().map(Span::from).collect(),
+            found.gaps.into_iter().map(Gap::from).collect(),
+        ))
+    }
+
+    #[pyo3(signature = (camera_id, stream, at_us, mode="at"))]
+    fn locate(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        at_us: i64,
+        mode: &str,
+    ) -> PyResult<Option<Fragment>> {
+        let id = stream_id(camera_id, stream)?;
+        let mode = mode.parse().py()?;
+        let found = py.detach(|| self.store.locate(id, at_us, mode)).py()?;
+        Ok(found.map(|f| Fragment::new(id, &f)))
+    }
+
+    #[pyo3(signature = (camera_id, stream, start_us, end_us, *, backward=false, limit=0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn fragments(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+        backward: bool,
+        limit: usize,
+    ) -> PyResult<Vec<Fragment>> {
+        let id = stream_id(camera_id, stream)?;
+        let mut found = py.detach(|| self.store.fragments(id, start_us, end_us)).py()?;
+        if backward {
+            found.reverse();
+        }
+        if limit > 0 {
+            found.truncate(limit);
+        }
+        Ok(found.iter().map(|f| Fragment::new(id, f)).collect())
+    }
+
+    fn config(&self, py: Python<'_>, fragment: &Fragment) -> PyResult<CodecConfig> {
+        let id = fragment.stream_id()?;
+        let read = py.detach(|| {
+            let segment = self.store.segment_of(id, Path::new(&fragment.segment))?;
+            Ok((init_segment(&segment.file)?, segment.table))
+        });
+        let (init, table) = read.py()?;
+        Ok(CodecConfig::new(py, &table.video, table.audio.as_ref(), &init))
+    }
+
+    fn read_fragment<'py>(
+        &self,
+        py: Python<'py>,
+        fragment: &Fragment,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let id = fragment.stream_id()?;
+        let path = Path::new(&fragment.segment);
+        let bytes = py.detach(|| self.store.read_fragment(id, path, fragment.offset)).py()?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    fn read_keyframe<'py>(
+        &self,
+        py: Python<'py>,
+        fragment: &Fragment,
+    ) -> PyResult<Bound<'py, PyBytes>> {
+        let id = fragment.stream_id()?;
+        let path = Path::new(&fragment.segment);
+        let bytes = py.detach(|| self.store.read_keyframe(id, path, fragment.offset)).py()?;
+        Ok(PyBytes::new(py, &bytes))
+    }
+
+    #[pyo3(signature = (camera_id, stream, start_us, end_us, *, audio=true))]
+    fn clip(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+        audio: bool,
+    ) -> PyResult<ClipPlan> {
+        let id = stream_id(camera_id, stream)?;
+        let made = py.detach(|| {
+            let segments = self.segments(id, start_us, end_us)?;
+            let plan = nvr_core::clip::plan(id, &segments, start_us, end_us, audio)?;
+            Ok((plan, self.store.coverage(id, start_us, end_us)?.gaps))
+        });
+        let (plan, gaps) = made.py()?;
+        ClipPlan::new(py, plan, gaps)
+    }
+
+    fn frame_samples(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        at_us: i64,
+    ) -> PyResult<Option<FrameSamples>> {
+        FrameSamples::read(self, py, stream_id(camera_id, stream)?, at_us)
+    }
+
+    fn gops(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+    ) -> PyResult<Vec<i64>> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| {
+            let segments = self.segments(id, start_us, end_us)?;
+            nvr_core::clip::frames::gops(&segments, start_us, end_us)
+        })
+        .py()
+    }
+
+    fn gop_samples(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+    ) -> PyResult<GopSamples> {
+        GopSamples::read(self, py, stream_id(camera_id, stream)?, start_us)
+    }
+
+    fn disk_usage(&self, py: Python<'_>) -> PyResult<Vec<DiskUsage>> {
+        let usage = py.detach(|| self.store.disk_usage()).py()?;
+        Ok(usage.into_iter().map(DiskUsage::from).collect())
+    }
+
+    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None))]
+    fn enforce_retention(
+        &self,
+        py: Python<'_>,
+        max_age_us: Option<i64>,
+        max_bytes: Option<u64>,
+        min_free_bytes: Option<u64>,
+    ) -> PyResult<usize> {
+        let limits = Limits { max_age_us, max_bytes, min_free_bytes };
+        py.detach(|| self.store.enforce_retention(limits)).py()
+    }
+
+    /// Durations of writes and syncs: upper bounds, counts (one more than bounds), and sum.
+    fn io_histograms(&self) -> std::collections::BTreeMap<&'static str, (Vec<f64>, Vec<u64>, f64)> {
+        let read = |histogram: &stats::Histogram| {
+            let (counts, sum) = histogram.read();
+            (stats::IO_BOUNDS_S.to_vec(), counts, sum)
+        };
+        [("write", read(&self.write_times)), ("sync", read(&self.sync_times))].into()
+    }
+
+    #[pyo3(signature = (camera_id, stream, *, epoch=0))]
+    fn writer(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        epoch: u32,
+    ) -> PyResult<StreamWriter> {
+        let id = stream_id(camera_id, stream)?;
+        let recorder = self.recorder()?;
+        let stream = py.detach(|| recorder.lock().stream(id, epoch)).py()?;
+        Ok(StreamWriter::new(recorder.clone(), stream))
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (roots, *, digests=false))]
+    fn check(py: Python<'_>, roots: Vec<PathBuf>, digests: bool) -> PyResult<StoreReport> {
+        let depth = if digests { Depth::Digests } else { Depth::Tables };
+        py.detach(|| check::check(&RealFs, &all_roots(roots)?, depth)).py().map(StoreReport::from)
+    }
+
+    #[staticmethod]
+    fn rebuild(py: Python<'_>, roots: Vec<PathBuf>) -> PyResult<StoreReport> {
+        py.detach(|| check::rebuild(&RealFs, &all_roots(roots)?)).py().map(StoreReport::from)
+    }
+}
+
+/// One store root.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct DiskUsage {
+    root: String,
+    total_bytes: u64,
+    free_bytes: u64,
+    footage_bytes: u64,
+    held_bytes: u64,
+    oldest_us: Option<i64>,
+}
+
+impl From<core::DiskUsage> for DiskUsage {
+    fn from(u: core::DiskUsage) -> Self {
+        DiskUsage {
+            root: u.root.display().to_string(),
+            total_bytes: u.total_bytes,
+            free_bytes: u.free_bytes,
+            footage_bytes: u.footage_bytes,
+            // Nothing can be held yet: holds come with cases.
+            held_bytes: 0,
+            oldest_us: u.oldest_us,
+        }
+    }
+}
+
+/// What a check or a rebuild found.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct StoreReport {
+    segments: u64,
+    fragments: u64,
+    bytes: u64,
+    repaired: Vec<String>,
+    problems: Vec<String>,
+}
+
+impl From<check::Report> for StoreReport {
+    fn from(r: check::Report) -> Self {
+        StoreReport {
+            segments: r.segments,
+            fragments: r.fragments,
+            bytes: r.bytes,
+            repaired: r.repaired,
+            problems: r.problems,
+        }
+    }
+}

@@ -1,0 +1,157 @@
+//! Values that cross to Python as they are.
+
+use nvr_core::ids::{CameraId, StreamId};
+use nvr_core::media::VideoParams;
+use nvr_core::media::{AudioParams, VideoCodec};
+use nvr_core::store::{self, Located};
+use pyo3::prelude::*;
+
+use crate::errors::IntoPy;
+
+/// Reads a camera id and a stream's name.
+pub(crate) fn stream_id(camera_id: &str, stream: &str) -> PyResult<StreamId> {
+    let camera: CameraId = camera_id.parse().py()?;
+    Ok(StreamId { camera, kind: stream.parse().py()? })
+}
+
+/// Reads the parameters of a video track.
+pub(crate) fn video_params(
+    codec: &str,
+    extra_data: &[u8],
+    width: u16,
+    height: u16,
+) -> PyResult<VideoParams> {
+    let codec = match codec {
+        "h264" => VideoCodec::H264,
+        "h265" => VideoCodec::H265,
+        other => {
+            let message = format!("'{other}' is no codec that is recorded: use 'h264' or 'h265'");
+            return Err(nvr_core::Error::Invalid(message)).py();
+        }
+    };
+    let extra_data = bytes::Bytes::copy_from_slice(extra_data);
+    Ok(VideoParams { codec, extra_data, width, height })
+}
+
+/// A stretch recorded without a break, by one run.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct Span {
+    start_us: i64,
+    end_us: i64,
+    run_id: String,
+    epoch: u32,
+}
+
+impl From<store::Span> for Span {
+    fn from(s: store::Span) -> Self {
+        Span { start_us: s.start_us, end_us: s.end_us, run_id: s.run.to_string(), epoch: s.epoch }
+    }
+}
+
+/// A stretch that is not recorded, and why.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct Gap {
+    start_us: i64,
+    end_us: i64,
+    reason: String,
+    detail: String,
+}
+
+impl From<store::Gap> for Gap {
+    fn from(g: store::Gap) -> Self {
+        Gap {
+            start_us: g.start_us,
+            end_us: g.end_us,
+            reason: g.reason.to_string(),
+            detail: g.detail.to_string(),
+        }
+    }
+}
+
+/// A stored fragment: its names, times, and where its bytes are.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct Fragment {
+    camera_id: String,
+    stream: String,
+    run_id: String,
+    epoch: u32,
+    sequence: u32,
+    start_us: i64,
+    duration_us: i64,
+    random_access: bool,
+    random_access_distance: u16,
+    size_bytes: u32,
+    pictures: u16,
+    activity_bytes: u32,
+    camera_clock_offset_us: Option<i64>,
+    pub(crate) segment: String,
+    pub(crate) offset: u32,
+}
+
+impl Fragment {
+    pub(crate) fn new(id: StreamId, found: &Located) -> Self {
+        let r = &found.record;
+        Fragment {
+            camera_id: id.camera.to_string(),
+            stream: id.kind.as_str().to_owned(),
+            run_id: found.index.run.to_string(),
+            epoch: found.index.epoch,
+            sequence: r.sequence,
+            start_us: r.wall_start_us,
+            duration_us: found.end_us - r.wall_start_us,
+            random_access: r.random_access,
+            random_access_distance: r.random_access_distance,
+            size_bytes: r.length,
+            pictures: r.pictures,
+            activity_bytes: r.activity_bytes,
+            camera_clock_offset_us: (r.camera_clock_offset_ms != i32::MIN)
+                .then(|| i64::from(r.camera_clock_offset_ms) * 1000),
+            segment: found.segment_path().display().to_string(),
+            offset: r.offset,
+        }
+    }
+
+    pub(crate) fn stream_id(&self) -> PyResult<StreamId> {
+        stream_id(&self.camera_id, &self.stream)
+    }
+}
+
+/// What is needed to decode.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct CodecConfig {
+    video_codec: String,
+    audio_codec: String,
+    width: u16,
+    height: u16,
+    init_segment: Py<pyo3::types::PyBytes>,
+    video_extra_data: Py<pyo3::types::PyBytes>,
+    audio_extra_data: Py<pyo3::types::PyBytes>,
+    audio_sample_rate_hz: u32,
+}
+
+impl CodecConfig {
+    pub(crate) fn new(
+        py: Python<'_>,
+        video: &VideoParams,
+        audio: Option<&AudioParams>,
+        init_segment: &[u8],
+    ) -> Self {
+        use nvr_core::codec::{AudioInfo, VideoInfo};
+        use pyo3::types::PyBytes;
+        let bytes = |b: &[u8]| PyBytes::new(py, b).unbind();
+        CodecConfig {
+            // Names that cannot be told are left empty: the bytes are what counts.
+            video_codec: VideoInfo::parse(video).map(|i| i.rfc6381).unwrap_or_default(),
+            audio_codec: audio
+                .and_then(|a| AudioInfo::parse(a).ok())
+                .map(|i| i.rfc6381)
+                .unwrap_or_default(),
+            width: video.width,
+            height: video.height,
+            init_segment: bytes(init_segment),
+            video_extra_data: bytes(&video.extra_data),
+            audio_extra_data: bytes(audio.map_or(&[], |a| &a.extra_data)),
+            audio_sample_rate_hz: audio.map_or(0, |a| a.sample_rate),
+        }
+    }
+}

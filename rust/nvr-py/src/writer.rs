@@ -1,0 +1,90 @@
+//! `StreamWriter`: packets from something other than RTSP.
+
+use std::sync::Arc;
+
+use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink};
+use nvr_core::reason::Reason;
+use nvr_core::record::{Recorder, StreamRecorder};
+use nvr_core::time::Moment;
+use parking_lot::Mutex;
+use pyo3::prelude::*;
+
+use crate::values::video_params;
+
+/// Writes packets that something other than RTSP brought.
+#[pyclass(frozen, module = "nvr._core")]
+pub(crate) struct StreamWriter {
+    recorder: Arc<Mutex<Recorder>>,
+    stream: Mutex<StreamRecorder>,
+}
+
+impl StreamWriter {
+    pub(crate) fn new(recorder: Arc<Mutex<Recorder>>, stream: StreamRecorder) -> Self {
+        StreamWriter { recorder, stream: Mutex::new(stream) }
+    }
+}
+
+/// The default of optional bytes.
+const NO_BYTES: &[u8] = &[];
+
+/// Packets from elsewhere come with one time only.
+fn moment(at_us: i64) -> Moment {
+    Moment { wall_us: at_us, mono_us: at_us }
+}
+
+fn reason(reason: &str) -> Reason {
+    Reason(reason.to_owned().into())
+}
+
+#[pymethods]
+impl StreamWriter {
+    #[pyo3(signature = (*, codec, extra_data, width, height, audio_extra_data=NO_BYTES, audio_sample_rate_hz=0, audio_channels=0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
+    fn begin(
+        &self,
+        py: Python<'_>,
+        codec: &str,
+        extra_data: &[u8],
+        width: u16,
+        height: u16,
+        audio_extra_data: &[u8],
+        audio_sample_rate_hz: u32,
+        audio_channels: u16,
+    ) -> PyResult<()> {
+        let video = video_params(codec, extra_data, width, height)?;
+        let audio = (audio_sample_rate_hz > 0).then(|| AudioParams {
+            extra_data: bytes::Bytes::copy_from_slice(audio_extra_data),
+            sample_rate: audio_sample_rate_hz,
+            channels: audio_channels,
+        });
+        py.detach(|| self.stream.lock().begin(moment(0), video, audio));
+        Ok(())
+    }
+
+    fn video(&self, py: Python<'_>, data: &[u8], pts_90k: i64, arrival_us: i64) {
+        let data = bytes::Bytes::copy_from_slice(data);
+        py.detach(|| {
+            self.stream.lock().video(AccessUnit { pts_90k, arrival: moment(arrival_us), data })
+        });
+    }
+
+    fn audio(&self, py: Python<'_>, data: &[u8], pts: i64, duration: u32, arrival_us: i64) {
+        let data = bytes::Bytes::copy_from_slice(data);
+        let frame = AudioFrame { pts, duration, arrival: moment(arrival_us), data };
+        py.detach(|| self.stream.lock().audio(frame));
+    }
+
+    #[pyo3(signature = (at_us, reason="disconnected", detail=""))]
+    fn end(&self, py: Python<'_>, at_us: i64, reason: &str, detail: &str) {
+        py.detach(|| self.stream.lock().end(moment(at_us), self::reason(reason), detail));
+    }
+
+    #[pyo3(signature = (at_us, reason, detail=""))]
+    fn down(&self, py: Python<'_>, at_us: i64, reason: &str, detail: &str) {
+        py.detach(|| self.stream.lock().down(moment(at_us), self::reason(reason), detail));
+    }
+
+    fn flush(&self, py: Python<'_>) {
+        py.detach(|| self.recorder.lock().flush());
+    }
+}
