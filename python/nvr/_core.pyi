@@ -1,0 +1,395 @@
+"""The Rust core: recording, store, seek, clips, RTSP in, simulated cameras.
+
+Times are integers, microseconds since the epoch, UTC (``*_us``). Camera ids and
+run ids are lower-case UUID strings; ``stream`` is ``"main"`` or ``"sub"``. Calls
+that touch a disk release the GIL; none of them is meant for the event loop's
+thread unless it says so.
+
+Raises ``nvr.errors`` exceptions: ``StoreError`` (also an ``OSError`` with errno
+when the file system said no), ``DamagedError``, ``InvalidArgument``,
+``NoFootage``, ``Closed``.
+"""
+
+from collections.abc import Sequence
+from os import PathLike
+from typing import final
+
+from typing_extensions import Buffer
+
+__all__ = [
+    "CameraSim",
+    "ClipPart",
+    "ClipPlan",
+    "CodecConfig",
+    "DiskUsage",
+    "EventWatch",
+    "Fragment",
+    "FrameSamples",
+    "Gap",
+    "GopSamples",
+    "Ingest",
+    "LiveUnit",
+    "LiveWatch",
+    "SimMedia",
+    "Span",
+    "Store",
+    "StoreReport",
+    "StreamEvent",
+    "StreamStatus",
+    "StreamWriter",
+    "__debug_build__",
+    "__version__",
+]
+
+__version__: str
+__debug_build__: bool
+
+@final
+class Span:
+    """A stretch recorded without a break, by one run."""
+
+    start_us: int
+    end_us: int
+    run_id: str
+    epoch: int
+
+@final
+class Gap:
+    """A stretch that is not recorded, and why."""
+
+    start_us: int
+    end_us: int
+    reason: str
+    detail: str
+
+@final
+class Fragment:
+    """A stored fragment: its names, times, and where its bytes are."""
+
+    camera_id: str
+    stream: str
+    run_id: str
+    epoch: int
+    sequence: int
+    start_us: int
+    duration_us: int
+    random_access: bool
+    random_access_distance: int
+    size_bytes: int
+    pictures: int
+    activity_bytes: int
+    camera_clock_offset_us: int | None
+    segment: str
+    """Path of the segment file."""
+    offset: int
+    """Position of the fragment in the segment file."""
+
+@final
+class CodecConfig:
+    """What is needed to decode the fragments of a segment."""
+
+    video_codec: str
+    """RFC 6381, e.g. ``avc1.4d401f``."""
+    audio_codec: str
+    """RFC 6381, or empty."""
+    width: int
+    height: int
+    init_segment: bytes
+    video_extra_data: bytes
+    audio_extra_data: bytes
+    audio_sample_rate_hz: int
+
+@final
+class ClipPart:
+    """One playable file of a clip; nothing is copied until it is read."""
+
+    start_us: int
+    end_us: int
+    disclosed_start_us: int
+    disclosed_end_us: int
+    size_bytes: int
+    etag: str
+    video_codec: str
+    audio_codec: str
+    def read(self, offset: int, length: int) -> bytes:
+        """At most ``length`` bytes from ``offset``; empty at the end."""
+    def save(self, path: str | PathLike[str]) -> None:
+        """Copies the whole file, in the kernel where that can be done."""
+
+@final
+class ClipPlan:
+    """What a clip consists of."""
+
+    parts: list[ClipPart]
+    gaps: list[Gap]
+
+@final
+class FrameSamples:
+    """The samples to decode for the picture shown at an instant, random-access point first."""
+
+    config: CodecConfig
+    samples: list[tuple[bytes, int]]
+    """Length-prefixed NAL units and presentation time (1/90,000 s, run's media time), in decoding order."""
+    target_pts_90k: int
+    """Presentation time of the picture that is shown."""
+    frame_us: int
+    """Wall time at which that picture is first shown."""
+
+@final
+class GopSamples:
+    """One group of pictures, decodable from its first sample."""
+
+    config: CodecConfig
+    samples: list[tuple[bytes, int, int]]
+    """Length-prefixed NAL units, presentation time (1/90,000 s) and wall time shown, in decoding order.
+    Those shown from ``end_us`` on belong to the next group, and only serve to decode an open one."""
+    start_us: int
+    end_us: int
+    """Wall time from which the next group's random-access point is shown."""
+
+@final
+class StoreReport:
+    """What a check or a rebuild found."""
+
+    segments: int
+    fragments: int
+    bytes: int
+    repaired: list[str]
+    problems: list[str]
+
+@final
+class DiskUsage:
+    """One store root."""
+
+    root: str
+    total_bytes: int
+    free_bytes: int
+    footage_bytes: int
+    held_bytes: int
+    oldest_us: int | None
+
+@final
+class Store:
+    """The footage of a node, on one or more roots (one for each disk)."""
+
+    def __new__(
+        cls, roots: Sequence[str], *, read_only: bool = False, sync_interval_ms: int = 2000
+    ) -> Store: ...
+    def close(self) -> None:
+        """Writes and syncs what is held. Further calls raise ``Closed``."""
+    def sync(self) -> None:
+        """Returns when everything written so far is on stable storage."""
+    def repairs(self) -> list[str]:
+        """What had to be repaired when it was opened, one line each."""
+    def io_histograms(self) -> dict[str, tuple[list[float], list[int], float]]:
+        """``write`` and ``sync`` durations: upper bounds in seconds, counts (one more), sum in seconds."""
+    def streams(self) -> list[tuple[str, str]]:
+        """(camera id, stream) of all that has footage."""
+    def range(self, camera_id: str, stream: str) -> tuple[int, int] | None:
+        """Start of the oldest and end of the newest footage."""
+    def coverage(
+        self, camera_id: str, stream: str, start_us: int, end_us: int
+    ) -> tuple[list[Span], list[Gap]]: ...
+    def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
+        """``mode``: ``at``, ``next`` or ``previous`` (what to give inside a gap)."""
+    def fragments(
+        self,
+        camera_id: str,
+        stream: str,
+        start_us: int,
+        end_us: int,
+        *,
+        backward: bool = False,
+        limit: int = 0,
+    ) -> list[Fragment]:
+        """The fragments that show any instant of the range, in order."""
+    def config(self, fragment: Fragment) -> CodecConfig: ...
+    def read_fragment(self, fragment: Fragment) -> bytes:
+        """The stored bytes, checked against their CRC."""
+    def read_keyframe(self, fragment: Fragment) -> bytes:
+        """The NAL units of its random-access point, each after its 4-byte length."""
+    def clip(
+        self, camera_id: str, stream: str, start_us: int, end_us: int, *, audio: bool = True
+    ) -> ClipPlan: ...
+    def frame_samples(self, camera_id: str, stream: str, at_us: int) -> FrameSamples | None:
+        """For the picture shown at an instant; None inside a gap."""
+    def gops(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[int]:
+        """Wall starts of the groups of pictures that show any instant of the range."""
+    def gop_samples(self, camera_id: str, stream: str, start_us: int) -> GopSamples: ...
+    def disk_usage(self) -> list[DiskUsage]: ...
+    def enforce_retention(
+        self,
+        *,
+        max_age_us: int | None = None,
+        max_bytes: int | None = None,
+        min_free_bytes: int | None = None,
+    ) -> int:
+        """Deletes the oldest segments until the limits hold; how many."""
+    def writer(self, camera_id: str, stream: str, *, epoch: int = 0) -> StreamWriter: ...
+    @staticmethod
+    def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
+        """Reads everything, changes nothing."""
+    @staticmethod
+    def rebuild(roots: Sequence[str]) -> StoreReport:
+        """Makes all indexes anew from the segment files. The store must not be in use."""
+
+@final
+class StreamWriter:
+    """Writes packets that something other than RTSP brought."""
+
+    def begin(
+        self,
+        *,
+        codec: str,
+        extra_data: bytes,
+        width: int,
+        height: int,
+        audio_extra_data: bytes = ...,
+        audio_sample_rate_hz: int = 0,
+        audio_channels: int = 0,
+    ) -> None:
+        """``codec``: ``h264`` or ``h265``; ``extra_data``: content of avcC or hvcC."""
+    def video(self, data: Buffer, pts_90k: int, arrival_us: int) -> None:
+        """Length-prefixed NAL units of one access unit."""
+    def audio(self, data: Buffer, pts: int, duration: int, arrival_us: int) -> None: ...
+    def end(self, at_us: int, reason: str = "disconnected", detail: str = "") -> None: ...
+    def down(self, at_us: int, reason: str, detail: str = "") -> None: ...
+    def flush(self) -> None:
+        """Returns when everything ended so far is on disk."""
+
+@final
+class StreamStatus:
+    """What a recorded stream does now, and its counters since the node started."""
+
+    camera_id: str
+    stream: str
+    state: str
+    """``connecting``, ``recording`` or ``waiting``."""
+    reason: str
+    detail: str
+    video_codec: str
+    audio_codec: str
+    width: int
+    height: int
+    last_frame_us: int
+    frames: int
+    bytes: int
+    recorded_us: int
+    camera_clock_offset_us: int | None
+    reconnects: dict[str, int]
+    """By gap reason."""
+    gap_us: dict[str, int]
+    """By gap reason, finished gaps only."""
+
+@final
+class Ingest:
+    """Sessions with cameras, on a runtime of its own."""
+
+    def __new__(
+        cls, store: Store, *, threads: int = 1, max_handshakes: int = 16, silent_after_ms: int = 10000
+    ) -> Ingest: ...
+    def add(self, camera_id: str, stream: str, url: str, *, epoch: int = 0) -> None:
+        """Starts recording. ``url`` may carry a password, never shown; it replaces an earlier one."""
+    def remove(self, camera_id: str, stream: str, reason: str = "removed") -> None:
+        """Ends the session and returns when its last fragment is queued for disk."""
+    def status(self) -> list[StreamStatus]: ...
+    def close(self, reason: str = "recorder_stopped") -> None: ...
+    def notify_fd(self) -> int:
+        """An eventfd that becomes readable when a watcher has something to take."""
+    def take_ready(self) -> list[int]:
+        """Ids of the watchers that have something; clears the eventfd. For the event loop's thread."""
+    def watch_live(self, camera_id: str, stream: str, *, audio: bool = True) -> LiveWatch: ...
+    def watch_events(self) -> EventWatch: ...
+    @staticmethod
+    def probe(url: str, timeout_ms: int = 10000) -> tuple[str, str]:
+        """Connects once: (gap reason, detail), reason empty when pictures arrive."""
+
+@final
+class LiveUnit:
+    """An access unit or a frame of sound, as it came."""
+
+    audio: bool
+    pts: int
+    arrival_us: int
+    random_access: bool
+    data: bytes
+    run_id: str
+    config: CodecConfig | None
+    """Set on the first unit and whenever it changes; ``init_segment`` is empty."""
+    dropped: int
+    """Units lost before this one because the watcher was too slow."""
+
+@final
+class LiveWatch:
+    """A bounded queue of live units; starts at the newest random-access point."""
+
+    id: int
+    def take(self) -> list[LiveUnit]:
+        """What is there; empty when nothing is. For the event loop's thread."""
+    def closed(self) -> bool: ...
+    def close(self) -> None: ...
+
+@final
+class StreamEvent:
+    """Something that happened to a stream."""
+
+    at_us: int
+    camera_id: str
+    stream: str
+    kind: str
+    """``run_started``, ``run_ended``, ``stream_down`` or ``footage_lost``."""
+    reason: str
+    detail: str
+
+@final
+class EventWatch:
+    """A bounded queue of events."""
+
+    id: int
+    def take(self) -> list[StreamEvent]: ...
+    def close(self) -> None: ...
+
+@final
+class SimMedia:
+    """Packets of one file, ready to be played; kept in an unlinked temporary file."""
+
+    def __new__(
+        cls,
+        *,
+        codec: str,
+        extra_data: bytes,
+        width: int,
+        height: int,
+        timescale: int,
+        audio_extra_data: bytes = ...,
+        audio_sample_rate_hz: int = 0,
+        audio_channels: int = 0,
+    ) -> SimMedia: ...
+    def add_video(self, data: Buffer, pts: int, keyframe: bool) -> None:
+        """Length-prefixed NAL units of one access unit, in decoding order; pts in 1/timescale s from 0."""
+    def add_audio(self, data: Buffer, pts: int) -> None:
+        """One AAC frame; pts in 1/audio_sample_rate_hz s from 0."""
+    def finish(self, duration: int) -> None:
+        """``duration`` in 1/timescale s: after it the media starts anew."""
+
+@final
+class CameraSim:
+    """An RTSP server that plays media as cameras."""
+
+    def __new__(
+        cls,
+        listen: str = "127.0.0.1:0",
+        *,
+        user: str = "",
+        password: str = "",
+        digest: bool = True,
+        threads: int = 1,
+        max_payload: int = 1400,
+    ) -> CameraSim: ...
+    port: int
+    def add(self, path: str, media: SimMedia, *, zero_us: int | None = None) -> int:
+        """Serves media at ``/path``; returns the wall time at which its media time is zero."""
+    def remove(self, path: str) -> None: ...
+    def stats(self) -> dict[str, int]:
+        """``sessions``, ``packets``, ``bytes``."""
+    def close(self) -> None: ...

@@ -1,0 +1,82 @@
+"""The catalog's tables, as an ordered list of steps from nothing to now.
+
+``PRAGMA user_version`` is the number of steps done. A step that has been
+released never changes: a later one corrects it. The SQL keeps to what
+PostgreSQL understands too, ``STRICT`` apart.
+"""
+
+import sqlite3
+from collections.abc import Sequence
+
+from nvr.errors import StoreError
+
+__all__ = ["MIGRATIONS", "migrate"]
+
+MIGRATIONS: Sequence[str] = (
+    # 1: cameras. A removed camera stays as a row without addresses, so that its
+    # id never returns and its footage stays attributable; its name is free again.
+    """
+    CREATE TABLE camera (
+        id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        title TEXT NOT NULL,
+        main_masked TEXT NOT NULL,
+        main_sealed TEXT NOT NULL,
+        sub_masked TEXT NOT NULL,
+        sub_sealed TEXT NOT NULL,
+        latitude REAL,
+        longitude REAL,
+        enabled INTEGER NOT NULL CHECK (enabled IN (0, 1)),
+        created_us INTEGER NOT NULL,
+        changed_us INTEGER NOT NULL,
+        removed_us INTEGER,
+        CHECK ((latitude IS NULL) = (longitude IS NULL))
+    ) STRICT;
+    CREATE UNIQUE INDEX camera_name ON camera (name) WHERE removed_us IS NULL;
+    CREATE TABLE fact (
+        name TEXT NOT NULL PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+    """,
+)
+
+
+def migrate(connection: sqlite3.Connection, migrations: Sequence[str] = MIGRATIONS) -> None:
+    """Brings a database to the last step; each step happens wholly or not at all.
+
+    Raises :exc:`StoreError` for a database of a later version of the software.
+    """
+    done = version(connection)
+    if done > len(migrations):
+        raise StoreError(
+            f"the catalog has version {done} and this software knows {len(migrations)}: "
+            "it was written by a later version; install that one again"
+        )
+    for number in range(done + 1, len(migrations) + 1):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            # Another process may have been faster.
+            if version(connection) < number:
+                for statement in _statements(migrations[number - 1]):
+                    connection.execute(statement)
+                connection.execute(f"PRAGMA user_version = {number}")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+
+def version(connection: sqlite3.Connection) -> int:
+    """How many steps the database has done."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script, one by one: ``executescript`` would end the transaction."""
+    found, begun = [], ""
+    for line in script.splitlines(keepends=True):
+        begun += line
+        if sqlite3.complete_statement(begun):
+            found.append(begun)
+            begun = ""
+    return found

@@ -1,0 +1,338 @@
+"""``nvr cameras``: which cameras a node records."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import quote, urlsplit, urlunsplit
+
+import typer
+
+from nvr.cli import records
+from nvr.cli.cameras_csv import COLUMNS, Row, read_cameras
+from nvr.cli.complete import CameraArgument, camera_names
+from nvr.cli.settings import Settings, with_node
+from nvr.client import Network
+from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
+from nvr.footage.admin import CameraSettings
+from nvr.footage.types import Place
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    help="List, add, edit, remove and import cameras.",
+)
+
+_URL = "rtsp://user:password@host:port/path; special characters of a password as %XX."
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, on the node too; change nothing.")]
+AskPassword = Annotated[
+    bool,
+    typer.Option(
+        "--ask-password",
+        help="Ask for the password of the addresses, so that it is in no history or process list.",
+    ),
+]
+Latitude = Annotated[float | None, typer.Option("--lat", min=-90, max=90, help="Degrees north, WGS 84.")]
+Longitude = Annotated[float | None, typer.Option("--lon", min=-180, max=180, help="Degrees east, WGS 84.")]
+
+
+@app.command("list")
+@with_node
+def list_cameras(
+    settings: Settings,
+    cameras: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CAMERA]...", help="Only these.", autocompletion=camera_names, show_default=False
+        ),
+    ] = None,
+) -> None:
+    """List cameras, and what their streams do now."""
+    output = settings.output
+    with settings.connect() as network:
+        found = network.cameras(*(cameras or ()))
+    if output.as_json:
+        for record in records.cameras(found):
+            output.record(record)
+        return
+    rows: list[tuple[str, ...]] = []
+    for camera in found:
+        for stream in camera.streams:
+            size = f"{stream.width}x{stream.height}" if stream.width else ""
+            why = stream.reason and f": {stream.reason}"
+            rows.append(
+                (
+                    camera.name,
+                    camera.title,
+                    stream.kind,
+                    stream.state.value + why,
+                    stream.video_codec,
+                    size,
+                    output.instant(stream.last_frame_us),
+                    output.instant(stream.oldest_us),
+                )
+            )
+        if not camera.streams:
+            rows.append((camera.name, camera.title, "", "", "", "", "", ""))
+    columns = ("name", "title", "stream", "state", "codec", "size", "last picture", "oldest footage")
+    output.table(f"{len(found)} cameras of {found.node}", columns, rows)
+    output.warn(found.warnings, complete=found.complete)
+
+
+@app.command("add")
+@with_node
+def add(
+    settings: Settings,
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="1 to 63 of a-z, 0-9 and -.", show_default=False)
+    ],
+    main: Annotated[
+        str, typer.Option("--main", metavar="URL", help=f"Main stream: {_URL}", show_default=False)
+    ],
+    sub: Annotated[str, typer.Option("--sub", metavar="URL", help="Sub-stream, if there is one.")] = "",
+    title: Annotated[str, typer.Option("--title", help="For display, in any script.")] = "",
+    lat: Latitude = None,
+    lon: Longitude = None,
+    disabled: Annotated[bool, typer.Option("--disabled", help="Known, but not recorded yet.")] = False,
+    ask_password: AskPassword = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Add a camera; recording starts at once."""
+    if ask_password:
+        main, sub = _with_password(main, sub)
+    with settings.connect() as network:
+        camera = network.add_camera(
+            name,
+            main,
+            sub_url=sub,
+            title=title,
+            place=_place(lat, lon),
+            enabled=not disabled,
+            dry_run=dry_run,
+        )
+    if settings.output.as_json:
+        settings.output.record({**records.camera(camera), "type": "added", "dry_run": dry_run})
+    elif dry_run:
+        settings.output.line(f"{name}: would be added")
+    else:
+        settings.output.line(f"{name}: added, id {camera.id}")
+        settings.output.note(f"undo: nvr cameras remove {name}")
+
+
+@app.command("edit")
+@with_node
+def edit(
+    settings: Settings,
+    camera: CameraArgument,
+    name: Annotated[str | None, typer.Option("--name", help="New name.", show_default=False)] = None,
+    main: Annotated[
+        str | None,
+        typer.Option(
+            "--main",
+            metavar="URL",
+            help="New main stream; *** for the password keeps it.",
+            show_default=False,
+        ),
+    ] = None,
+    sub: Annotated[
+        str | None,
+        typer.Option("--sub", metavar="URL", help="New sub-stream; empty removes it.", show_default=False),
+    ] = None,
+    title: Annotated[str | None, typer.Option("--title", help="New title.", show_default=False)] = None,
+    lat: Latitude = None,
+    lon: Longitude = None,
+    no_place: Annotated[bool, typer.Option("--no-place", help="Forget where it stands.")] = False,
+    enabled: Annotated[
+        bool | None, typer.Option("--enable/--disable", help="Record it or not.", show_default=False)
+    ] = None,
+    ask_password: AskPassword = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Change a camera's settings; what is not named stays."""
+    if ask_password:
+        if main is None and not sub:
+            raise InvalidArgument("--ask-password needs --main or --sub: the address to put it into")
+        new_main, new_sub = _with_password(main or "", sub or "")
+        main, sub = main and new_main, sub and new_sub
+    with settings.connect() as network:
+        handle = network.camera(camera)
+        before = handle.settings()
+        changed = handle.update(
+            name=name,
+            main_url=main,
+            sub_url=sub,
+            title=title,
+            place=_place(lat, lon),
+            clear_place=no_place,
+            enabled=enabled,
+            dry_run=dry_run,
+        )
+    if settings.output.as_json:
+        settings.output.record({**records.camera(changed), "type": "edited", "dry_run": dry_run})
+        return
+    settings.output.line(f"{changed.name}: {'would be changed' if dry_run else 'changed'}")
+    if not dry_run:
+        undo = _undo(
+            before,
+            name=name,
+            main=main,
+            sub=sub,
+            title=title,
+            moved=no_place or lat is not None,
+            enabled=enabled,
+        )
+        settings.output.note(f"undo: nvr cameras edit {changed.name} {undo}")
+
+
+@app.command("remove")
+@with_node
+def remove(
+    settings: Settings,
+    camera: CameraArgument,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Stop recording a camera and forget its settings; its footage stays until retention deletes it."""
+    with settings.connect() as network:
+        handle = network.camera(camera)
+        before = handle.settings()
+        if not yes and not dry_run:
+            if settings.output.as_json:
+                raise InvalidArgument("with --json nobody is asked: say --yes, or --dry-run")
+            typer.confirm(f"Stop recording {before.name} and forget its settings?", abort=True, err=True)
+        camera_id = handle.remove(dry_run=dry_run)
+    if settings.output.as_json:
+        settings.output.record({"type": "removed", "id": camera_id, "name": before.name, "dry_run": dry_run})
+        return
+    settings.output.line(f"{before.name}: {'would be removed' if dry_run else 'removed'}")
+    if not dry_run:
+        settings.output.note(f"its footage is still read by its id: {camera_id}")
+        settings.output.note(f"record it again (as a new camera): {_add_command(before)}")
+
+
+@app.command("import")
+@with_node
+def import_cameras(
+    settings: Settings,
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE.csv", help=f"Columns: {', '.join(COLUMNS)}.", show_default=False)
+    ],
+    update: Annotated[
+        bool, typer.Option("--update", help="Change cameras whose name is there already.")
+    ] = False,
+    dry_run: DryRun = False,
+) -> None:
+    """Add the cameras of a CSV file. All rows are checked before the first change."""
+    rows = read_cameras(file)
+    with settings.connect() as network:
+        known = {camera.name for camera in network.cameras()}
+        _check_rows(network, file, rows, known, update=update)
+        done = {"added": 0, "changed": 0}
+        for row in rows:
+            what = "changed" if row.settings.name in known else "added"
+            if not dry_run:
+                _apply(network, row.settings, known, dry_run=False)
+            done[what] += 1
+            if settings.output.as_json:
+                settings.output.record(
+                    {"type": what, "name": row.settings.name, "line": row.line, "dry_run": dry_run}
+                )
+            else:
+                settings.output.line(f"{row.settings.name}: {'would be ' if dry_run else ''}{what}")
+    if settings.output.as_json:
+        settings.output.record({"type": "summary", **done, "dry_run": dry_run})
+    else:
+        would = "would be " if dry_run else ""
+        settings.output.line(f"{done['added']} {would}added, {done['changed']} {would}changed")
+
+
+def _check_rows(network: Network, file: Path, rows: list[Row], known: set[str], *, update: bool) -> None:
+    """Asks the node about each row, changing nothing; all faults at once."""
+    faults: list[str] = []
+    for row in rows:
+        if row.settings.name in known and not update:
+            faults.append(
+                f"{file}:{row.line}: name: {row.settings.name!r} is on the node already; --update changes it"
+            )
+            continue
+        try:
+            _apply(network, row.settings, known, dry_run=True)
+        except (InvalidArgument, CameraExists, CameraNotFound) as error:
+            faults.append(f"{file}:{row.line}: {error.message}")
+    if faults:
+        raise ConfigError("\n".join(faults), facts={"faults": str(len(faults))})
+
+
+def _apply(network: Network, wanted: CameraSettings, known: set[str], *, dry_run: bool) -> None:
+    if wanted.name in known:
+        network.camera(wanted.name).update(
+            main_url=wanted.main_url,
+            sub_url=wanted.sub_url,
+            title=wanted.title,
+            place=wanted.place,
+            clear_place=wanted.place is None,
+            enabled=wanted.enabled,
+            dry_run=dry_run,
+        )
+    else:
+        network.add_camera(
+            wanted.name,
+            wanted.main_url,
+            sub_url=wanted.sub_url,
+            title=wanted.title,
+            place=wanted.place,
+            enabled=wanted.enabled,
+            dry_run=dry_run,
+        )
+
+
+def _place(lat: float | None, lon: float | None) -> Place | None:
+    if lat is None and lon is None:
+        return None
+    if lat is None or lon is None:
+        raise InvalidArgument("a place needs both --lat and --lon")
+    return Place(lat, lon)
+
+
+def _with_password(*urls: str) -> tuple[str, ...]:
+    password = typer.prompt("Password of the camera", hide_input=True, err=True)
+    return tuple(_put_password(url, password) for url in urls)
+
+
+def _put_password(url: str, password: str) -> str:
+    if not url:
+        return url
+    parts = urlsplit(url)
+    user, _, host = parts.netloc.rpartition("@")
+    if not user:
+        raise InvalidArgument("--ask-password needs a user in the address: rtsp://user@host/path")
+    netloc = f"{user.partition(':')[0]}:{quote(password, safe='')}@{host}"
+    return urlunsplit(parts._replace(netloc=netloc))
+
+
+def _undo(before: CameraSettings, *, moved: bool, enabled: bool | None, **given: Any) -> str:
+    """The options that bring back what was; the node masks passwords, and keeps them for ``***``."""
+    was = {"name": before.name, "main": before.main_url, "sub": before.sub_url, "title": before.title}
+    options = [f"--{name} {shlex.quote(was[name])}" for name, value in given.items() if value is not None]
+    if moved:
+        options.append(
+            f"--lat {before.place.latitude} --lon {before.place.longitude}" if before.place else "--no-place"
+        )
+    if enabled is not None:
+        options.append("--enable" if before.enabled else "--disable")
+    return " ".join(options)
+
+
+def _add_command(before: CameraSettings) -> str:
+    options = [f"--main {shlex.quote(before.main_url)}"]
+    if before.sub_url:
+        options.append(f"--sub {shlex.quote(before.sub_url)}")
+    if before.title:
+        options.append(f"--title {shlex.quote(before.title)}")
+    if before.place:
+        options.append(f"--lat {before.place.latitude} --lon {before.place.longitude}")
+    if not before.enabled:
+        options.append("--disabled")
+    return f"nvr cameras add {before.name} {' '.join(options)}"

@@ -1,0 +1,312 @@
+"""The node's services over any :class:`FootageSource`.
+
+Each method here is only conversion: protobuf to values, a call of the source,
+values to protobuf. What is the same for all is in ``nvr.footage.calls``.
+"""
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
+from typing import Any, Literal, TypeVar
+
+import grpc
+from google.protobuf.descriptor import ServiceDescriptor
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
+
+from nvr.errors import InvalidArgument
+from nvr.footage import convert, wire
+from nvr.footage.admin import CameraAdmin, CameraChanges, CameraSettings
+from nvr.footage.calls import CallRunner, Method, Steps
+from nvr.footage.source import FootageSource
+from nvr.footage.types import (
+    Camera,
+    ClipData,
+    ClipHead,
+    End,
+    Event,
+    Fragment,
+    Gap,
+    LiveUnit,
+    Notice,
+    Picture,
+    PictureFormat,
+    PictureOptions,
+    ReadContext,
+    Span,
+)
+from nvr.v1 import camera_pb2, footage_pb2, node_pb2
+
+__all__ = [
+    "CAMERA_SERVICE",
+    "FOOTAGE_SERVICE",
+    "NODE_SERVICE",
+    "camera_handlers",
+    "footage_handlers",
+    "node_handlers",
+]
+
+T = TypeVar("T")
+
+FOOTAGE_SERVICE: ServiceDescriptor = footage_pb2.DESCRIPTOR.services_by_name["FootageService"]
+NODE_SERVICE: ServiceDescriptor = node_pb2.DESCRIPTOR.services_by_name["NodeService"]
+CAMERA_SERVICE: ServiceDescriptor = camera_pb2.DESCRIPTOR.services_by_name["CameraService"]
+
+_EVIDENCE = frozenset({"ReadClip", "ReadFragments"})
+_DISCLOSES = _EVIDENCE | {"ReadFrames", "Snapshot", "WatchLive"}
+_ENDLESS = frozenset({"WatchLive", "WatchEvents"})
+
+_DEFAULT_JPEG_QUALITY = 85
+_MODES: dict[int, Literal["at", "next", "previous"]] = {
+    footage_pb2.LOCATE_MODE_UNSPECIFIED: "at",
+    footage_pb2.LOCATE_MODE_AT: "at",
+    footage_pb2.LOCATE_MODE_NEXT: "next",
+    footage_pb2.LOCATE_MODE_PREVIOUS: "previous",
+}
+
+
+def footage_handlers(source: FootageSource, runner: CallRunner) -> grpc.GenericRpcHandler:
+    """``nvr.v1.FootageService`` over a source."""
+    service = _FootageService(source)
+    return _handlers(
+        FOOTAGE_SERVICE,
+        runner,
+        {
+            "ListCameras": service.list_cameras,
+            "Coverage": service.coverage,
+            "Locate": service.locate,
+            "ReadFragments": service.read_fragments,
+            "ReadClip": service.read_clip,
+            "ReadFrames": service.read_frames,
+            "Snapshot": service.snapshot,
+            "WatchLive": service.watch_live,
+            "WatchEvents": service.watch_events,
+        },
+    )
+
+
+def node_handlers(source: FootageSource, runner: CallRunner) -> grpc.GenericRpcHandler:
+    """``nvr.v1.NodeService`` over a source."""
+
+    async def get_node(_request: node_pb2.GetNodeRequest, _context: ReadContext) -> Message:
+        return convert.node_to_pb(await source.node())
+
+    return _handlers(NODE_SERVICE, runner, {"GetNode": get_node})
+
+
+def camera_handlers(admin: CameraAdmin, runner: CallRunner) -> grpc.GenericRpcHandler:
+    """``nvr.v1.CameraService`` over what administers the cameras."""
+    service = _CameraService(admin)
+    return _handlers(
+        CAMERA_SERVICE,
+        runner,
+        {
+            "AddCamera": service.add_camera,
+            "UpdateCamera": service.update_camera,
+            "RemoveCamera": service.remove_camera,
+            "GetCamera": service.get_camera,
+        },
+    )
+
+
+def _handlers(
+    service: ServiceDescriptor, runner: CallRunner, functions: Mapping[str, Callable[..., Any]]
+) -> grpc.GenericRpcHandler:
+    """Every method of the service, wrapped; a KeyError when one has no function."""
+    handlers = {}
+    for descriptor in service.methods:
+        name = descriptor.name
+        method = Method(
+            service=service.full_name,
+            name=name,
+            request_type=GetMessageClass(descriptor.input_type),
+            discloses=name in _DISCLOSES,
+            evidence=name in _EVIDENCE,
+            endless=name in _ENDLESS,
+        )
+        wrap = runner.stream if descriptor.server_streaming else runner.unary
+        handlers[name] = wrap(method, functions[name])
+    return grpc.method_handlers_generic_handler(service.full_name, handlers)
+
+
+def _steps(
+    response: Callable[..., Message],
+    answer: AsyncIterator[T | Notice | End],
+    item: Callable[[T], Iterable[bytes]],
+) -> Steps[T]:
+    return Steps(
+        steps=answer,
+        item=item,
+        notice=lambda value: response(warning=convert.notice_to_pb(value)).SerializeToString(),
+        end=lambda value: response(end=convert.end_to_pb(value)).SerializeToString(),
+    )
+
+
+class _FootageService:
+    def __init__(self, source: FootageSource) -> None:
+        self._source = source
+
+    def list_cameras(self, request: footage_pb2.ListCamerasRequest, context: ReadContext) -> Steps[Camera]:
+        response = footage_pb2.ListCamerasResponse
+
+        def item(value: Camera) -> Iterator[bytes]:
+            yield response(item=convert.camera_to_pb(value)).SerializeToString()
+
+        return _steps(response, self._source.list_cameras(context, tuple(request.cameras)), item)
+
+    def coverage(self, request: footage_pb2.CoverageRequest, context: ReadContext) -> Steps[Span | Gap]:
+        response = footage_pb2.CoverageResponse
+
+        def item(value: Span | Gap) -> Iterator[bytes]:
+            yield response(item=convert.coverage_to_pb(value)).SerializeToString()
+
+        answer = self._source.coverage(
+            context,
+            request.camera,
+            convert.stream_from_pb(request.stream),
+            convert.range_from_pb(request.range),
+        )
+        return _steps(response, answer, item)
+
+    async def locate(self, request: footage_pb2.LocateRequest, context: ReadContext) -> Message:
+        mode = _MODES.get(request.mode)
+        if mode is None:
+            raise InvalidArgument(f"mode: this version knows no mode {request.mode}", field="mode")
+        stream = convert.stream_from_pb(request.stream)
+        found = await self._source.locate(context, request.camera, stream, request.at_us, mode)
+        return footage_pb2.LocateResponse(
+            fragment=convert.fragment_ref_to_pb(found), node=(await self._source.node()).name
+        )
+
+    def read_fragments(
+        self, request: footage_pb2.ReadFragmentsRequest, context: ReadContext
+    ) -> Steps[Fragment]:
+        answer = self._source.read_fragments(context, convert.fragments_request_from_pb(request))
+        return _steps(footage_pb2.ReadFragmentsResponse, answer, wire.FragmentEncoder())
+
+    def read_clip(
+        self, request: footage_pb2.ReadClipRequest, context: ReadContext
+    ) -> Steps[ClipHead | ClipData]:
+        response = footage_pb2.ReadClipResponse
+
+        def item(value: ClipHead | ClipData) -> Iterator[bytes]:
+            if isinstance(value, ClipData):
+                return wire.clip_data(value.part, value.offset, value.data)
+            head = footage_pb2.ClipItem(head=convert.clip_head_to_pb(value))
+            return iter((response(item=head).SerializeToString(),))
+
+        return _steps(response, self._source.read_clip(context, convert.clip_request_from_pb(request)), item)
+
+    def read_frames(self, request: footage_pb2.ReadFramesRequest, context: ReadContext) -> Steps[Picture]:
+        response = footage_pb2.ReadFramesResponse
+
+        def item(value: Picture) -> Iterator[bytes]:
+            return (response(item=frame).SerializeToString() for frame in wire.picture(value))
+
+        answer = self._source.read_frames(
+            context,
+            request.camera,
+            convert.stream_from_pb(request.stream),
+            convert.range_from_pb(request.range),
+            request.interval_us,
+            PictureOptions(
+                format=convert.format_from_pb(request.format),
+                max_width=request.max_width,
+                max_height=request.max_height,
+                jpeg_quality=request.jpeg_quality or _DEFAULT_JPEG_QUALITY,
+            ),
+        )
+        return _steps(response, answer, item)
+
+    async def snapshot(self, request: footage_pb2.SnapshotRequest, context: ReadContext) -> Message:
+        options = PictureOptions(
+            format=PictureFormat.JPEG,
+            max_width=request.max_width,
+            max_height=request.max_height,
+            jpeg_quality=request.jpeg_quality or _DEFAULT_JPEG_QUALITY,
+        )
+        stream = convert.stream_from_pb(request.stream)
+        picture = await self._source.snapshot(context, request.camera, stream, request.at_us, options)
+        frame = footage_pb2.Frame(
+            asked_us=picture.asked_us,
+            frame_us=picture.frame_us,
+            width=picture.width,
+            height=picture.height,
+            format=convert.format_to_pb(picture.format),
+            data=picture.data,
+        )
+        return footage_pb2.SnapshotResponse(frame=frame, node=(await self._source.node()).name)
+
+    def watch_live(self, request: footage_pb2.WatchLiveRequest, context: ReadContext) -> Steps[LiveUnit]:
+        response = footage_pb2.WatchLiveResponse
+
+        def item(value: LiveUnit) -> Iterator[bytes]:
+            return (response(item=each).SerializeToString() for each in wire.live_unit(value))
+
+        answer = self._source.watch_live(
+            context, request.camera, convert.stream_from_pb(request.stream), not request.without_audio
+        )
+        return _steps(response, answer, item)
+
+    def watch_events(self, request: footage_pb2.WatchEventsRequest, context: ReadContext) -> Steps[Event]:
+        response = footage_pb2.WatchEventsResponse
+
+        def item(value: Event) -> Iterator[bytes]:
+            yield response(item=convert.event_to_pb(value)).SerializeToString()
+
+        return _steps(response, self._source.watch_events(context, tuple(request.cameras)), item)
+
+
+class _CameraService:
+    def __init__(self, admin: CameraAdmin) -> None:
+        self._admin = admin
+
+    async def add_camera(self, request: camera_pb2.AddCameraRequest, context: ReadContext) -> Message:
+        settings = request.settings
+        if not settings.main_url:
+            raise InvalidArgument("settings.main_url is required", field="settings.main_url")
+        camera = await self._admin.add_camera(
+            context,
+            CameraSettings(
+                name=settings.name,
+                title=settings.title,
+                main_url=settings.main_url,
+                sub_url=settings.sub_url,
+                place=convert.place_from_pb(settings.place) if settings.HasField("place") else None,
+                enabled=settings.enabled,
+            ),
+            dry_run=request.dry_run,
+        )
+        return camera_pb2.AddCameraResponse(camera=convert.camera_to_pb(camera))
+
+    async def update_camera(self, request: camera_pb2.UpdateCameraRequest, context: ReadContext) -> Message:
+        if request.clear_place and request.HasField("place"):
+            raise InvalidArgument("give place or clear_place, not both", field="clear_place")
+        changes = CameraChanges(
+            name=request.name if request.HasField("name") else None,
+            title=request.title if request.HasField("title") else None,
+            main_url=request.main_url if request.HasField("main_url") else None,
+            sub_url=request.sub_url if request.HasField("sub_url") else None,
+            place=convert.place_from_pb(request.place) if request.HasField("place") else None,
+            clear_place=request.clear_place,
+            enabled=request.enabled if request.HasField("enabled") else None,
+        )
+        camera = await self._admin.update_camera(context, request.camera, changes, dry_run=request.dry_run)
+        return camera_pb2.UpdateCameraResponse(camera=convert.camera_to_pb(camera))
+
+    async def remove_camera(self, request: camera_pb2.RemoveCameraRequest, context: ReadContext) -> Message:
+        camera_id = await self._admin.remove_camera(context, request.camera, dry_run=request.dry_run)
+        return camera_pb2.RemoveCameraResponse(camera_id=camera_id)
+
+    async def get_camera(self, request: camera_pb2.GetCameraRequest, context: ReadContext) -> Message:
+        camera, settings = await self._admin.get_camera(context, request.camera)
+        shown = settings.masked()
+        return camera_pb2.GetCameraResponse(
+            camera=convert.camera_to_pb(camera),
+            settings=camera_pb2.CameraSettings(
+                name=shown.name,
+                title=shown.title,
+                main_url=shown.main_url,
+                sub_url=shown.sub_url,
+                place=None if shown.place is None else convert.place_to_pb(shown.place),
+                enabled=shown.enabled,
+            ),
+        )

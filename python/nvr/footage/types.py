@@ -1,0 +1,303 @@
+"""The values that footage is spoken of in.
+
+Times are microseconds since the epoch, UTC (``*_us``); ranges are half open.
+They mirror ``protos/nvr/v1``, whose comments are the contract.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Literal
+
+StreamName = Literal["main", "sub"]
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class StreamState(Enum):
+    """What a stream of a camera does now."""
+
+    UNKNOWN = "unknown"
+    DISABLED = "disabled"
+    CONNECTING = "connecting"
+    RECORDING = "recording"
+    WAITING = "waiting"
+
+
+class PictureFormat(Enum):
+    """How a decoded picture is delivered."""
+
+    JPEG = "jpeg"
+    RGB24 = "rgb24"
+
+
+@dataclass(frozen=True, slots=True)
+class ReadContext:
+    """Why a read is made: purpose, case, and whether a partial answer is accepted."""
+
+    purpose: str = ""
+    case_number: str = ""
+    request_id: str = ""
+    partial: Literal["allow", "refuse"] = "allow"
+
+
+@dataclass(frozen=True, slots=True)
+class TimeRange:
+    """A half-open range of wall time."""
+
+    start_us: int
+    end_us: int
+
+    @property
+    def duration_us(self) -> int:
+        """Its length."""
+        return self.end_us - self.start_us
+
+    @property
+    def start(self) -> datetime:
+        """First instant in the range, UTC."""
+        return _EPOCH + timedelta(microseconds=self.start_us)
+
+    @property
+    def end(self) -> datetime:
+        """First instant after the range, UTC."""
+        return _EPOCH + timedelta(microseconds=self.end_us)
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something to know about an answer, beside the answer."""
+
+    code: str
+    message: str
+    node: str = ""
+    camera_id: str = ""
+    range: TimeRange | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """The last step of every stream."""
+
+    complete: bool
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A place on the earth, WGS 84, in degrees."""
+
+    latitude: float
+    longitude: float
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """A stream of a camera: what it is and what it does now."""
+
+    kind: StreamName
+    state: StreamState
+    reason: str = ""
+    detail: str = ""
+    video_codec: str = ""
+    audio_codec: str = ""
+    width: int = 0
+    height: int = 0
+    last_frame_us: int = 0
+    frames: int = 0
+    bytes: int = 0
+    camera_clock_offset_us: int | None = None
+    oldest_us: int = 0
+    newest_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A camera as readers see it: no address, no password."""
+
+    id: str
+    name: str
+    title: str = ""
+    place: Place | None = None
+    node: str = ""
+    streams: Sequence[StreamInfo] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A stretch that is recorded without a break."""
+
+    range: TimeRange
+    run_id: str
+    epoch: int = 0
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """A stretch that is not recorded, and why."""
+
+    range: TimeRange
+    reason: str
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentRef:
+    """One stored fragment, named so everywhere and in every copy."""
+
+    camera_id: str
+    stream: StreamName
+    run_id: str
+    epoch: int
+    sequence: int
+    start_us: int
+    duration_us: int
+    random_access: bool
+    random_access_distance: int
+    size_bytes: int
+    pictures: int
+    activity_bytes: int
+    camera_clock_offset_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CodecConfig:
+    """What is needed to decode the fragments (or live units) that follow."""
+
+    video_codec: str
+    width: int
+    height: int
+    video_extra_data: bytes
+    audio_codec: str = ""
+    audio_extra_data: bytes = b""
+    audio_sample_rate_hz: int = 0
+    init_segment: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Fragment:
+    """A fragment with its bytes (empty when only references were asked for)."""
+
+    ref: FragmentRef
+    config: CodecConfig
+    data: bytes
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipPart:
+    """One playable file of a clip."""
+
+    index: int
+    range: TimeRange
+    size_bytes: int
+    etag: str
+    video_codec: str
+    audio_codec: str
+    node: str
+    disclosed: TimeRange
+
+
+@dataclass(frozen=True, slots=True)
+class ClipHead:
+    """What a clip consists of, and what of its range is not recorded."""
+
+    parts: Sequence[ClipPart]
+    gaps: Sequence[Gap] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClipData:
+    """Bytes of a part, in order and contiguous."""
+
+    part: int
+    offset: int
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ClipRequest:
+    """Which clip, and from where on."""
+
+    camera: str
+    range: TimeRange
+    stream: StreamName = "main"
+    audio: bool = True
+    part: int = 0
+    offset: int = 0
+    if_etag: str = ""
+    head_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FragmentsRequest:
+    """Which fragments, in which order."""
+
+    camera: str
+    range: TimeRange
+    stream: StreamName = "main"
+    backward: bool = False
+    keyframes_only: bool = False
+    refs_only: bool = False
+    limit: int = 0
+    cursor: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PictureOptions:
+    """Size and coding of decoded pictures; 0: as recorded."""
+
+    format: PictureFormat = PictureFormat.JPEG
+    max_width: int = 0
+    max_height: int = 0
+    jpeg_quality: int = 85
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A decoded picture: JPEG bytes, or RGB rows of height × width × 3 bytes."""
+
+    asked_us: int
+    frame_us: int
+    width: int
+    height: int
+    format: PictureFormat
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LiveUnit:
+    """A picture (or a piece of sound) as it came; ``config`` when it changed."""
+
+    audio: bool
+    pts: int
+    arrival_us: int
+    random_access: bool
+    data: bytes
+    run_id: str
+    config: CodecConfig | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened to a camera, its stream, or the node."""
+
+    at_us: int
+    kind: str
+    camera_id: str = ""
+    stream: StreamName | None = None
+    reason: str = ""
+    detail: str = ""
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeInfo:
+    """What a node is."""
+
+    id: str
+    name: str
+    version: str
+    capabilities: Sequence[str] = field(default_factory=tuple)
+    now_us: int = 0

@@ -1,0 +1,1 @@
+"""A recorder node: records cameras and serves their footage."""

@@ -1,0 +1,58 @@
+"""The node's cameras in memory: who is meant by an id or a name."""
+
+import difflib
+from collections.abc import Iterable
+
+from nvr.catalog.catalog import CatalogCamera
+from nvr.errors import CameraNotFound
+from nvr.footage.admin import CameraSettings
+
+__all__ = ["CameraDirectory"]
+
+
+class CameraDirectory:
+    """All cameras that the catalog knows, and those that only the stores know."""
+
+    def __init__(
+        self, node_name: str, cameras: Iterable[CatalogCamera] = (), footage_of: Iterable[str] = ()
+    ) -> None:
+        """``footage_of``: ids of cameras in the stores; one that the catalog lost is named by its id."""
+        self._node_name = node_name
+        self._by_id = {camera.id: camera for camera in cameras}
+        for camera_id in footage_of:
+            settings = CameraSettings(name=camera_id, main_url="", enabled=False)
+            self._by_id.setdefault(camera_id, CatalogCamera(camera_id, settings, 0, 0, removed_us=0))
+
+    def put(self, camera: CatalogCamera) -> None:
+        """Adds or replaces a camera."""
+        self._by_id[camera.id] = camera
+
+    def active(self) -> list[CatalogCamera]:
+        """Those not removed, ordered by name."""
+        known = (camera for camera in self._by_id.values() if camera.removed_us is None)
+        return sorted(known, key=lambda camera: camera.settings.name)
+
+    def name_of(self, camera_id: str) -> str:
+        """The camera's name, or its id where there is none."""
+        camera = self._by_id.get(camera_id)
+        return camera_id if camera is None else camera.settings.name
+
+    def resolve(self, text: str, *, active: bool = False) -> CatalogCamera:
+        """The camera that an id, a name or ``node/name`` means. Raises :exc:`CameraNotFound`.
+
+        A removed camera is found by its id only, and with ``active`` not at all.
+        """
+        camera = self._by_id.get(text.lower())
+        if camera is not None and not (active and camera.removed_us is not None):
+            return camera
+        node, slash, name = text.rpartition("/")
+        cameras = self.active()
+        if not slash or node == self._node_name:
+            for camera in cameras:
+                if camera.settings.name == name:
+                    return camera
+        near = difflib.get_close_matches(name, [camera.settings.name for camera in cameras], n=1)
+        hint = f"; did you mean {near[0]}?" if near and near[0] != name else ""
+        raise CameraNotFound(
+            f"node {self._node_name} has no camera {text[:200]!r}{hint}", field="camera", node=self._node_name
+        )

@@ -1,0 +1,361 @@
+"""The node's stores and cameras as a source of footage.
+
+Calls of the core block, and so run in a bounded pool of threads. The recording
+of the last seconds is still in memory: a range that reaches into it is answered
+with what is on disk, a ``pending`` notice, and ``complete`` false.
+"""
+
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from nvr.catalog.catalog import CatalogCamera
+from nvr.errors import ClipChanged, InvalidArgument, NoFootage, RangeInFuture
+from nvr.footage.source import Answer
+from nvr.footage.time import format_instant
+from nvr.footage.types import (
+    Camera,
+    ClipData,
+    ClipHead,
+    ClipPart,
+    ClipRequest,
+    End,
+    Event,
+    Fragment,
+    FragmentRef,
+    FragmentsRequest,
+    Gap,
+    LiveUnit,
+    NodeInfo,
+    Notice,
+    Picture,
+    PictureOptions,
+    ReadContext,
+    Span,
+    StreamName,
+    TimeRange,
+)
+from nvr.recorder.camera_view import camera_view
+from nvr.recorder.directory import CameraDirectory
+from nvr.recorder.events import EventBus
+from nvr.recorder.fragments import FragmentReader, codec_config, fragment_ref
+from nvr.recorder.frames import Decoders, FrameReader, decode_one
+from nvr.recorder.live import LiveHub
+from nvr.recorder.read_pool import ReadPool
+
+if TYPE_CHECKING:
+    from nvr import _core
+
+__all__ = ["LocalFootage"]
+
+_CHUNK_BYTES = 1 << 20
+
+
+class LocalFootage:
+    """A :class:`nvr.footage.source.FootageSource` over the Rust core."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeInfo,
+        store: "_core.Store",
+        ingest: "_core.Ingest",
+        directory: CameraDirectory,
+        live: LiveHub,
+        events: EventBus,
+        pool: ReadPool,
+        decoders: Decoders,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
+        self._node = node
+        self._store = store
+        self._ingest = ingest
+        self._directory = directory
+        self._live = live
+        self._events = events
+        self._pool = pool
+        self._decoders = decoders
+        self._now_us = now_us or (lambda: time.time_ns() // 1000)
+
+    async def node(self) -> NodeInfo:
+        """Who answers here."""
+        return NodeInfo(
+            self._node.id, self._node.name, self._node.version, self._node.capabilities, self._now_us()
+        )
+
+    async def list_cameras(
+        self, context: ReadContext, cameras: Sequence[str] = ()
+    ) -> AsyncIterator[Camera | Notice | End]:
+        """The cameras, ordered by name; a removed one only when its id is given."""
+        wanted = self._directory.active()
+        if cameras:
+            unique = {camera.id: camera for camera in map(self._directory.resolve, cameras)}
+            wanted = sorted(unique.values(), key=lambda camera: camera.settings.name)
+        for camera in await self._pool.run(self._views, wanted):
+            yield camera
+        yield End(complete=True)
+
+    def _views(self, cameras: Iterable[CatalogCamera]) -> list[Camera]:
+        """With their states and ranges. Blocks."""
+        status = {(each.camera_id, each.stream): each for each in self._ingest.status()}
+        return [camera_view(camera, self._node.name, status, self._store.range) for camera in cameras]
+
+    async def coverage(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        range: TimeRange,
+    ) -> AsyncIterator[Span | Gap | Notice | End]:
+        """Spans and gaps in order. What is still in memory is a gap, ``pending``: the answer is complete."""
+        camera_id = self._directory.resolve(camera).id
+        spans, gaps = await self._pool.run(
+            self._store.coverage, camera_id, stream, range.start_us, range.end_us
+        )
+        steps: list[Span | Gap] = [
+            Span(TimeRange(span.start_us, span.end_us), span.run_id, span.epoch, self._node.name)
+            for span in spans
+        ]
+        steps += _gaps(gaps)
+        for step in sorted(steps, key=lambda step: step.range.start_us):
+            yield step
+        yield End(complete=True)
+
+    async def locate(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        mode: Literal["at", "next", "previous"] = "at",
+    ) -> FragmentRef:
+        """The fragment that shows an instant, or the nearest one. Raises :exc:`NoFootage`."""
+        found = self._directory.resolve(camera)
+        fragment = await self._pool.run(self._store.locate, found.id, stream, at_us, mode)
+        if fragment is None:
+            raise self._no_footage(found, stream, at_us)
+        return fragment_ref(fragment, stream)
+
+    def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
+        """Stored fragments, as they are on disk; damaged ones are left out with a notice."""
+        return self._read_fragments(request)
+
+    async def _read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
+        camera_id = self._directory.resolve(request.camera).id
+        pending = await self._pending_notice(camera_id, request.stream, request.range)
+        if pending:
+            yield pending
+        reader = FragmentReader(self._store, self._pool, camera_id, request, self._node.name)
+        async for step in reader.steps():
+            if isinstance(step, End) and pending:
+                yield End(complete=False, cursor=step.cursor)
+            else:
+                yield step
+
+    async def read_clip(
+        self, context: ReadContext, request: ClipRequest
+    ) -> AsyncIterator[ClipHead | ClipData | Notice | End]:
+        """The head, then the bytes from the asked part and offset on.
+
+        Raises :exc:`RangeInFuture`, :exc:`ClipChanged`, :exc:`InvalidArgument`.
+        """
+        camera_id = self._directory.resolve(request.camera).id
+        now_us = self._now_us()
+        if request.range.end_us > now_us:
+            raise RangeInFuture(
+                f"the clip would end at {format_instant(request.range.end_us)}, "
+                f"and here it is {format_instant(now_us)}: end it earlier",
+                field="range.end_us",
+                node=self._node.name,
+            )
+        start_us, end_us = request.range.start_us, request.range.end_us
+        plan = await self._pool.run(
+            self._store.clip, camera_id, request.stream, start_us, end_us, audio=request.audio
+        )
+        self._check_resume(request, plan.parts)
+        pending = self._pending(camera_id, plan.gaps)
+        if pending:
+            yield pending
+        yield self._head(plan)
+        if not request.head_only:
+            for index, part in enumerate(plan.parts):
+                if index < request.part:
+                    continue
+                offset = request.offset if index == request.part else 0
+                async for data in self._pool.ahead(_chunks(part, offset)):
+                    yield ClipData(index, offset, data)
+                    offset += len(data)
+        yield End(complete=pending is None)
+
+    def _check_resume(self, request: ClipRequest, parts: "Sequence[_core.ClipPart]") -> None:
+        part = parts[request.part] if request.part < len(parts) else None
+        if request.if_etag and (part is None or part.etag != request.if_etag):
+            raise ClipChanged(
+                f"part {request.part} of the clip is not what it was: read it anew from its start",
+                field="if_etag",
+                node=self._node.name,
+            )
+        if part is None and (request.part or request.offset):
+            raise InvalidArgument(
+                f"part: the clip has {len(parts)} parts", field="part", node=self._node.name
+            )
+        if part is not None and request.offset > part.size_bytes:
+            raise InvalidArgument(
+                f"offset: part {request.part} has {part.size_bytes} bytes",
+                field="offset",
+                node=self._node.name,
+            )
+
+    def _head(self, plan: "_core.ClipPlan") -> ClipHead:
+        parts = [
+            ClipPart(
+                index=index,
+                range=TimeRange(part.start_us, part.end_us),
+                size_bytes=part.size_bytes,
+                etag=part.etag,
+                video_codec=part.video_codec,
+                audio_codec=part.audio_codec,
+                node=self._node.name,
+                disclosed=TimeRange(part.disclosed_start_us, part.disclosed_end_us),
+            )
+            for index, part in enumerate(plan.parts)
+        ]
+        return ClipHead(parts, _gaps(plan.gaps))
+
+    async def read_frames(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        range: TimeRange,
+        interval_us: int,
+        options: PictureOptions,
+    ) -> AsyncIterator[Picture | Notice | End]:
+        """The pictures shown at start, start + interval, …; 0: those first shown within the range."""
+        camera_id = self._directory.resolve(camera).id
+        pending = await self._pending_notice(camera_id, stream, range)
+        if pending:
+            yield pending
+        reader = FrameReader(
+            self._store,
+            self._pool,
+            self._decoders,
+            camera_id,
+            stream,
+            range,
+            interval_us,
+            options,
+            self._node.name,
+        )
+        async for step in reader.steps():
+            if isinstance(step, End) and pending:
+                yield End(complete=False)
+            else:
+                yield step
+
+    async def snapshot(
+        self, context: ReadContext, camera: str, stream: StreamName, at_us: int, options: PictureOptions
+    ) -> Picture:
+        """The picture shown at an instant; 0: the newest on disk.
+
+        Raises :exc:`NoFootage`, :exc:`DecodeError`, :exc:`LimitExceeded`.
+        """
+        found = self._directory.resolve(camera)
+        asked_us = at_us
+        if not asked_us:
+            kept = await self._pool.run(self._store.range, found.id, stream)
+            if kept is None:
+                raise self._no_footage(found, stream, None)
+            asked_us = kept[1] - 1
+        samples = await self._pool.run(self._store.frame_samples, found.id, stream, asked_us)
+        if samples is None:
+            raise self._no_footage(found, stream, asked_us)
+        slot = await self._decoders.slot()
+        try:
+            image = await self._decoders.pool.run(decode_one, samples, options)
+        finally:
+            slot.release()
+        return Picture(asked_us, samples.frame_us, image.width, image.height, options.format, image.data)
+
+    async def watch_live(
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+    ) -> AsyncIterator[LiveUnit | Notice | End]:
+        """Units as they come; ends when the stream is recorded no more or the node stops."""
+        found = self._directory.resolve(camera)
+        complete = True
+        async for units in self._live.live(found.id, stream, audio=audio):
+            for unit in units:
+                if unit.dropped:
+                    complete = False
+                    message = f"{unit.dropped} units were left out because this reader is too slow"
+                    yield Notice("slow_reader", message, self._node.name, found.id)
+                config = None if unit.config is None else codec_config(unit.config)
+                yield LiveUnit(
+                    unit.audio, unit.pts, unit.arrival_us, unit.random_access, unit.data, unit.run_id, config
+                )
+        yield End(complete=complete)
+
+    async def watch_events(
+        self, context: ReadContext, cameras: Sequence[str] = ()
+    ) -> AsyncIterator[Event | Notice | End]:
+        """What happens from now on, to these cameras or to all and the node."""
+        only = {self._directory.resolve(camera).id for camera in cameras}
+        subscription = self._events.subscribe()
+        complete = True
+        try:
+            while True:
+                events, lost = await subscription.take()
+                if lost:
+                    complete = False
+                    message = f"{lost} events were left out because this reader is too slow"
+                    yield Notice("slow_reader", message, self._node.name)
+                if not events:
+                    break
+                for event in events:
+                    if not only or event.camera_id in only:
+                        yield event
+        finally:
+            subscription.close()
+        yield End(complete=complete)
+
+    async def _pending_notice(self, camera_id: str, stream: StreamName, range_: TimeRange) -> Notice | None:
+        """Whether part of the range is still in memory; that can only be near its end."""
+        kept = await self._pool.run(self._store.range, camera_id, stream)
+        start_us = range_.start_us if kept is None else max(range_.start_us, kept[1])
+        if start_us >= range_.end_us:
+            return None
+        _, gaps = await self._pool.run(self._store.coverage, camera_id, stream, start_us, range_.end_us)
+        return self._pending(camera_id, gaps)
+
+    def _pending(self, camera_id: str, gaps: "Sequence[_core.Gap]") -> Notice | None:
+        pending = [gap for gap in gaps if gap.reason == "pending"]
+        if not pending:
+            return None
+        where = TimeRange(pending[0].start_us, pending[-1].end_us)
+        message = (
+            f"footage from {format_instant(where.start_us)} on is received and not yet on disk: ask again"
+        )
+        return Notice("pending", message, self._node.name, camera_id, where)
+
+    def _no_footage(self, camera: CatalogCamera, stream: StreamName, at_us: int | None) -> NoFootage:
+        when = "" if at_us is None else f" at {format_instant(at_us)}"
+        return NoFootage(
+            f"nothing is recorded of {camera.settings.name} ({stream}){when}; its coverage says why",
+            node=self._node.name,
+        )
+
+
+def _gaps(gaps: "Iterable[_core.Gap]") -> list[Gap]:
+    return [Gap(TimeRange(gap.start_us, gap.end_us), gap.reason, gap.detail) for gap in gaps]
+
+
+def _chunks(part: "_core.ClipPart", offset: int) -> Callable[[], bytes | None]:
+    position = offset
+
+    def read() -> bytes | None:
+        nonlocal position
+        data = part.read(position, _CHUNK_BYTES)
+        position += len(data)
+        return data or None
+
+    return read

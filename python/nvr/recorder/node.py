@@ -1,0 +1,279 @@
+"""A recorder node: opens everything in order, serves, and closes everything in the reverse order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from nvr.catalog.catalog import Catalog
+from nvr.errors import InternalError, StoreError
+from nvr.footage.node_server import NodeServer
+from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
+from nvr.footage.types import Event, NodeInfo
+from nvr.metrics.http import MetricsServer
+from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
+from nvr.recorder.config import Settings
+from nvr.recorder.directory import CameraDirectory
+from nvr.recorder.events import EventBus
+from nvr.recorder.frames import Decoders
+from nvr.recorder.live import LiveHub
+from nvr.recorder.local_footage import LocalFootage
+from nvr.recorder.read_pool import ReadPool
+from nvr.recorder.store_lock import StoreLocks
+from nvr.recorder.supervisor import Supervisor
+from nvr.security.audit import AuditLog
+from nvr.security.node_key import NodeKey
+from nvr.security.tls import TlsFiles
+
+if TYPE_CHECKING:
+    from nvr import _core
+
+__all__ = ["Addresses", "RecorderNode"]
+
+logger = logging.getLogger("nvr.recorder")
+
+_STOP_GRACE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running node is reached, with the ports that it got."""
+
+    grpc: str
+    metrics: str | None
+
+
+class RecorderNode:
+    """``async with RecorderNode(settings) as node: await node.wait()``.
+
+    Within, cameras are recorded and footage is served. Raises
+    :exc:`ConfigError` and :exc:`StoreError` when it cannot be opened; what was
+    open by then is closed again.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._healthy = False
+        self._events = EventBus()
+        self._supervisor: Supervisor | None = None
+        self._footage: LocalFootage | None = None
+        self.info = NodeInfo("", settings.node.name, "")
+        self.addresses = Addresses("", None)
+
+    @property
+    def footage(self) -> LocalFootage:
+        """The node's footage, for callers in this process."""
+        if self._footage is None:
+            raise InternalError("the node is not open")
+        return self._footage
+
+    @property
+    def cameras(self) -> Supervisor:
+        """The administration of the node's cameras, for callers in this process."""
+        if self._supervisor is None:
+            raise InternalError("the node is not open")
+        return self._supervisor
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            await self._open()
+            self._stack = self._stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._healthy = False
+        logger.info("node %s stops", self._settings.node.name)
+        await self._stack.aclose()
+        logger.info("node %s has stopped", self._settings.node.name)
+
+    def stop(self) -> None:
+        """Lets :meth:`wait` return."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            await self._stop.wait()
+        finally:
+            # A second signal ends the process at once: the store bears it.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        logger.info("%s received", number.name)
+        self.stop()
+
+    async def _open(self) -> None:
+        settings, stack = self._settings, self._stack
+        folder = settings.node.data_folder
+        # The loop serves nobody yet: what follows may block it.
+        stack.enter_context(StoreLocks(settings.node.stores, f"node {settings.node.name}"))
+        _make_data_folder(folder)
+        key = NodeKey.load_or_create(folder)
+        catalog = Catalog(folder, key)
+        stack.callback(catalog.close)
+        self._import_cameras(catalog)
+        audit = AuditLog(folder)
+        stack.callback(audit.close)
+
+        from nvr import _core
+
+        limits = settings.limits
+        store = _core.Store(
+            [str(store) for store in settings.node.stores], sync_interval_ms=limits.sync_interval // 1000
+        )
+        pool = ReadPool(limits.read_threads, "nvr-read")
+        stack.callback(pool.close)
+        # Runs before the pool closes, on a thread of it: it waits for the disks.
+        stack.push_async_callback(pool.run, store.close)
+        decoders = Decoders(limits.decoders)
+        stack.callback(decoders.close)
+        ingest = _core.Ingest(
+            store,
+            threads=limits.ingest_threads,
+            max_handshakes=limits.handshakes,
+            silent_after_ms=limits.silent_after // 1000,
+        )
+        stack.push_async_callback(pool.run, ingest.close, "recorder_stopped")
+        self.info = NodeInfo(key.id, settings.node.name, _core.__version__)
+        footage_of = {camera_id for camera_id, _ in store.streams()}
+        directory = CameraDirectory(settings.node.name, catalog.cameras(removed=True), footage_of)
+        live = LiveHub(ingest, pool)
+        self._supervisor = Supervisor(
+            node_name=settings.node.name,
+            catalog=catalog,
+            directory=directory,
+            store=store,
+            ingest=ingest,
+            live=live,
+            events=self._events,
+            pool=pool,
+            retention=settings.retention,
+        )
+        self._footage = LocalFootage(
+            node=self.info,
+            store=store,
+            ingest=ingest,
+            directory=directory,
+            live=live,
+            events=self._events,
+            pool=pool,
+            decoders=decoders,
+        )
+        calls = CallMetrics(_method_names())
+        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory))
+        live.start()
+        stack.callback(live.stop)
+        self._run("events", self._supervisor.watch_streams())
+        await self._supervisor.start_recording()
+        self._run("retention", self._supervisor.keep_space())
+        await server.start()
+        stack.push_async_callback(self._stop_serving, server)
+        if metrics is not None:
+            metrics.start()
+        self._healthy = True
+
+    def _import_cameras(self, catalog: Catalog) -> None:
+        entries = [camera.settings() for camera in self._settings.camera]
+        added = catalog.import_once(entries)
+        if added is not None:
+            logger.info("first start: %d cameras imported from the settings", len(added))
+            return
+        known = {camera.settings.name for camera in catalog.cameras(removed=True)}
+        unknown = [entry.name for entry in entries if entry.name not in known]
+        if unknown:
+            logger.warning(
+                "the settings name cameras that are not in the catalog (%s); they are imported on the first "
+                "start only: add them with `nvr cameras add`",
+                ", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
+            )
+
+    def _listen(
+        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics
+    ) -> tuple[NodeServer, MetricsServer | None]:
+        """Takes the addresses before anything is recorded: a wrong one is told at once."""
+        settings, tls = self._settings, self._settings.tls
+        files = None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca)
+        server = NodeServer(
+            self.footage,
+            node=settings.node.name,
+            audit=audit,
+            cameras=self.cameras,
+            observers=[calls],
+            tls=files,
+        )
+        grpc = settings.node.grpc
+        self.addresses = Addresses(grpc.with_port(server.listen(str(grpc))), None)
+        if tls is None and not grpc.is_loopback:
+            logger.warning("gRPC on %s has no TLS: only callers on this machine are answered", grpc)
+        address = settings.node.metrics
+        if address is None:
+            return server, None
+        metrics = MetricsServer(address.host, address.port, node_registry(node, calls), lambda: self._healthy)
+        self._stack.push_async_callback(asyncio.to_thread, metrics.close)
+        self.addresses = Addresses(self.addresses.grpc, address.with_port(metrics.port))
+        return server, metrics
+
+    def _node_metrics(
+        self, store: "_core.Store", ingest: "_core.Ingest", directory: CameraDirectory
+    ) -> NodeMetrics:
+        return NodeMetrics(
+            version=self.info.version,
+            status=ingest.status,
+            disk_usage=store.disk_usage,
+            io_histograms=store.io_histograms,
+            camera_name=directory.name_of,
+        )
+
+    def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """A task for as long as the node is open; when it fails, the node stops."""
+        task = asyncio.create_task(work, name=f"nvr-{name}")
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and (error := task.exception()):
+                logger.critical("the node's task %r failed", name, exc_info=error)
+                self._failure = error
+                self._stop.set()
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        task.add_done_callback(ended)
+        self._stack.push_async_callback(end)
+
+    async def _stop_serving(self, server: NodeServer) -> None:
+        """Says that the node stops, and lets answers finish that are under way."""
+        now_us = (await self.footage.node()).now_us
+        self._events.publish(Event(now_us, "node_stopping", node=self._settings.node.name))
+        self._events.close()
+        await server.stop(_STOP_GRACE_S)
+
+
+def _make_data_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: the node's data folder cannot be made: {error.strerror}", error.errno, str(folder)
+        ) from error
+
+
+def _method_names() -> list[str]:
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE)
+    return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

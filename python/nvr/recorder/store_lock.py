@@ -1,0 +1,68 @@
+"""One node for each store: two would write over one another."""
+
+import fcntl
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from types import TracebackType
+
+from nvr.errors import StoreError
+
+__all__ = ["StoreLocks"]
+
+FILE_NAME = ".lock"
+
+
+class StoreLocks:
+    """Holds the file ``.lock`` of each store; the system lets go of it however the process ends."""
+
+    def __init__(self, stores: Iterable[Path], owner: str) -> None:
+        """Makes the folders that are missing. ``owner``: told to others that want the store.
+
+        Raises :exc:`StoreError`, also when another process has one of them.
+        """
+        self._files: list[int] = []
+        try:
+            for store in stores:
+                self._files.append(_lock(store, f"{owner}, process {os.getpid()}"))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Lets go."""
+        while self._files:
+            os.close(self._files.pop())
+
+    def __enter__(self) -> "StoreLocks":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _lock(store: Path, owner: str) -> int:
+    path = store / FILE_NAME
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise StoreError(f"{store}: the store cannot be used: {error}", error.errno, str(store)) from error
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        os.ftruncate(file, 0)
+        os.pwrite(file, owner.encode(), 0)
+    except BlockingIOError as error:
+        other = os.pread(file, 200, 0).decode("utf-8", "replace")
+        os.close(file)
+        raise StoreError(
+            f"{store}: another recorder is using this store ({other}); stop it first",
+            error.errno,
+            str(path),
+        ) from None
+    except OSError as error:
+        os.close(file)
+        raise StoreError(f"{path}: the store cannot be locked: {error}", error.errno, str(path)) from error
+    return file

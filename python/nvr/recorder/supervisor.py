@@ -1,0 +1,220 @@
+"""Keeps what is recorded in line with the catalog, and the disks within their limits."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeVar
+
+from nvr.catalog.catalog import Catalog, CatalogCamera, check_settings
+from nvr.errors import CameraExists, NvrError
+from nvr.footage.admin import CameraChanges, CameraSettings
+from nvr.footage.types import Camera, Event, ReadContext, StreamName
+from nvr.recorder.camera_view import camera_view, recorded_streams
+from nvr.recorder.config import RetentionSettings
+from nvr.recorder.directory import CameraDirectory
+from nvr.recorder.events import EventBus
+from nvr.recorder.live import LiveHub
+from nvr.recorder.read_pool import ReadPool
+
+if TYPE_CHECKING:
+    from nvr import _core
+
+__all__ = ["Supervisor"]
+
+T = TypeVar("T")
+logger = logging.getLogger("nvr.recorder")
+
+_RETENTION_PERIOD_S = 60.0
+_QUIET = frozenset({"run_started", "segments_expired"})
+
+
+class Supervisor:
+    """Administers the cameras (:class:`nvr.footage.admin.CameraAdmin`), retention, and the log of events."""
+
+    def __init__(
+        self,
+        *,
+        node_name: str,
+        catalog: Catalog,
+        directory: CameraDirectory,
+        store: "_core.Store",
+        ingest: "_core.Ingest",
+        live: LiveHub,
+        events: EventBus,
+        pool: ReadPool,
+        retention: RetentionSettings,
+    ) -> None:
+        self._node_name = node_name
+        self._catalog = catalog
+        self._directory = directory
+        self._store = store
+        self._ingest = ingest
+        self._live = live
+        self._events = events
+        self._pool = pool
+        self._retention = retention
+        self._changes = asyncio.Lock()
+        self._recorded: dict[tuple[str, StreamName], str] = {}
+        self._low_on_space: set[str] = set()
+
+    async def start_recording(self) -> None:
+        """Starts all cameras of the catalog. One that cannot be started does not keep the others from it."""
+        for camera in self._directory.active():
+            try:
+                await self._pool.run(self._reconcile, camera)
+            except NvrError as error:
+                logger.error("camera %s: not recorded: %s", camera.settings.name, error)  # noqa: TRY400
+
+    async def watch_streams(self) -> None:
+        """Passes what happens to streams on to watchers and the log, until the hub is stopped."""
+        async for happened in self._live.events():
+            for each in happened:
+                stream: StreamName = "sub" if each.stream == "sub" else "main"
+                self._publish(
+                    each.kind, each.camera_id, each.reason, each.detail, stream=stream, at_us=each.at_us
+                )
+
+    async def keep_space(self) -> None:
+        """Deletes what retention says, every minute, for ever."""
+        while True:
+            try:
+                await self._pool.run(self._enforce_retention)
+            # Whatever is wrong with one pass, the next one may mend it; recording goes on.
+            except Exception:
+                logger.exception("retention failed; it is tried again in a minute")
+            await asyncio.sleep(_RETENTION_PERIOD_S)
+
+    async def add_camera(
+        self, context: ReadContext, settings: CameraSettings, *, dry_run: bool = False
+    ) -> Camera:
+        """The camera, recording; its id is empty on a dry run."""
+        check_settings(settings)
+
+        async def change() -> Camera:
+            self._refuse_taken(settings.name, "")
+            if dry_run:
+                return await self._view(CatalogCamera("", settings, 0, 0))
+            camera = await self._pool.run(self._catalog.add, settings)
+            await self._apply(camera, "camera_added")
+            return await self._view(camera)
+
+        return await self._one_at_a_time(change)
+
+    async def update_camera(
+        self, context: ReadContext, camera: str, changes: CameraChanges, *, dry_run: bool = False
+    ) -> Camera:
+        """The camera as it is now (dry run: as it would be). A stream whose address stays is not touched."""
+
+        async def change() -> Camera:
+            old = self._directory.resolve(camera, active=True)
+            settings = changes.apply(old.settings)
+            check_settings(settings)
+            self._refuse_taken(settings.name, old.id)
+            if dry_run:
+                return await self._view(CatalogCamera(old.id, settings, old.created_us, old.changed_us))
+            new = await self._pool.run(self._catalog.update, old.id, settings)
+            await self._apply(new, "camera_changed")
+            return await self._view(new)
+
+        return await self._one_at_a_time(change)
+
+    async def remove_camera(self, context: ReadContext, camera: str, *, dry_run: bool = False) -> str:
+        """The id by which its footage can still be read."""
+
+        async def change() -> str:
+            old = self._directory.resolve(camera, active=True)
+            if not dry_run:
+                await self._apply(await self._pool.run(self._catalog.remove, old.id), "camera_removed")
+            return old.id
+
+        return await self._one_at_a_time(change)
+
+    async def get_camera(self, context: ReadContext, camera: str) -> tuple[Camera, CameraSettings]:
+        """The camera and its settings."""
+        found = self._directory.resolve(camera)
+        return await self._view(found), found.settings
+
+    async def _one_at_a_time(self, change: Callable[[], Awaitable[T]]) -> T:
+        """Runs a change to its end, also when the caller goes away in its middle."""
+
+        async def run() -> T:
+            async with self._changes:
+                return await change()
+
+        return await asyncio.shield(asyncio.create_task(run()))
+
+    async def _apply(self, camera: CatalogCamera, kind: str) -> None:
+        self._directory.put(camera)
+        try:
+            await self._pool.run(self._reconcile, camera)
+        finally:
+            self._publish(kind, camera.id)
+
+    def _refuse_taken(self, name: str, but_for: str) -> None:
+        for camera in self._directory.active():
+            if camera.settings.name == name and camera.id != but_for:
+                raise CameraExists(
+                    f"a camera named {name} exists already: choose another name, or change that one",
+                    field="name",
+                    facts={"name": name},
+                    node=self._node_name,
+                )
+
+    def _reconcile(self, camera: CatalogCamera) -> None:
+        """Starts and stops the camera's sessions as its settings say. Blocks."""
+        wanted = recorded_streams(camera)
+        why = "removed" if camera.removed_us is not None or camera.settings.enabled else "disabled"
+        streams: tuple[StreamName, ...] = ("main", "sub")
+        for stream in streams:
+            key, url = (camera.id, stream), wanted.get(stream)
+            if url == self._recorded.get(key):
+                continue
+            if url is None:
+                self._ingest.remove(camera.id, stream, why)
+                del self._recorded[key]
+            else:
+                self._ingest.add(camera.id, stream, url)
+                self._recorded[key] = url
+
+    async def _view(self, camera: CatalogCamera) -> Camera:
+        def view() -> Camera:
+            status = {(each.camera_id, each.stream): each for each in self._ingest.status()}
+            return camera_view(camera, self._node_name, status, self._store.range)
+
+        return await self._pool.run(view)
+
+    def _enforce_retention(self) -> None:
+        """One pass. Blocks."""
+        limits = self._retention
+        deleted = self._store.enforce_retention(
+            max_age_us=limits.max_age, max_bytes=limits.max_bytes, min_free_bytes=limits.min_free
+        )
+        if deleted:
+            logger.info("retention deleted %d segments", deleted)
+        for disk in self._store.disk_usage():
+            low = limits.min_free is not None and disk.free_bytes < limits.min_free
+            if low and disk.root not in self._low_on_space:
+                logger.error(
+                    "store %s: only %d MB are free, and no footage is left that may be deleted; "
+                    "something else fills this disk",
+                    disk.root,
+                    disk.free_bytes // 1_000_000,
+                )
+            (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
+
+    def _publish(
+        self,
+        kind: str,
+        camera_id: str,
+        reason: str = "",
+        detail: str = "",
+        *,
+        stream: StreamName | None = None,
+        at_us: int = 0,
+    ) -> None:
+        level = logging.WARNING if reason and kind not in _QUIET else logging.INFO
+        words = [part for part in (stream, kind, reason, detail) if part]
+        logger.log(level, "camera %s: %s", self._directory.name_of(camera_id), " ".join(words))
+        when = at_us or time.time_ns() // 1000
+        self._events.publish(Event(when, kind, camera_id, stream, reason, detail, self._node_name))

@@ -1,0 +1,1 @@
+"""Who a node is, who calls it, and what it keeps on record about that."""

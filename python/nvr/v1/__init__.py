@@ -1,0 +1,1 @@
+"""Generated from ``protos/nvr/v1`` by ``scripts/generate_protos.py``: do not edit."""
