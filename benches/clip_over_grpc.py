@@ -1,0 +1,88 @@
+"""Throughput of a clip from a node to a client's file, beside sendfile."""
+
+import hashlib
+import shutil
+import socket
+import sys
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import nvr
+from benches import stores
+from benches.harness import Row, Settings, median_seconds, process, wait_until
+from benches.node import recorder
+
+MB = 1e6
+RECEIVE_BYTES = 1 << 20
+
+
+def serve_by_sendfile(path: Path, state: Path) -> None:
+    """Gives a file to whoever connects, as fast as the kernel can."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        state.write_text(str(server.getsockname()[1]))
+        while True:
+            connection, _ = server.accept()
+            with connection, path.open("rb") as source:
+                connection.sendfile(source)
+
+
+def receive(port: int, out: Path) -> None:
+    """Writes all that a server sends to a file."""
+    buffer = memoryview(bytearray(RECEIVE_BYTES))
+    with socket.create_connection(("127.0.0.1", port)) as connection, out.open("wb", buffering=0) as sink:
+        while count := connection.recv_into(buffer):
+            sink.write(buffer[:count])
+
+
+def utc(at_us: int) -> datetime:
+    """Microseconds since the epoch as an aware datetime."""
+    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=at_us)
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with path.open("rb") as source:
+        return hashlib.file_digest(source, "sha256").hexdigest()
+
+
+def measure(settings: Settings) -> list[Row]:
+    """The same bytes from a process to another one's file, over loopback."""
+    hours = min(settings.clip_hours, 0.25)
+    written = stores.hours_of_footage(settings.work, hours)
+    start, end = utc(written.start_us + 777_000), utc(written.end_us - 1_000_000)
+    ours, theirs = settings.work / "grpc.mp4", settings.work / "sendfile.mp4"
+    repeats = max(3, settings.repeats // 2)
+    with recorder(written.root, {}, settings.work) as node, nvr.connect(node.address) as net:
+        camera = net.camera(stores.CAMERA)
+
+        def by_us() -> None:
+            ours.unlink(missing_ok=True)
+            camera.clip(start, end).save(ours)
+
+        our_s = median_seconds(by_us, repeats)
+    state = settings.work / "sendfile.port"
+    command = [sys.executable, "-m", "benches.clip_over_grpc", str(ours), str(state)]
+    with process(command, settings.work / "sendfile.log"):
+        wait_until(lambda: state.exists() and state.read_text() != "", "the sendfile server listens")
+        port = int(state.read_text())
+
+        def by_sendfile() -> None:
+            theirs.unlink(missing_ok=True)
+            receive(port, theirs)
+
+        their_s = median_seconds(by_sendfile, repeats)
+    if digest(ours) != digest(theirs):
+        raise RuntimeError("the two files differ")
+    size_mb = ours.stat().st_size / MB
+    state.unlink()
+    shutil.rmtree(written.root)
+    settings.conditions.append(
+        f"Clip over gRPC: {size_mb:.0f} MB from `nvr recorder` to a file by the Python client, planning and "
+        "connection included, loopback, page cache warm; sendfile: the finished file from a Python process "
+        "to a file. More is better here."
+    )
+    return [Row("throughput of a clip over gRPC", size_mb / our_s, "MB/s", "sendfile", size_mb / their_s)]
+
+
+if __name__ == "__main__":
+    serve_by_sendfile(Path(sys.argv[1]), Path(sys.argv[2]))

@@ -1,0 +1,81 @@
+"""A recorder node in a process of its own, as somebody would run it."""
+
+import socket
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import grpc
+
+from benches.harness import process, wait_until
+from nvr.v1 import footage_pb2, footage_pb2_grpc, node_pb2, node_pb2_grpc
+
+
+class Node(NamedTuple):
+    """A recorder that runs."""
+
+    pid: int
+    address: str
+
+
+def free_port() -> int:
+    """A port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@contextmanager
+def recorder(store: Path, cameras: Mapping[str, str], work: Path) -> Iterator[Node]:
+    """A recorder that answers; it may still be on its way to its cameras (names and addresses)."""
+    address = f"127.0.0.1:{free_port()}"
+    lines = [
+        "[node]",
+        'name = "bench"',
+        f'stores = ["{store}"]',
+        f'grpc = "{address}"',
+        f'metrics = "127.0.0.1:{free_port()}"',
+    ]
+    for name, url in cameras.items():
+        lines += ["", "[[camera]]", f'name = "{name}"', f'main = "{url}"']
+    config = work / "recorder.toml"
+    config.write_text("\n".join(lines) + "\n")
+    command = [str(Path(sys.executable).with_name("nvr")), "recorder", "--config", str(config)]
+    log = work / "recorder.log"
+    with process(command, log) as running, grpc.insecure_channel(address) as channel:
+        # The stubs are typed for grpc.aio; they serve a blocking channel as well.
+        service: Any = node_pb2_grpc.NodeServiceStub(cast(Any, channel))
+
+        def answers() -> bool:
+            if running.poll() is not None:
+                raise RuntimeError(f"the recorder did not start; see {log}")
+            try:
+                service.GetNode(node_pb2.GetNodeRequest(), timeout=5)
+            except grpc.RpcError:
+                return False
+            return True
+
+        wait_until(answers, "the recorder answers")
+        yield Node(running.pid, address)
+
+
+def main_streams(address: str) -> list[footage_pb2.StreamInfo]:
+    """The main stream of every camera of a node, as it is now."""
+    with grpc.insecure_channel(address) as channel:
+        service: Any = footage_pb2_grpc.FootageServiceStub(cast(Any, channel))
+        answer = service.ListCameras(footage_pb2.ListCamerasRequest(), timeout=10)
+        return [
+            step.item.streams[0] for step in answer if step.WhichOneof("step") == "item" and step.item.streams
+        ]
+
+
+def recording(address: str) -> int:
+    """How many cameras a node records at this moment."""
+    return sum(stream.state == footage_pb2.STREAM_STATE_RECORDING for stream in main_streams(address))
+
+
+def newest_us(address: str) -> int:
+    """End of the newest footage that a node has on disk; 0: none."""
+    return max((stream.newest_us for stream in main_streams(address)), default=0)

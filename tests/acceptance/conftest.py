@@ -1,0 +1,76 @@
+"""Every source of footage, over every way to reach it, under the same tests."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+from nvr.footage.source import FootageSource
+from tests.acceptance.recorded import Recorded, local_footage, record_world
+from tests.acceptance.world import World
+from tests.footage.memory import MemoryFootage, memory_world
+from tests.footage.serving import serve
+
+Backend = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[tuple[FootageSource, World]]]
+Transport = Callable[[FootageSource, Path], AbstractAsyncContextManager[FootageSource]]
+
+
+@asynccontextmanager
+async def memory(_request: pytest.FixtureRequest) -> AsyncIterator[tuple[FootageSource, World]]:
+    world = memory_world()
+    yield MemoryFootage(world), world
+
+
+@pytest.fixture(scope="session")
+def recorded_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    with record_world(tmp_path_factory.mktemp("recorded")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def recorded(request: pytest.FixtureRequest) -> AsyncIterator[tuple[FootageSource, World]]:
+    found: Recorded = request.getfixturevalue("recorded_world")
+    async with local_footage(found) as source:
+        yield source, found.world
+
+
+@asynccontextmanager
+async def direct(source: FootageSource, _folder: Path) -> AsyncIterator[FootageSource]:
+    yield source
+
+
+@asynccontextmanager
+async def over_unix_socket(source: FootageSource, folder: Path) -> AsyncIterator[FootageSource]:
+    async with serve(source, unix=folder / "s") as served:
+        yield served.source
+
+
+@asynccontextmanager
+async def over_tcp(source: FootageSource, _folder: Path) -> AsyncIterator[FootageSource]:
+    async with serve(source) as served:
+        yield served.source
+
+
+BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded}
+TRANSPORTS: dict[str, Transport] = {"direct": direct, "unix": over_unix_socket, "tcp": over_tcp}
+
+
+@pytest.fixture(params=[f"{backend}-{way}" for backend, way in product(BACKENDS, TRANSPORTS)])
+async def reached(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[tuple[FootageSource, World]]:
+    backend, way = str(request.param).split("-")
+    async with BACKENDS[backend](request) as (local, world), TRANSPORTS[way](local, tmp_path) as source:
+        yield source, world
+
+
+@pytest.fixture
+def source(reached: tuple[FootageSource, World]) -> FootageSource:
+    return reached[0]
+
+
+@pytest.fixture
+def world(reached: tuple[FootageSource, World]) -> World:
+    return reached[1]

@@ -1,0 +1,331 @@
+"""A source of footage in memory: a double for tests of the server and the remote end only.
+
+Its fragments hold random bytes, its clips are their concatenation, and its
+pictures name their instant instead of showing it.
+"""
+
+import asyncio
+import hashlib
+import random
+import time
+from collections.abc import AsyncIterator, Sequence
+from typing import Literal, TypeVar
+
+from nvr.errors import (
+    AmbiguousCamera,
+    CameraNotFound,
+    ClipChanged,
+    InvalidArgument,
+    NoFootage,
+    RangeInFuture,
+)
+from nvr.footage.source import Answer
+from nvr.footage.types import (
+    Camera,
+    ClipData,
+    ClipHead,
+    ClipPart,
+    ClipRequest,
+    CodecConfig,
+    End,
+    Event,
+    Fragment,
+    FragmentRef,
+    FragmentsRequest,
+    Gap,
+    LiveUnit,
+    NodeInfo,
+    Notice,
+    Picture,
+    PictureFormat,
+    PictureOptions,
+    Place,
+    ReadContext,
+    Span,
+    StreamInfo,
+    StreamName,
+    StreamState,
+    TimeRange,
+)
+from tests.acceptance.world import SECOND, RecordedCamera, Run, World, regular_run
+
+T = TypeVar("T")
+
+NODE = "station-1"
+GOP_FRAMES = 20
+CLIP_CHUNK = 700_000
+
+
+def memory_world() -> World:
+    zero_us = 1_731_182_400 * SECOND
+    gate = RecordedCamera(
+        id="0193143f-0000-7000-8000-000000000001",
+        name="market-gate",
+        runs=(regular_run(zero_us, 20, 10), regular_run(zero_us + 27 * SECOND + 300_000, 15, 10)),
+        gap_reason="unreachable",
+    )
+    yard = RecordedCamera(
+        id="0193143f-0000-7000-8000-000000000002",
+        name="yard",
+        runs=(regular_run(zero_us + 3 * SECOND, 12, 25),),
+        gap_reason="",
+    )
+    return World(node=NODE, gate=gate, yard=yard, pictures_decode=False)
+
+
+class MemoryFootage:
+    """Serves a world. ``ambiguous``: names that mean several cameras."""
+
+    def __init__(self, world: World, *, ambiguous: Sequence[str] = ()) -> None:
+        self.world = world
+        self.ambiguous = tuple(ambiguous)
+        self.live: asyncio.Queue[LiveUnit | Notice | End] = asyncio.Queue()
+        self.events: asyncio.Queue[Event | Notice | End] = asyncio.Queue()
+        self.contexts: list[ReadContext] = []
+        self.closed_streams = 0
+        self._fragments = {camera.id: self._make_fragments(camera) for camera in world.cameras}
+
+    def _make_fragments(self, camera: RecordedCamera) -> list[Fragment]:
+        bytes_of = random.Random(camera.id)
+        made = []
+        for number, run in enumerate(camera.runs):
+            config = CodecConfig(
+                video_codec="avc1.4d401f",
+                width=640 >> number,
+                height=360 >> number,
+                video_extra_data=b"\x01avcC" + bytes((number,)),
+                init_segment=b"ftyp-moov" + bytes((number,)),
+            )
+            for sequence, first in enumerate(range(0, len(run.frames_us), GOP_FRAMES)):
+                frames = run.frames_us[first : first + GOP_FRAMES]
+                after = run.frames_us[first + GOP_FRAMES : first + GOP_FRAMES + 1]
+                end_us = after[0] if after else run.end_us
+                # One in five needs several messages.
+                data = bytes_of.randbytes(1_300_000 if sequence % 5 == 1 else 40_000 + sequence)
+                ref = FragmentRef(
+                    camera_id=camera.id,
+                    stream="main",
+                    run_id=f"0193143f-{number:04}-7000-8000-{camera.id[-12:]}",
+                    epoch=0,
+                    sequence=sequence,
+                    start_us=frames[0],
+                    duration_us=end_us - frames[0],
+                    random_access=True,
+                    random_access_distance=0,
+                    size_bytes=len(data),
+                    pictures=len(frames),
+                    activity_bytes=len(data) // 2,
+                    camera_clock_offset_us=-1500 if number else None,
+                )
+                made.append(Fragment(ref, config, data, NODE))
+        return made
+
+    def _camera(self, name: str) -> RecordedCamera:
+        if name in self.ambiguous:
+            raise AmbiguousCamera(
+                f"several cameras are called {name}",
+                field="camera",
+                facts={"candidates": f"a/{name},b/{name}"},
+            )
+        for camera in self.world.cameras:
+            if name in (camera.id, camera.name, f"{NODE}/{camera.name}"):
+                return camera
+        raise CameraNotFound(f"no camera is called {name}", field="camera")
+
+    def _shown(self, camera: RecordedCamera, stream: StreamName, span: TimeRange) -> list[Fragment]:
+        if stream != "main":
+            return []
+        return [
+            each
+            for each in self._fragments[camera.id]
+            if each.ref.start_us < span.end_us and each.ref.start_us + each.ref.duration_us > span.start_us
+        ]
+
+    async def node(self) -> NodeInfo:
+        return NodeInfo(id="ab" * 32, name=NODE, version="0.1.0", now_us=time.time_ns() // 1000)
+
+    async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
+        self.contexts.append(context)
+        wanted = {self._camera(name).id for name in cameras}
+        for camera in self.world.cameras:
+            if not cameras or camera.id in wanted:
+                yield Camera(
+                    id=camera.id,
+                    name=camera.name,
+                    title="Cổng chợ",
+                    place=Place(19.9275, 105.8571),
+                    node=NODE,
+                    streams=(
+                        StreamInfo(
+                            kind="main",
+                            state=StreamState.WAITING,
+                            reason="unreachable",
+                            oldest_us=camera.start_us,
+                            newest_us=camera.end_us,
+                        ),
+                    ),
+                )
+        yield End(complete=True)
+
+    async def coverage(
+        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange
+    ) -> Answer[Span | Gap]:
+        found = self._camera(camera)
+        at_us = range.start_us
+        for number, run in enumerate(found.runs if stream == "main" else ()):
+            start_us, end_us = max(run.start_us, range.start_us), min(run.end_us, range.end_us)
+            if start_us >= end_us:
+                continue
+            if start_us > at_us:
+                yield Gap(TimeRange(at_us, start_us), self._reason(found, at_us))
+            run_id = f"0193143f-{number:04}-7000-8000-{found.id[-12:]}"
+            yield Span(TimeRange(start_us, end_us), run_id, node=NODE)
+            at_us = end_us
+        if at_us < range.end_us:
+            yield Gap(TimeRange(at_us, range.end_us), self._reason(found, at_us))
+        yield End(complete=True)
+
+    @staticmethod
+    def _reason(camera: RecordedCamera, at_us: int) -> str:
+        return camera.gap_reason if camera.start_us <= at_us < camera.end_us else "not_recorded"
+
+    async def locate(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        mode: Literal["at", "next", "previous"] = "at",
+    ) -> FragmentRef:
+        found = self._camera(camera)
+        shown = self._shown(found, stream, TimeRange(at_us, at_us + 1))
+        if shown:
+            return shown[0].ref
+        rest = [each.ref for each in self._fragments[found.id]] if stream == "main" else []
+        after = [ref for ref in rest if ref.start_us > at_us]
+        before = [ref for ref in rest if ref.start_us < at_us]
+        if mode == "next" and after:
+            return after[0]
+        if mode == "previous" and before:
+            return before[-1]
+        raise NoFootage(f"nothing is recorded at {at_us}")
+
+    async def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
+        found = self._shown(self._camera(request.camera), request.stream, request.range)
+        if request.backward:
+            found.reverse()
+        if request.cursor and not request.cursor.isdecimal():
+            raise InvalidArgument("cursor is not one of this node's", field="cursor")
+        first = int(request.cursor or 0)
+        last = first + request.limit if request.limit else len(found)
+        for each in found[first:last]:
+            data = b"" if request.refs_only else each.data[:1000] if request.keyframes_only else each.data
+            yield Fragment(each.ref, each.config, data, each.node)
+        yield End(complete=True, cursor=str(last) if last < len(found) else "")
+
+    async def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
+        camera = self._camera(request.camera)
+        if request.range.end_us > time.time_ns() // 1000:
+            raise RangeInFuture("the range ends after now", field="range.end_us")
+        bodies = self._bodies(camera, request)
+        parts = []
+        for index, (run, body) in enumerate(bodies):
+            start_us = max(run.start_us, request.range.start_us)
+            end_us = min(run.end_us, request.range.end_us)
+            parts.append(
+                ClipPart(
+                    index=index,
+                    range=TimeRange(start_us, end_us),
+                    size_bytes=len(body),
+                    etag=hashlib.sha256(body).hexdigest(),
+                    video_codec="avc1.4d401f",
+                    audio_codec="",
+                    node=NODE,
+                    disclosed=TimeRange(start_us, end_us),
+                )
+            )
+        part = parts[request.part] if request.part < len(parts) else None
+        if (request.part or request.offset) and (part is None or request.offset > part.size_bytes):
+            raise InvalidArgument("the clip has no such byte", field="offset")
+        if request.if_etag and (part is None or request.if_etag != part.etag):
+            raise ClipChanged("the clip is not the one that you began: start anew")
+        gaps = [item async for item in self.coverage(context, request.camera, "main", request.range)]
+        yield ClipHead(tuple(parts), tuple(gap for gap in gaps if isinstance(gap, Gap)))
+        if not request.head_only:
+            for index, (_, body) in enumerate(bodies[request.part :], request.part):
+                first = request.offset if index == request.part else 0
+                for offset in range(first, len(body), CLIP_CHUNK):
+                    yield ClipData(index, offset, body[offset : offset + CLIP_CHUNK])
+        yield End(complete=True)
+
+    def _bodies(self, camera: RecordedCamera, request: ClipRequest) -> list[tuple[Run, bytes]]:
+        bodies = []
+        for run in camera.runs:
+            span = TimeRange(max(run.start_us, request.range.start_us), min(run.end_us, request.range.end_us))
+            if span.start_us < span.end_us:
+                shown = self._shown(camera, request.stream, span)
+                if shown:
+                    bodies.append((run, b"".join(each.data for each in shown)))
+        return bodies
+
+    def _picture(self, asked_us: int, frame_us: int, options: PictureOptions) -> Picture:
+        width, height = (options.max_width or 640), (options.max_height or 360)
+        size = width * height * 3 if options.format is PictureFormat.RGB24 else 20_000
+        return Picture(
+            asked_us, frame_us, width, height, options.format, random.Random(frame_us).randbytes(size)
+        )
+
+    async def read_frames(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        range: TimeRange,
+        interval_us: int,
+        options: PictureOptions,
+    ) -> Answer[Picture]:
+        found = self._camera(camera)
+        if interval_us:
+            asked = _instants(range, interval_us)
+        else:
+            asked = [start for start in found.frames_us if range.start_us <= start < range.end_us]
+        for at_us in asked:
+            frame_us = found.frame_at(at_us)
+            if frame_us is not None:
+                yield self._picture(at_us, frame_us, options)
+        yield End(complete=True)
+
+    async def snapshot(
+        self, context: ReadContext, camera: str, stream: StreamName, at_us: int, options: PictureOptions
+    ) -> Picture:
+        found = self._camera(camera)
+        newest_us = found.runs[-1].frames_us[-1]
+        frame_us = found.frame_at(at_us) if at_us else newest_us
+        if frame_us is None:
+            raise NoFootage(f"nothing is recorded at {at_us}")
+        return self._picture(at_us or newest_us, frame_us, options)
+
+    async def watch_live(
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+    ) -> Answer[LiveUnit]:
+        self._camera(camera)
+        async for step in self._drain(self.live):
+            yield step
+
+    async def watch_events(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Event]:
+        async for step in self._drain(self.events):
+            yield step
+
+    async def _drain(self, queue: "asyncio.Queue[T]") -> AsyncIterator[T]:
+        try:
+            while True:
+                step = await queue.get()
+                yield step
+                if isinstance(step, End):
+                    return
+        finally:
+            self.closed_streams += 1
+
+
+def _instants(span: TimeRange, interval_us: int) -> list[int]:
+    return list(range(span.start_us, span.end_us, interval_us))

@@ -1,0 +1,82 @@
+import pytest
+from google.protobuf.message import Message
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nvr.errors import InvalidArgument
+from nvr.footage.validation import validate
+from nvr.v1 import camera_pb2, common_pb2, footage_pb2
+
+RANGE = common_pb2.TimeRange(start_us=1, end_us=2)
+GOOD: list[Message] = [
+    footage_pb2.CoverageRequest(camera="a", range=RANGE),
+    footage_pb2.ListCamerasRequest(),
+    footage_pb2.ListCamerasRequest(cameras=["x"] * 1000),
+    footage_pb2.ReadClipRequest(camera="a" * 200, range=RANGE, if_etag="0a"),
+    footage_pb2.ReadFramesRequest(camera="a", range=RANGE, interval_us=86_400_000_000, jpeg_quality=100),
+    camera_pb2.UpdateCameraRequest(camera="a", sub_url=""),
+    camera_pb2.AddCameraRequest(settings=camera_pb2.CameraSettings(name="gate-1")),
+    footage_pb2.SnapshotRequest(camera="chợ", at_us=253_402_300_799_000_000),
+]
+
+
+def settings_of(**values: object) -> camera_pb2.AddCameraRequest:
+    return camera_pb2.AddCameraRequest(settings=camera_pb2.CameraSettings(**values))  # type: ignore[arg-type]
+
+
+def place(latitude: float) -> camera_pb2.AddCameraRequest:
+    return settings_of(name="a", place=footage_pb2.Place(latitude=latitude))
+
+
+def clip(**values: object) -> footage_pb2.ReadClipRequest:
+    return footage_pb2.ReadClipRequest(**{"camera": "a", "range": RANGE, **values})  # type: ignore[arg-type]
+
+
+BAD: list[tuple[Message, str]] = [
+    (footage_pb2.CoverageRequest(camera="a"), "range"),
+    (footage_pb2.CoverageRequest(range=RANGE), "camera"),
+    (clip(camera="x" * 201), "camera"),
+    (clip(range=common_pb2.TimeRange(start_us=2, end_us=2)), "range.start_us"),
+    (clip(range=common_pb2.TimeRange(start_us=-1, end_us=2)), "range.start_us"),
+    (clip(range=common_pb2.TimeRange(start_us=1, end_us=253_402_300_799_000_001)), "range.end_us"),
+    (clip(if_etag="XYZ"), "if_etag"),
+    (clip(if_etag="0" * 65), "if_etag"),
+    (clip(context=common_pb2.ReadContext(purpose="p" * 501)), "context.purpose"),
+    (clip(context=common_pb2.ReadContext(request_id="a\nb")), "context.request_id"),
+    (clip(context=common_pb2.ReadContext(case_number="c" * 101)), "context.case_number"),
+    (footage_pb2.ListCamerasRequest(cameras=["x"] * 1001), "cameras"),
+    (footage_pb2.ListCamerasRequest(cameras=["x", "y", ""]), "cameras[2]"),
+    (footage_pb2.ReadFramesRequest(camera="a", range=RANGE, interval_us=-1), "interval_us"),
+    (footage_pb2.ReadFramesRequest(camera="a", range=RANGE, jpeg_quality=101), "jpeg_quality"),
+    (camera_pb2.AddCameraRequest(), "settings"),
+    (settings_of(name=""), "settings.name"),
+    (settings_of(name="Gate"), "settings.name"),
+    (settings_of(name="a\n"), "settings.name"),
+    (place(90.1), "settings.place.latitude"),
+    (place(float("nan")), "settings.place.latitude"),
+    (camera_pb2.UpdateCameraRequest(camera="a", name=""), "name"),
+    (camera_pb2.UpdateCameraRequest(camera="a", main_url=""), "main_url"),
+]
+
+
+@pytest.mark.parametrize("message", GOOD, ids=lambda m: type(m).__name__)
+def test_what_keeps_the_rules_passes(message: Message) -> None:
+    validate(message)
+
+
+@pytest.mark.parametrize(("message", "field"), BAD, ids=[field for _, field in BAD])
+def test_what_breaks_a_rule_is_named(message: Message, field: str) -> None:
+    with pytest.raises(InvalidArgument) as caught:
+        validate(message)
+    assert caught.value.field == field
+    assert caught.value.message.startswith(field)
+
+
+@given(start=st.integers(-5, 5), end=st.integers(-5, 5))
+def test_ranges_start_before_they_end(start: int, end: int) -> None:
+    request = clip(range=common_pb2.TimeRange(start_us=start, end_us=end))
+    if 0 <= start < end:
+        validate(request)
+    else:
+        with pytest.raises(InvalidArgument, match="range"):
+            validate(request)

@@ -1,0 +1,1 @@
+"""RTSP in, against a server that we did not write."""

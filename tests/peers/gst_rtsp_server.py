@@ -1,0 +1,132 @@
+"""GStreamer's RTSP server as a camera. Runs in the system's Python, which has its bindings.
+
+Prints ``port N`` when it listens (on 127.0.0.1), serves until it is killed or its
+standard input ends, so that it never outlives the test that started it.
+
+Generates pictures unless ``--file`` names an MP4 to play (H.264 or H.265, with AAC if it
+has sound); then every client sees it from its start, once.
+"""
+
+# Needs gstreamer1.0-rtsp, gir1.2-gst-rtsp-server-1.0 and python3-gi, so it imports nothing of ours.
+import argparse
+import sys
+import threading
+
+import gi  # type: ignore[import-not-found]
+
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtsp", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402
+
+
+def encoder(options: argparse.Namespace) -> str:
+    """The part of the pipeline that makes NAL units."""
+    if options.codec == "h264":
+        return (
+            f"x264enc speed-preset=ultrafast bframes={options.b_frames} b-adapt=false"
+            f" key-int-max={options.gop} bitrate={options.kbit} threads=1 option-string=scenecut=0"
+            " ! video/x-h264,profile=main ! h264parse"
+        )
+    return (
+        f"x265enc speed-preset=ultrafast key-int-max={options.gop} bitrate={options.kbit}"
+        f" option-string=bframes={options.b_frames}:b-adapt=0:scenecut=0:pools=1:open-gop=1 ! h265parse"
+    )
+
+
+def generated(options: argparse.Namespace) -> str:
+    """A pipeline that makes its pictures, in real time."""
+    pay = "rtph264pay" if options.codec == "h264" else "rtph265pay"
+    size = f"video/x-raw,format=I420,width={options.width},height={options.height},framerate={options.fps}/1"
+    pipeline = (
+        f"videotestsrc is-live=true pattern={options.pattern} ! {size} ! {encoder(options)}"
+        f" ! {pay} name=pay0 pt=96 config-interval={options.config_interval}"
+    )
+    if options.audio:
+        pipeline += (
+            " audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! aacparse"
+            " ! rtpmp4gpay name=pay1 pt=97"
+        )
+    return pipeline
+
+
+def played(options: argparse.Namespace) -> str:
+    """A pipeline that plays a file, in real time (the server's clock paces it)."""
+    pay = "h264parse ! rtph264pay" if options.codec == "h264" else "h265parse ! rtph265pay"
+    pipeline = (
+        f'filesrc location="{options.file}" ! qtdemux name=d'
+        f" d.video_0 ! queue ! {pay} name=pay0 pt=96 config-interval={options.config_interval}"
+    )
+    if options.audio:
+        pipeline += " d.audio_0 ! queue ! aacparse ! rtpmp4gpay name=pay1 pt=97"
+    return pipeline
+
+
+def protect(
+    server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, options: argparse.Namespace
+) -> None:
+    """Lets in one user."""
+    auth = GstRtspServer.RTSPAuth()
+    token = GstRtspServer.RTSPToken()
+    token.set_string(GstRtspServer.RTSP_TOKEN_MEDIA_FACTORY_ROLE, "user")
+    if options.login == "basic":
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.BASIC)
+        auth.add_basic(GstRtspServer.RTSPAuth.make_basic(options.user, options.password), token)
+    else:
+        auth.set_supported_methods(GstRtsp.RTSPAuthMethod.DIGEST)
+        auth.add_digest(options.user, options.password, token)
+    server.set_auth(auth)
+    permissions = GstRtspServer.RTSPPermissions()
+    for right in ("media.factory.access", "media.factory.construct"):
+        permissions.add_permission_for_role("user", right, True)
+    factory.set_permissions(permissions)
+
+
+def main() -> None:
+    """Serves until told to stop."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--path", default="/live")
+    parser.add_argument("--codec", choices=("h264", "h265"), default="h264")
+    parser.add_argument("--file", help="an MP4 to play instead of generated pictures")
+    parser.add_argument("--audio", action="store_true", help="AAC sound")
+    parser.add_argument("--b-frames", type=int, default=0)
+    parser.add_argument("--gop", type=int, default=30, help="pictures from one keyframe to the next")
+    parser.add_argument("--fps", type=int, default=15)
+    parser.add_argument("--pattern", default="ball", help="of videotestsrc; snow fills the bitrate")
+    parser.add_argument("--width", type=int, default=320)
+    parser.add_argument("--height", type=int, default=240)
+    parser.add_argument("--kbit", type=int, default=500)
+    parser.add_argument("--shared", action="store_true", help="one pipeline for all clients")
+    parser.add_argument(
+        "--config-interval", type=int, default=-1, help="seconds between SPS and PPS; -1: every IDR"
+    )
+    parser.add_argument("--login", choices=("basic", "digest"))
+    parser.add_argument("--user", default="")
+    parser.add_argument("--password", default="")
+    options = parser.parse_args()
+
+    Gst.init(None)
+    server = GstRtspServer.RTSPServer()
+    server.set_address("127.0.0.1")
+    server.set_service("0")
+    factory = GstRtspServer.RTSPMediaFactory()
+    factory.set_launch(f"( {played(options) if options.file else generated(options)} )")
+    factory.set_shared(options.shared)
+    if options.login:
+        protect(server, factory, options)
+    server.get_mount_points().add_factory(options.path, factory)
+    loop = GLib.MainLoop()
+    if server.attach(None) == 0:
+        sys.exit("cannot listen on 127.0.0.1")
+
+    def stop_at_end_of_input() -> None:
+        sys.stdin.read()
+        loop.quit()
+
+    threading.Thread(target=stop_at_end_of_input, daemon=True).start()
+    print(f"port {server.get_bound_port()}", flush=True)
+    loop.run()
+
+
+if __name__ == "__main__":
+    main()
