@@ -27,7 +27,7 @@ from nvr.v1 import footage_pb2 as nvr_dot_v1_dot_footage__pb2
 from nvr.v1 import rules_pb2 as nvr_dot_v1_dot_rules__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13nvr/v1/camera.proto\x12\x06nvr.v1\x1a\x13nvr/v1/common.proto\x1a\x14nvr/v1/footage.proto\x1a\x12nvr/v1/rules.proto\"\xb3\x01\n\x0e\x43\x61meraSettings\x12%\n\x04name\x18\x01 \x01(\tB\x17\xea\xac\x19\x13\x08\x01\"\x0f[a-z0-9-]{1,63}\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xea\xac\x19\x03\x18\xc8\x01\x12\x19\n\x08main_url\x18\x03 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0f\x12\x18\n\x07sub_url\x18\x04 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0f\x12\x1c\n\x05place\x18\x05 \x01(\x0b\x32\r.nvr.v1.Place\x12\x0f\n\x07\x65nabled\x18\x06 \x01(\x08\"{\n\x10\x41\x64\x64\x43\x61meraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x30\n\x08settings\x18\x02 \x01(\x0b\x32\x16.nvr.v1.CameraSettingsB\x06\xea\xac\x19\x02\x08\x01\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"3\n\x11\x41\x64\x64\x43\x61meraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\"\xf0\x02\n\x13UpdateCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\x12(\n\x04name\x18\x03 \x01(\tB\x15\xea\xac\x19\x11\"\x0f[a-z0-9-]{1,63}H\x00\x88\x01\x01\x12\x1b\n\x05title\x18\x04 \x01(\tB\x07\xea\xac\x19\x03\x18\xc8\x01H\x01\x88\x01\x01\x12 \n\x08main_url\x18\x05 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xd0\x0fH\x02\x88\x01\x01\x12\x1d\n\x07sub_url\x18\x06 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0fH\x03\x88\x01\x01\x12\x1c\n\x05place\x18\x07 \x01(\x0b\x32\r.nvr.v1.Place\x12\x13\n\x0b\x63lear_place\x18\x08 \x01(\x08\x12\x14\n\x07\x65nabled\x18\t \x01(\x08H\x04\x88\x01\x01\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x42\x07\n\x05_nameB\x08\n\x06_titleB\x0b\n\t_main_urlB\n\n\x08_sub_urlB\n\n\x08_enabled\"6\n\x14UpdateCameraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\"g\n\x13RemoveCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\")\n\x14RemoveCameraResponse\x12\x11\n\tcamera_id\x18\x01 \x01(\t\"S\n\x10GetCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\"]\n\x11GetCameraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\x12(\n\x08settings\x18\x02 \x01(\x0b\x32\x16.nvr.v1.CameraSettings2\xa9\x02\n\rCameraService\x12@\n\tAddCamera\x12\x18.nvr.v1.AddCameraRequest\x1a\x19.nvr.v1.AddCameraResponse\x12I\n\x0cUpdateCamera\x12\x1b.nvr.v1.UpdateCameraRequest\x1a\x1c.nvr.v1.UpdateCameraResponse\x12I\n\x0cRemoveCamera\x12\x1b.nvr.v1.RemoveCameraRequest\x1a\x1c.nvr.v1.RemoveCameraResponse\x12@\n\tGetCamera\x12\x18.nvr.v1.GetCameraRequest\x1a\x19.nvr.v1.GetCameraResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13nvr/v1/camera.proto\x12\x06nvr.v1\x1a\x13nvr/v1/common.proto\x1a\x14nvr/v1/footage.proto\x1a\x12nvr/v1/rules.proto\"\xd4\x02\n\x0e\x43\x61meraSettings\x12%\n\x04name\x18\x01 \x01(\tB\x17\xea\xac\x19\x13\x08\x01\"\x0f[a-z0-9-]{1,63}\x12\x16\n\x05title\x18\x02 \x01(\tB\x07\xea\xac\x19\x03\x18\xc8\x01\x12\x19\n\x08main_url\x18\x03 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0f\x12\x18\n\x07sub_url\x18\x04 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0f\x12\x1c\n\x05place\x18\x05 \x01(\x0b\x32\r.nvr.v1.Place\x12\x0f\n\x07\x65nabled\x18\x06 \x01(\x08\x12-\n\x08height_m\x18\x07 \x01(\x01\x42\x16\xea\xac\x19\x12)\x00\x00\x00\x00\x00@\x7f\xc0\x31\x00\x00\x00\x00\x00\x94\xc1@H\x00\x88\x01\x01\x12\x1a\n\x04view\x18\x08 \x01(\x0b\x32\x0c.nvr.v1.View\x12%\n\x04\x61rea\x18\t \x01(\tB\x17\xea\xac\x19\x13\x18?\"\x0f[A-Za-z0-9._-]*\x12 \n\x05owner\x18\n \x01(\x0e\x32\x11.nvr.v1.OwnerKindB\x0b\n\t_height_m\"{\n\x10\x41\x64\x64\x43\x61meraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x30\n\x08settings\x18\x02 \x01(\x0b\x32\x16.nvr.v1.CameraSettingsB\x06\xea\xac\x19\x02\x08\x01\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\"3\n\x11\x41\x64\x64\x43\x61meraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\"\xc2\x04\n\x13UpdateCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\x12(\n\x04name\x18\x03 \x01(\tB\x15\xea\xac\x19\x11\"\x0f[a-z0-9-]{1,63}H\x00\x88\x01\x01\x12\x1b\n\x05title\x18\x04 \x01(\tB\x07\xea\xac\x19\x03\x18\xc8\x01H\x01\x88\x01\x01\x12 \n\x08main_url\x18\x05 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xd0\x0fH\x02\x88\x01\x01\x12\x1d\n\x07sub_url\x18\x06 \x01(\tB\x07\xea\xac\x19\x03\x18\xd0\x0fH\x03\x88\x01\x01\x12\x1c\n\x05place\x18\x07 \x01(\x0b\x32\r.nvr.v1.Place\x12\x13\n\x0b\x63lear_place\x18\x08 \x01(\x08\x12\x14\n\x07\x65nabled\x18\t \x01(\x08H\x04\x88\x01\x01\x12\x0f\n\x07\x64ry_run\x18\n \x01(\x08\x12-\n\x08height_m\x18\x0b \x01(\x01\x42\x16\xea\xac\x19\x12)\x00\x00\x00\x00\x00@\x7f\xc0\x31\x00\x00\x00\x00\x00\x94\xc1@H\x05\x88\x01\x01\x12\x1a\n\x04view\x18\x0c \x01(\x0b\x32\x0c.nvr.v1.View\x12\x12\n\nclear_view\x18\r \x01(\x08\x12*\n\x04\x61rea\x18\x0e \x01(\tB\x17\xea\xac\x19\x13\x18?\"\x0f[A-Za-z0-9._-]*H\x06\x88\x01\x01\x12%\n\x05owner\x18\x0f \x01(\x0e\x32\x11.nvr.v1.OwnerKindH\x07\x88\x01\x01\x42\x07\n\x05_nameB\x08\n\x06_titleB\x0b\n\t_main_urlB\n\n\x08_sub_urlB\n\n\x08_enabledB\x0b\n\t_height_mB\x07\n\x05_areaB\x08\n\x06_owner\"6\n\x14UpdateCameraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\"g\n\x13RemoveCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\x12\x0f\n\x07\x64ry_run\x18\x03 \x01(\x08\")\n\x14RemoveCameraResponse\x12\x11\n\tcamera_id\x18\x01 \x01(\t\"S\n\x10GetCameraRequest\x12$\n\x07\x63ontext\x18\x01 \x01(\x0b\x32\x13.nvr.v1.ReadContext\x12\x19\n\x06\x63\x61mera\x18\x02 \x01(\tB\t\xea\xac\x19\x05\x10\x01\x18\xc8\x01\"]\n\x11GetCameraResponse\x12\x1e\n\x06\x63\x61mera\x18\x01 \x01(\x0b\x32\x0e.nvr.v1.Camera\x12(\n\x08settings\x18\x02 \x01(\x0b\x32\x16.nvr.v1.CameraSettings2\xa9\x02\n\rCameraService\x12@\n\tAddCamera\x12\x18.nvr.v1.AddCameraRequest\x1a\x19.nvr.v1.AddCameraResponse\x12I\n\x0cUpdateCamera\x12\x1b.nvr.v1.UpdateCameraRequest\x1a\x1c.nvr.v1.UpdateCameraResponse\x12I\n\x0cRemoveCamera\x12\x1b.nvr.v1.RemoveCameraRequest\x1a\x1c.nvr.v1.RemoveCameraResponse\x12@\n\tGetCamera\x12\x18.nvr.v1.GetCameraRequest\x1a\x19.nvr.v1.GetCameraResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,6 +42,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CAMERASETTINGS'].fields_by_name['main_url']._serialized_options = b'\352\254\031\003\030\320\017'
   _globals['_CAMERASETTINGS'].fields_by_name['sub_url']._loaded_options = None
   _globals['_CAMERASETTINGS'].fields_by_name['sub_url']._serialized_options = b'\352\254\031\003\030\320\017'
+  _globals['_CAMERASETTINGS'].fields_by_name['height_m']._loaded_options = None
+  _globals['_CAMERASETTINGS'].fields_by_name['height_m']._serialized_options = b'\352\254\031\022)\000\000\000\000\000@\177\3001\000\000\000\000\000\224\301@'
+  _globals['_CAMERASETTINGS'].fields_by_name['area']._loaded_options = None
+  _globals['_CAMERASETTINGS'].fields_by_name['area']._serialized_options = b'\352\254\031\023\030?\"\017[A-Za-z0-9._-]*'
   _globals['_ADDCAMERAREQUEST'].fields_by_name['settings']._loaded_options = None
   _globals['_ADDCAMERAREQUEST'].fields_by_name['settings']._serialized_options = b'\352\254\031\002\010\001'
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['camera']._loaded_options = None
@@ -54,28 +58,32 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['main_url']._serialized_options = b'\352\254\031\005\020\001\030\320\017'
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['sub_url']._loaded_options = None
   _globals['_UPDATECAMERAREQUEST'].fields_by_name['sub_url']._serialized_options = b'\352\254\031\003\030\320\017'
+  _globals['_UPDATECAMERAREQUEST'].fields_by_name['height_m']._loaded_options = None
+  _globals['_UPDATECAMERAREQUEST'].fields_by_name['height_m']._serialized_options = b'\352\254\031\022)\000\000\000\000\000@\177\3001\000\000\000\000\000\224\301@'
+  _globals['_UPDATECAMERAREQUEST'].fields_by_name['area']._loaded_options = None
+  _globals['_UPDATECAMERAREQUEST'].fields_by_name['area']._serialized_options = b'\352\254\031\023\030?\"\017[A-Za-z0-9._-]*'
   _globals['_REMOVECAMERAREQUEST'].fields_by_name['camera']._loaded_options = None
   _globals['_REMOVECAMERAREQUEST'].fields_by_name['camera']._serialized_options = b'\352\254\031\005\020\001\030\310\001'
   _globals['_GETCAMERAREQUEST'].fields_by_name['camera']._loaded_options = None
   _globals['_GETCAMERAREQUEST'].fields_by_name['camera']._serialized_options = b'\352\254\031\005\020\001\030\310\001'
   _globals['_CAMERASETTINGS']._serialized_start=95
-  _globals['_CAMERASETTINGS']._serialized_end=274
-  _globals['_ADDCAMERAREQUEST']._serialized_start=276
-  _globals['_ADDCAMERAREQUEST']._serialized_end=399
-  _globals['_ADDCAMERARESPONSE']._serialized_start=401
-  _globals['_ADDCAMERARESPONSE']._serialized_end=452
-  _globals['_UPDATECAMERAREQUEST']._serialized_start=455
-  _globals['_UPDATECAMERAREQUEST']._serialized_end=823
-  _globals['_UPDATECAMERARESPONSE']._serialized_start=825
-  _globals['_UPDATECAMERARESPONSE']._serialized_end=879
-  _globals['_REMOVECAMERAREQUEST']._serialized_start=881
-  _globals['_REMOVECAMERAREQUEST']._serialized_end=984
-  _globals['_REMOVECAMERARESPONSE']._serialized_start=986
-  _globals['_REMOVECAMERARESPONSE']._serialized_end=1027
-  _globals['_GETCAMERAREQUEST']._serialized_start=1029
-  _globals['_GETCAMERAREQUEST']._serialized_end=1112
-  _globals['_GETCAMERARESPONSE']._serialized_start=1114
-  _globals['_GETCAMERARESPONSE']._serialized_end=1207
-  _globals['_CAMERASERVICE']._serialized_start=1210
-  _globals['_CAMERASERVICE']._serialized_end=1507
+  _globals['_CAMERASETTINGS']._serialized_end=435
+  _globals['_ADDCAMERAREQUEST']._serialized_start=437
+  _globals['_ADDCAMERAREQUEST']._serialized_end=560
+  _globals['_ADDCAMERARESPONSE']._serialized_start=562
+  _globals['_ADDCAMERARESPONSE']._serialized_end=613
+  _globals['_UPDATECAMERAREQUEST']._serialized_start=616
+  _globals['_UPDATECAMERAREQUEST']._serialized_end=1194
+  _globals['_UPDATECAMERARESPONSE']._serialized_start=1196
+  _globals['_UPDATECAMERARESPONSE']._serialized_end=1250
+  _globals['_REMOVECAMERAREQUEST']._serialized_start=1252
+  _globals['_REMOVECAMERAREQUEST']._serialized_end=1355
+  _globals['_REMOVECAMERARESPONSE']._serialized_start=1357
+  _globals['_REMOVECAMERARESPONSE']._serialized_end=1398
+  _globals['_GETCAMERAREQUEST']._serialized_start=1400
+  _globals['_GETCAMERAREQUEST']._serialized_end=1483
+  _globals['_GETCAMERARESPONSE']._serialized_start=1485
+  _globals['_GETCAMERARESPONSE']._serialized_end=1578
+  _globals['_CAMERASERVICE']._serialized_start=1581
+  _globals['_CAMERASERVICE']._serialized_end=1878
 # @@protoc_insertion_point(module_scope)

@@ -32,6 +32,10 @@ class CameraSettings(_message.Message):
     SUB_URL_FIELD_NUMBER: _builtins.int
     PLACE_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
+    HEIGHT_M_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     """`[a-z0-9-]{1,63}`, unique within the node."""
     title: _builtins.str
@@ -44,9 +48,19 @@ class CameraSettings(_message.Message):
     """Address of the sub-stream; empty: none."""
     enabled: _builtins.bool
     """False: known, but not recorded."""
+    height_m: _builtins.float
+    """Height of the lens over the ground in metres, if known."""
+    area: _builtins.str
+    """Code of the area that it stands in."""
+    owner: _footage_pb2.OwnerKind.ValueType
+    """Whose it is."""
     @_builtins.property
     def place(self) -> _footage_pb2.Place:
         """Where it stands, if known."""
+
+    @_builtins.property
+    def view(self) -> _footage_pb2.View:
+        """Where it looks, if known."""
 
     def __init__(
         self,
@@ -57,12 +71,18 @@ class CameraSettings(_message.Message):
         sub_url: _builtins.str = ...,
         place: _footage_pb2.Place | None = ...,
         enabled: _builtins.bool = ...,
+        height_m: _builtins.float | None = ...,
+        view: _footage_pb2.View | None = ...,
+        area: _builtins.str = ...,
+        owner: _footage_pb2.OwnerKind.ValueType = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_height_m", b"_height_m", "height_m", b"height_m", "place", b"place", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["enabled", b"enabled", "main_url", b"main_url", "name", b"name", "place", b"place", "sub_url", b"sub_url", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height_m", b"_height_m", "area", b"area", "enabled", b"enabled", "height_m", b"height_m", "main_url", b"main_url", "name", b"name", "owner", b"owner", "place", b"place", "sub_url", b"sub_url", "title", b"title", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__height_m: _TypeAlias = _typing.Literal["height_m"]  # noqa: Y015
+    _WhichOneofArgType__height_m: _TypeAlias = _typing.Literal["_height_m", b"_height_m"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height_m) -> _WhichOneofReturnType__height_m | None: ...
 
 Global___CameraSettings: _TypeAlias = CameraSettings  # noqa: Y015
 
@@ -140,6 +160,11 @@ class UpdateCameraRequest(_message.Message):
     CLEAR_PLACE_FIELD_NUMBER: _builtins.int
     ENABLED_FIELD_NUMBER: _builtins.int
     DRY_RUN_FIELD_NUMBER: _builtins.int
+    HEIGHT_M_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    CLEAR_VIEW_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id or name."""
     name: _builtins.str
@@ -156,6 +181,14 @@ class UpdateCameraRequest(_message.Message):
     """Record it or not, if set."""
     dry_run: _builtins.bool
     """Check only; change nothing."""
+    height_m: _builtins.float
+    """New height, if set."""
+    clear_view: _builtins.bool
+    """Forget the view."""
+    area: _builtins.str
+    """Code of the new area, if set; empty: none."""
+    owner: _footage_pb2.OwnerKind.ValueType
+    """New owner, if set."""
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -163,6 +196,10 @@ class UpdateCameraRequest(_message.Message):
     @_builtins.property
     def place(self) -> _footage_pb2.Place:
         """New place, if set."""
+
+    @_builtins.property
+    def view(self) -> _footage_pb2.View:
+        """New view, if set."""
 
     def __init__(
         self,
@@ -177,27 +214,44 @@ class UpdateCameraRequest(_message.Message):
         clear_place: _builtins.bool = ...,
         enabled: _builtins.bool | None = ...,
         dry_run: _builtins.bool = ...,
+        height_m: _builtins.float | None = ...,
+        view: _footage_pb2.View | None = ...,
+        clear_view: _builtins.bool = ...,
+        area: _builtins.str | None = ...,
+        owner: _footage_pb2.OwnerKind.ValueType | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_main_url", b"_main_url", "_name", b"_name", "_sub_url", b"_sub_url", "_title", b"_title", "context", b"context", "enabled", b"enabled", "main_url", b"main_url", "name", b"name", "place", b"place", "sub_url", b"sub_url", "title", b"title"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_area", b"_area", "_enabled", b"_enabled", "_height_m", b"_height_m", "_main_url", b"_main_url", "_name", b"_name", "_owner", b"_owner", "_sub_url", b"_sub_url", "_title", b"_title", "area", b"area", "context", b"context", "enabled", b"enabled", "height_m", b"height_m", "main_url", b"main_url", "name", b"name", "owner", b"owner", "place", b"place", "sub_url", b"sub_url", "title", b"title", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_enabled", b"_enabled", "_main_url", b"_main_url", "_name", b"_name", "_sub_url", b"_sub_url", "_title", b"_title", "camera", b"camera", "clear_place", b"clear_place", "context", b"context", "dry_run", b"dry_run", "enabled", b"enabled", "main_url", b"main_url", "name", b"name", "place", b"place", "sub_url", b"sub_url", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_area", b"_area", "_enabled", b"_enabled", "_height_m", b"_height_m", "_main_url", b"_main_url", "_name", b"_name", "_owner", b"_owner", "_sub_url", b"_sub_url", "_title", b"_title", "area", b"area", "camera", b"camera", "clear_place", b"clear_place", "clear_view", b"clear_view", "context", b"context", "dry_run", b"dry_run", "enabled", b"enabled", "height_m", b"height_m", "main_url", b"main_url", "name", b"name", "owner", b"owner", "place", b"place", "sub_url", b"sub_url", "title", b"title", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__area: _TypeAlias = _typing.Literal["area"]  # noqa: Y015
+    _WhichOneofArgType__area: _TypeAlias = _typing.Literal["_area", b"_area"]  # noqa: Y015
     _WhichOneofReturnType__enabled: _TypeAlias = _typing.Literal["enabled"]  # noqa: Y015
     _WhichOneofArgType__enabled: _TypeAlias = _typing.Literal["_enabled", b"_enabled"]  # noqa: Y015
+    _WhichOneofReturnType__height_m: _TypeAlias = _typing.Literal["height_m"]  # noqa: Y015
+    _WhichOneofArgType__height_m: _TypeAlias = _typing.Literal["_height_m", b"_height_m"]  # noqa: Y015
     _WhichOneofReturnType__main_url: _TypeAlias = _typing.Literal["main_url"]  # noqa: Y015
     _WhichOneofArgType__main_url: _TypeAlias = _typing.Literal["_main_url", b"_main_url"]  # noqa: Y015
     _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
     _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__owner: _TypeAlias = _typing.Literal["owner"]  # noqa: Y015
+    _WhichOneofArgType__owner: _TypeAlias = _typing.Literal["_owner", b"_owner"]  # noqa: Y015
     _WhichOneofReturnType__sub_url: _TypeAlias = _typing.Literal["sub_url"]  # noqa: Y015
     _WhichOneofArgType__sub_url: _TypeAlias = _typing.Literal["_sub_url", b"_sub_url"]  # noqa: Y015
     _WhichOneofReturnType__title: _TypeAlias = _typing.Literal["title"]  # noqa: Y015
     _WhichOneofArgType__title: _TypeAlias = _typing.Literal["_title", b"_title"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__area) -> _WhichOneofReturnType__area | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__enabled) -> _WhichOneofReturnType__enabled | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height_m) -> _WhichOneofReturnType__height_m | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__main_url) -> _WhichOneofReturnType__main_url | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__owner) -> _WhichOneofReturnType__owner | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sub_url) -> _WhichOneofReturnType__sub_url | None: ...
     @_typing.overload

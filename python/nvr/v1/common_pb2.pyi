@@ -152,20 +152,30 @@ class Warning(_message.Message):
     CAMERA_ID_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
+    CAMERAS_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Stable and machine-readable, lower_snake_case. Known so far:
     `pending` (footage of the range is still in memory: ask again),
     `damaged` (stored bytes failed their check), `slow_reader` (live units
-    were dropped because this reader is too slow), `node_unreachable`,
-    `deadline`, `truncated` (a limit cut the answer).
+    were dropped because this reader is too slow), `truncated` (a limit cut the
+    answer); of a node below: `node_unreachable` (no connection), `deadline` (no
+    answer in time), `node_refused` (it did not let the asking node read),
+    `node_failed` (it answered with an error), `node_lied` (its answer contradicts
+    what it may say: another's camera, bytes that do not fit), `node_unknown` (it
+    has not told yet what it has); and, taking nothing from the answer,
+    `clock_apart` (its clock is off by more than a second, so its wall times are).
     A reader must accept codes it does not know.
     """
     node: _builtins.str
-    """Name of the node that the warning is about."""
+    """Name of the node that the warning is about: the one that failed, however
+    many tiers down.
+    """
     camera_id: _builtins.str
     """The camera that it is about; empty when it is about the whole answer."""
     message: _builtins.str
     """For people, in English."""
+    cameras: _builtins.int
+    """How many cameras' answers it concerns, if more than one."""
     @_builtins.property
     def range(self) -> Global___TimeRange:
         """Wall time that is affected; absent when none or all."""
@@ -178,10 +188,11 @@ class Warning(_message.Message):
         camera_id: _builtins.str = ...,
         range: Global___TimeRange | None = ...,
         message: _builtins.str = ...,
+        cameras: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "code", b"code", "message", b"message", "node", b"node", "range", b"range"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera_id", b"camera_id", "cameras", b"cameras", "code", b"code", "message", b"message", "node", b"node", "range", b"range"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -195,19 +206,26 @@ class End(_message.Message):
 
     COMPLETE_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    REMAINING_FIELD_NUMBER: _builtins.int
     complete: _builtins.bool
     """True when nothing that was asked for is missing from the answer."""
     cursor: _builtins.str
-    """Where to go on, given back in the next request's `cursor`; empty at the end."""
+    """Where to go on, given back in the next request's `cursor`; empty at the end.
+    It holds no state of the node: it is good after a cut, a restart, and at
+    another node with the same footage.
+    """
+    remaining: _builtins.int
+    """Items after the cursor, where that is known."""
     def __init__(
         self,
         *,
         complete: _builtins.bool = ...,
         cursor: _builtins.str = ...,
+        remaining: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "cursor", b"cursor"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["complete", b"complete", "cursor", b"cursor", "remaining", b"remaining"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

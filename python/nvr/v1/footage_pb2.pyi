@@ -28,6 +28,34 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _OwnerKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _OwnerKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OwnerKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    OWNER_KIND_UNSPECIFIED: _OwnerKind.ValueType  # 0
+    """Not known."""
+    OWNER_KIND_STATE: _OwnerKind.ValueType  # 1
+    """The police or the administration."""
+    OWNER_KIND_HOUSEHOLD: _OwnerKind.ValueType  # 2
+    """A household that lends its power and line."""
+    OWNER_KIND_ORGANISATION: _OwnerKind.ValueType  # 3
+    """A shop, a company, a school."""
+
+class OwnerKind(_OwnerKind, metaclass=_OwnerKindEnumTypeWrapper):
+    """Whose a camera is."""
+
+OWNER_KIND_UNSPECIFIED: OwnerKind.ValueType  # 0
+"""Not known."""
+OWNER_KIND_STATE: OwnerKind.ValueType  # 1
+"""The police or the administration."""
+OWNER_KIND_HOUSEHOLD: OwnerKind.ValueType  # 2
+"""A household that lends its power and line."""
+OWNER_KIND_ORGANISATION: OwnerKind.ValueType  # 3
+"""A shop, a company, a school."""
+Global___OwnerKind: _TypeAlias = OwnerKind  # noqa: Y015
+
 class _StreamState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -136,6 +164,34 @@ FRAME_FORMAT_RGB24: FrameFormat.ValueType  # 2
 """8-bit RGB, rows from the top, no padding: height × width × 3 bytes."""
 Global___FrameFormat: _TypeAlias = FrameFormat  # noqa: Y015
 
+class _FindOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FindOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FIND_ORDER_UNSPECIFIED: _FindOrder.ValueType  # 0
+    """The same as NEAREST."""
+    FIND_ORDER_NEAREST: _FindOrder.ValueType  # 1
+    """By distance from the middle of the place asked for (cameras by name where there is none)."""
+    FIND_ORDER_NEWEST: _FindOrder.ValueType  # 2
+    """By the end of their footage in the range, latest first; spans latest first."""
+    FIND_ORDER_OLDEST: _FindOrder.ValueType  # 3
+    """By the start of their footage in the range, earliest first; spans earliest first."""
+
+class FindOrder(_FindOrder, metaclass=_FindOrderEnumTypeWrapper):
+    """In which order cameras are found."""
+
+FIND_ORDER_UNSPECIFIED: FindOrder.ValueType  # 0
+"""The same as NEAREST."""
+FIND_ORDER_NEAREST: FindOrder.ValueType  # 1
+"""By distance from the middle of the place asked for (cameras by name where there is none)."""
+FIND_ORDER_NEWEST: FindOrder.ValueType  # 2
+"""By the end of their footage in the range, latest first; spans latest first."""
+FIND_ORDER_OLDEST: FindOrder.ValueType  # 3
+"""By the start of their footage in the range, earliest first; spans earliest first."""
+Global___FindOrder: _TypeAlias = FindOrder  # noqa: Y015
+
 @_typing.final
 class Place(_message.Message):
     """A place on the earth, WGS 84."""
@@ -161,6 +217,36 @@ class Place(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Place: _TypeAlias = Place  # noqa: Y015
+
+@_typing.final
+class View(_message.Message):
+    """Where a camera looks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DIRECTION_DEG_FIELD_NUMBER: _builtins.int
+    ANGLE_DEG_FIELD_NUMBER: _builtins.int
+    REACH_M_FIELD_NUMBER: _builtins.int
+    direction_deg: _builtins.float
+    """Middle of the picture: degrees clockwise from true north."""
+    angle_deg: _builtins.float
+    """How wide the picture is; 360: all around."""
+    reach_m: _builtins.float
+    """How far it shows enough to be of use; 0: unknown, taken for 50 m."""
+    def __init__(
+        self,
+        *,
+        direction_deg: _builtins.float = ...,
+        angle_deg: _builtins.float = ...,
+        reach_m: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_deg", b"angle_deg", "direction_deg", b"direction_deg", "reach_m", b"reach_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___View: _TypeAlias = View  # noqa: Y015
 
 @_typing.final
 class StreamInfo(_message.Message):
@@ -250,6 +336,11 @@ class Camera(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     STREAMS_FIELD_NUMBER: _builtins.int
+    HEIGHT_M_FIELD_NUMBER: _builtins.int
+    VIEW_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    OWNER_FIELD_NUMBER: _builtins.int
+    SOURCES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """UUIDv7, minted once; never means another camera."""
     name: _builtins.str
@@ -258,6 +349,12 @@ class Camera(_message.Message):
     """For display, in any script."""
     node: _builtins.str
     """Name of the node that records it."""
+    height_m: _builtins.float
+    """Height of the lens over the ground in metres, if known."""
+    area: _builtins.str
+    """Code of the area that it stands in; empty: none is set."""
+    owner: Global___OwnerKind.ValueType
+    """Whose it is."""
     @_builtins.property
     def place(self) -> Global___Place:
         """Where it stands, if known."""
@@ -265,6 +362,16 @@ class Camera(_message.Message):
     @_builtins.property
     def streams(self) -> _containers.RepeatedCompositeFieldContainer[Global___StreamInfo]:
         """Its streams, main first."""
+
+    @_builtins.property
+    def view(self) -> Global___View:
+        """Where it looks, if known."""
+
+    @_builtins.property
+    def sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of all nodes that have footage of it, `node` among them: more than one
+        after a failover, a move, or where a copy is kept. Empty: `node` alone.
+        """
 
     def __init__(
         self,
@@ -275,12 +382,19 @@ class Camera(_message.Message):
         place: Global___Place | None = ...,
         node: _builtins.str = ...,
         streams: _abc.Iterable[Global___StreamInfo] | None = ...,
+        height_m: _builtins.float | None = ...,
+        view: Global___View | None = ...,
+        area: _builtins.str = ...,
+        owner: Global___OwnerKind.ValueType = ...,
+        sources: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_height_m", b"_height_m", "height_m", b"height_m", "place", b"place", "view", b"view"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["id", b"id", "name", b"name", "node", b"node", "place", b"place", "streams", b"streams", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_height_m", b"_height_m", "area", b"area", "height_m", b"height_m", "id", b"id", "name", b"name", "node", b"node", "owner", b"owner", "place", b"place", "sources", b"sources", "streams", b"streams", "title", b"title", "view", b"view"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__height_m: _TypeAlias = _typing.Literal["height_m"]  # noqa: Y015
+    _WhichOneofArgType__height_m: _TypeAlias = _typing.Literal["_height_m", b"_height_m"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__height_m) -> _WhichOneofReturnType__height_m | None: ...
 
 Global___Camera: _TypeAlias = Camera  # noqa: Y015
 
@@ -362,10 +476,15 @@ class CoverageRequest(_message.Message):
     CAMERA_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
     """Which stream."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -381,10 +500,11 @@ class CoverageRequest(_message.Message):
         camera: _builtins.str = ...,
         stream: _common_pb2.StreamKind.ValueType = ...,
         range: _common_pb2.TimeRange | None = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "range", b"range", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "range", b"range", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -400,12 +520,17 @@ class Span(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     EPOCH_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
+    CLOCK_OFFSET_US_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run that holds it."""
     epoch: _builtins.int
     """Lease epoch of the run."""
     node: _builtins.str
     """Name of the node that holds it."""
+    clock_offset_us: _builtins.int
+    """That node's clock minus the answering node's, where they are more than a
+    second apart: the span's wall times are off by so much.
+    """
     @_builtins.property
     def range(self) -> _common_pb2.TimeRange:
         """From its first picture to the end of its last, cut to the range asked for."""
@@ -417,12 +542,15 @@ class Span(_message.Message):
         run_id: _builtins.str = ...,
         epoch: _builtins.int = ...,
         node: _builtins.str = ...,
+        clock_offset_us: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["range", b"range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_clock_offset_us", b"_clock_offset_us", "clock_offset_us", b"clock_offset_us", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "node", b"node", "range", b"range", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_clock_offset_us", b"_clock_offset_us", "clock_offset_us", b"clock_offset_us", "epoch", b"epoch", "node", b"node", "range", b"range", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__clock_offset_us: _TypeAlias = _typing.Literal["clock_offset_us"]  # noqa: Y015
+    _WhichOneofArgType__clock_offset_us: _TypeAlias = _typing.Literal["_clock_offset_us", b"_clock_offset_us"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__clock_offset_us) -> _WhichOneofReturnType__clock_offset_us | None: ...
 
 Global___Span: _TypeAlias = Span  # noqa: Y015
 
@@ -546,6 +674,7 @@ class LocateRequest(_message.Message):
     STREAM_FIELD_NUMBER: _builtins.int
     AT_US_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -554,6 +683,10 @@ class LocateRequest(_message.Message):
     """The instant."""
     mode: Global___LocateMode.ValueType
     """What to give inside a gap."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -566,10 +699,11 @@ class LocateRequest(_message.Message):
         stream: _common_pb2.StreamKind.ValueType = ...,
         at_us: _builtins.int = ...,
         mode: Global___LocateMode.ValueType = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "camera", b"camera", "context", b"context", "mode", b"mode", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "camera", b"camera", "context", b"context", "mode", b"mode", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -624,6 +758,7 @@ class ReadFragmentsRequest(_message.Message):
     REFS_ONLY_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -638,6 +773,10 @@ class ReadFragmentsRequest(_message.Message):
     """At most so many fragments, then `end` carries a cursor; 0: no limit."""
     cursor: _builtins.str
     """From an earlier answer to the same request."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -660,10 +799,11 @@ class ReadFragmentsRequest(_message.Message):
         refs_only: _builtins.bool = ...,
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "cursor", b"cursor", "direction", b"direction", "keyframes_only", b"keyframes_only", "limit", b"limit", "range", b"range", "refs_only", b"refs_only", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "cursor", b"cursor", "direction", b"direction", "keyframes_only", b"keyframes_only", "limit", b"limit", "range", b"range", "refs_only", b"refs_only", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -879,6 +1019,7 @@ class ReadClipRequest(_message.Message):
     OFFSET_FIELD_NUMBER: _builtins.int
     IF_ETAG_FIELD_NUMBER: _builtins.int
     HEAD_ONLY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -893,6 +1034,10 @@ class ReadClipRequest(_message.Message):
     """… which must still have this ETag, if not empty; else ABORTED (`CLIP_CHANGED`)."""
     head_only: _builtins.bool
     """Only the head: sizes and gaps, no bytes."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -913,10 +1058,11 @@ class ReadClipRequest(_message.Message):
         offset: _builtins.int = ...,
         if_etag: _builtins.str = ...,
         head_only: _builtins.bool = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "head_only", b"head_only", "if_etag", b"if_etag", "offset", b"offset", "part", b"part", "range", b"range", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "head_only", b"head_only", "if_etag", b"if_etag", "offset", b"offset", "part", b"part", "range", b"range", "source", b"source", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1121,6 +1267,7 @@ class ReadFramesRequest(_message.Message):
     MAX_WIDTH_FIELD_NUMBER: _builtins.int
     MAX_HEIGHT_FIELD_NUMBER: _builtins.int
     JPEG_QUALITY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -1135,6 +1282,10 @@ class ReadFramesRequest(_message.Message):
     """Scale down to fit so many pixels down, keeping the shape; 0: as recorded."""
     jpeg_quality: _builtins.int
     """JPEG quality, 1 to 100; 0: 85."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -1155,10 +1306,11 @@ class ReadFramesRequest(_message.Message):
         max_width: _builtins.int = ...,
         max_height: _builtins.int = ...,
         jpeg_quality: _builtins.int = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "format", b"format", "interval_us", b"interval_us", "jpeg_quality", b"jpeg_quality", "max_height", b"max_height", "max_width", b"max_width", "range", b"range", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "format", b"format", "interval_us", b"interval_us", "jpeg_quality", b"jpeg_quality", "max_height", b"max_height", "max_width", b"max_width", "range", b"range", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1263,6 +1415,7 @@ class SnapshotRequest(_message.Message):
     MAX_WIDTH_FIELD_NUMBER: _builtins.int
     MAX_HEIGHT_FIELD_NUMBER: _builtins.int
     JPEG_QUALITY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -1275,6 +1428,10 @@ class SnapshotRequest(_message.Message):
     """Scale down to fit so many pixels down; 0: as recorded."""
     jpeg_quality: _builtins.int
     """JPEG quality, 1 to 100; 0: 85."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -1289,10 +1446,11 @@ class SnapshotRequest(_message.Message):
         max_width: _builtins.int = ...,
         max_height: _builtins.int = ...,
         jpeg_quality: _builtins.int = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "camera", b"camera", "context", b"context", "jpeg_quality", b"jpeg_quality", "max_height", b"max_height", "max_width", b"max_width", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "camera", b"camera", "context", b"context", "jpeg_quality", b"jpeg_quality", "max_height", b"max_height", "max_width", b"max_width", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1342,12 +1500,17 @@ class WatchLiveRequest(_message.Message):
     CAMERA_FIELD_NUMBER: _builtins.int
     STREAM_FIELD_NUMBER: _builtins.int
     WITHOUT_AUDIO_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
     """Which stream."""
     without_audio: _builtins.bool
     """Leave the sound out."""
+    source: _builtins.str
+    """Only footage of the node of this name; empty: of all that have some, as one
+    timeline (the higher epoch where two have the same instant).
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -1359,10 +1522,11 @@ class WatchLiveRequest(_message.Message):
         camera: _builtins.str = ...,
         stream: _common_pb2.StreamKind.ValueType = ...,
         without_audio: _builtins.bool = ...,
+        source: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "source", b"source", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1481,6 +1645,440 @@ class WatchLiveResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
 
 Global___WatchLiveResponse: _TypeAlias = WatchLiveResponse  # noqa: Y015
+
+@_typing.final
+class Circle(_message.Message):
+    """A circle on the ground."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CENTER_FIELD_NUMBER: _builtins.int
+    RADIUS_M_FIELD_NUMBER: _builtins.int
+    radius_m: _builtins.float
+    """Its radius in metres."""
+    @_builtins.property
+    def center(self) -> Global___Place:
+        """Its middle."""
+
+    def __init__(
+        self,
+        *,
+        center: Global___Place | None = ...,
+        radius_m: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["center", b"center"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["center", b"center", "radius_m", b"radius_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Circle: _TypeAlias = Circle  # noqa: Y015
+
+@_typing.final
+class Polygon(_message.Message):
+    """A polygon on the ground, closed by itself. Edges are straight on the map
+    (equirectangular around the polygon's middle); it must not cross the 180th meridian.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CORNERS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def corners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
+        """Its corners."""
+
+    def __init__(
+        self,
+        *,
+        corners: _abc.Iterable[Global___Place] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["corners", b"corners"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Polygon: _TypeAlias = Polygon  # noqa: Y015
+
+@_typing.final
+class Corridor(_message.Message):
+    """A strip along a line: a road."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POINTS_FIELD_NUMBER: _builtins.int
+    WIDTH_M_FIELD_NUMBER: _builtins.int
+    width_m: _builtins.float
+    """Width of the whole strip in metres."""
+    @_builtins.property
+    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
+        """The line's points."""
+
+    def __init__(
+        self,
+        *,
+        points: _abc.Iterable[Global___Place] | None = ...,
+        width_m: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "width_m", b"width_m"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Corridor: _TypeAlias = Corridor  # noqa: Y015
+
+@_typing.final
+class CameraNames(_message.Message):
+    """Cameras by name."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Id, name or node/name of each. A name that means several cameras means all of them here."""
+
+    def __init__(
+        self,
+        *,
+        cameras: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CameraNames: _TypeAlias = CameraNames  # noqa: Y015
+
+@_typing.final
+class PlaceQuery(_message.Message):
+    """Which cameras."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAMES_FIELD_NUMBER: _builtins.int
+    AREA_FIELD_NUMBER: _builtins.int
+    NEAR_FIELD_NUMBER: _builtins.int
+    POLYGON_FIELD_NUMBER: _builtins.int
+    ALONG_FIELD_NUMBER: _builtins.int
+    LOOKS_AT_FIELD_NUMBER: _builtins.int
+    area: _builtins.str
+    """Those in an area of any level, by its code or its name. Names are compared
+    without case and, where the question has none, without accents ("thanh hoa"
+    finds "Thanh Hóa"); one that means several areas is INVALID_ARGUMENT
+    (`AREA_AMBIGUOUS`) with the candidates, an unknown one NOT_FOUND (`AREA_NOT_FOUND`).
+    """
+    @_builtins.property
+    def names(self) -> Global___CameraNames:
+        """These."""
+
+    @_builtins.property
+    def near(self) -> Global___Circle:
+        """Those within a circle."""
+
+    @_builtins.property
+    def polygon(self) -> Global___Polygon:
+        """Those within a polygon."""
+
+    @_builtins.property
+    def along(self) -> Global___Corridor:
+        """Those along a line."""
+
+    @_builtins.property
+    def looks_at(self) -> Global___Place:
+        """Those whose view holds this point."""
+
+    def __init__(
+        self,
+        *,
+        names: Global___CameraNames | None = ...,
+        area: _builtins.str = ...,
+        near: Global___Circle | None = ...,
+        polygon: Global___Polygon | None = ...,
+        along: Global___Corridor | None = ...,
+        looks_at: Global___Place | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["along", b"along", "area", b"area", "kind", b"kind", "looks_at", b"looks_at", "names", b"names", "near", b"near", "polygon", b"polygon"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["along", b"along", "area", b"area", "kind", b"kind", "looks_at", b"looks_at", "names", b"names", "near", b"near", "polygon", b"polygon"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["names", "area", "near", "polygon", "along", "looks_at"]  # noqa: Y015
+    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
+
+Global___PlaceQuery: _TypeAlias = PlaceQuery  # noqa: Y015
+
+@_typing.final
+class FindRequest(_message.Message):
+    """Asks which cameras there are at a place, and what they have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    WHERE_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    STREAM_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    BY_SOURCE_FIELD_NUMBER: _builtins.int
+    stream: _common_pb2.StreamKind.ValueType
+    """Which stream."""
+    order: Global___FindOrder.ValueType
+    """In which order."""
+    limit: _builtins.int
+    """At most so many cameras, then `end` carries a cursor and says how many are
+    left; 0: as many as the node gives at once (1,000; a `truncated` warning says when that cut).
+    """
+    cursor: _builtins.str
+    """From an earlier answer to the same request."""
+    by_source: _builtins.bool
+    """One item for each node that has footage of the camera, instead of one timeline."""
+    @_builtins.property
+    def context(self) -> _common_pb2.ReadContext:
+        """Why and for whom."""
+
+    @_builtins.property
+    def where(self) -> Global___PlaceQuery:
+        """Which cameras."""
+
+    @_builtins.property
+    def range(self) -> _common_pb2.TimeRange:
+        """What of them. Absent: the cameras alone, and no recorder is asked."""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.ReadContext | None = ...,
+        where: Global___PlaceQuery | None = ...,
+        range: _common_pb2.TimeRange | None = ...,
+        stream: _common_pb2.StreamKind.ValueType = ...,
+        order: Global___FindOrder.ValueType = ...,
+        limit: _builtins.int = ...,
+        cursor: _builtins.str = ...,
+        by_source: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range", "where", b"where"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_source", b"by_source", "context", b"context", "cursor", b"cursor", "limit", b"limit", "order", b"order", "range", b"range", "stream", b"stream", "where", b"where"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FindRequest: _TypeAlias = FindRequest  # noqa: Y015
+
+@_typing.final
+class Found(_message.Message):
+    """A camera found."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    DISTANCE_M_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    distance_m: _builtins.float
+    """From the middle of the place asked for; absent where there is none or the
+    camera's place is not known.
+    """
+    source: _builtins.str
+    """With `by_source`: the node whose footage this is."""
+    @_builtins.property
+    def camera(self) -> Global___Camera:
+        """The camera."""
+
+    @_builtins.property
+    def coverage(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageItem]:
+        """What it has of the range: spans and gaps that fill it exactly, or fill what
+        was answered where a warning says which part is not known.
+        """
+
+    def __init__(
+        self,
+        *,
+        camera: Global___Camera | None = ...,
+        distance_m: _builtins.float | None = ...,
+        coverage: _abc.Iterable[Global___CoverageItem] | None = ...,
+        source: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_distance_m", b"_distance_m", "camera", b"camera", "distance_m", b"distance_m"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_distance_m", b"_distance_m", "camera", b"camera", "coverage", b"coverage", "distance_m", b"distance_m", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__distance_m: _TypeAlias = _typing.Literal["distance_m"]  # noqa: Y015
+    _WhichOneofArgType__distance_m: _TypeAlias = _typing.Literal["_distance_m", b"_distance_m"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__distance_m) -> _WhichOneofReturnType__distance_m | None: ...
+
+Global___Found: _TypeAlias = Found  # noqa: Y015
+
+@_typing.final
+class FindResponse(_message.Message):
+    """One step of the answer to Find."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> Global___Found:
+        """The next camera."""
+
+    @_builtins.property
+    def warning(self) -> _common_pb2.Warning:
+        """About the answer."""
+
+    @_builtins.property
+    def end(self) -> _common_pb2.End:
+        """The last step."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___Found | None = ...,
+        warning: _common_pb2.Warning | None = ...,
+        end: _common_pb2.End | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___FindResponse: _TypeAlias = FindResponse  # noqa: Y015
+
+@_typing.final
+class NextCamerasRequest(_message.Message):
+    """Asks where somebody can be seen next."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
+    AT_US_FIELD_NUMBER: _builtins.int
+    MIN_SPEED_MPS_FIELD_NUMBER: _builtins.int
+    MAX_SPEED_MPS_FIELD_NUMBER: _builtins.int
+    WITHIN_US_FIELD_NUMBER: _builtins.int
+    DETOUR_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """The camera that saw it: id, name or node/name. Its place must be known."""
+    at_us: _builtins.int
+    """When."""
+    min_speed_mps: _builtins.float
+    """Slowest and …"""
+    max_speed_mps: _builtins.float
+    """… fastest speed in metres a second."""
+    within_us: _builtins.int
+    """How far ahead to look."""
+    detour: _builtins.float
+    """How much longer than the straight line the way may be, for the slowest; 0: 1.5."""
+    limit: _builtins.int
+    """At most so many cameras; 0: 100."""
+    @_builtins.property
+    def context(self) -> _common_pb2.ReadContext:
+        """Why and for whom."""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.ReadContext | None = ...,
+        camera: _builtins.str = ...,
+        at_us: _builtins.int = ...,
+        min_speed_mps: _builtins.float = ...,
+        max_speed_mps: _builtins.float = ...,
+        within_us: _builtins.int = ...,
+        detour: _builtins.float = ...,
+        limit: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_us", b"at_us", "camera", b"camera", "context", b"context", "detour", b"detour", "limit", b"limit", "max_speed_mps", b"max_speed_mps", "min_speed_mps", b"min_speed_mps", "within_us", b"within_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NextCamerasRequest: _TypeAlias = NextCamerasRequest  # noqa: Y015
+
+@_typing.final
+class NextCamera(_message.Message):
+    """A camera that can be reached."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CAMERA_FIELD_NUMBER: _builtins.int
+    DISTANCE_M_FIELD_NUMBER: _builtins.int
+    WINDOW_FIELD_NUMBER: _builtins.int
+    BEARING_DEG_FIELD_NUMBER: _builtins.int
+    distance_m: _builtins.float
+    """Straight from the camera that saw it."""
+    bearing_deg: _builtins.float
+    """Degrees clockwise from north in which it lies."""
+    @_builtins.property
+    def camera(self) -> Global___Camera:
+        """The camera."""
+
+    @_builtins.property
+    def window(self) -> _common_pb2.TimeRange:
+        """From the fastest on the straight way to the slowest on the longest way, cut
+        to what was asked for.
+        """
+
+    def __init__(
+        self,
+        *,
+        camera: Global___Camera | None = ...,
+        distance_m: _builtins.float = ...,
+        window: _common_pb2.TimeRange | None = ...,
+        bearing_deg: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "window", b"window"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bearing_deg", b"bearing_deg", "camera", b"camera", "distance_m", b"distance_m", "window", b"window"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NextCamera: _TypeAlias = NextCamera  # noqa: Y015
+
+@_typing.final
+class NextCamerasResponse(_message.Message):
+    """One step of the answer to NextCameras."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> Global___NextCamera:
+        """The next camera."""
+
+    @_builtins.property
+    def warning(self) -> _common_pb2.Warning:
+        """About the answer."""
+
+    @_builtins.property
+    def end(self) -> _common_pb2.End:
+        """The last step."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___NextCamera | None = ...,
+        warning: _common_pb2.Warning | None = ...,
+        end: _common_pb2.End | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___NextCamerasResponse: _TypeAlias = NextCamerasResponse  # noqa: Y015
 
 @_typing.final
 class WatchEventsRequest(_message.Message):

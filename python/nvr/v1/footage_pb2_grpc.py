@@ -75,6 +75,16 @@ class FootageServiceStub:
                 request_serializer=nvr_dot_v1_dot_footage__pb2.WatchLiveRequest.SerializeToString,
                 response_deserializer=nvr_dot_v1_dot_footage__pb2.WatchLiveResponse.FromString,
                 _registered_method=True)
+        self.Find = channel.unary_stream(
+                '/nvr.v1.FootageService/Find',
+                request_serializer=nvr_dot_v1_dot_footage__pb2.FindRequest.SerializeToString,
+                response_deserializer=nvr_dot_v1_dot_footage__pb2.FindResponse.FromString,
+                _registered_method=True)
+        self.NextCameras = channel.unary_stream(
+                '/nvr.v1.FootageService/NextCameras',
+                request_serializer=nvr_dot_v1_dot_footage__pb2.NextCamerasRequest.SerializeToString,
+                response_deserializer=nvr_dot_v1_dot_footage__pb2.NextCamerasResponse.FromString,
+                _registered_method=True)
         self.WatchEvents = channel.unary_stream(
                 '/nvr.v1.FootageService/WatchEvents',
                 request_serializer=nvr_dot_v1_dot_footage__pb2.WatchEventsRequest.SerializeToString,
@@ -151,6 +161,24 @@ class FootageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Find(self, request, context):
+        """Which cameras there are at a place, and what each has of a range. Only nodes
+        that can hold an answer are asked. Cameras come in the order asked for, each
+        as soon as it and all before it are answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def NextCameras(self, request, context):
+        """Where somebody seen by a camera can be seen next: the cameras that can be
+        reached from it at the given speeds, nearest first, each with the window of
+        time. Answered from the node's directory: no recorder is asked.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def WatchEvents(self, request, context):
         """What happens to cameras and their streams, as it happens.
         """
@@ -200,6 +228,16 @@ def add_FootageServiceServicer_to_server(servicer, server):
                     servicer.WatchLive,
                     request_deserializer=nvr_dot_v1_dot_footage__pb2.WatchLiveRequest.FromString,
                     response_serializer=nvr_dot_v1_dot_footage__pb2.WatchLiveResponse.SerializeToString,
+            ),
+            'Find': grpc.unary_stream_rpc_method_handler(
+                    servicer.Find,
+                    request_deserializer=nvr_dot_v1_dot_footage__pb2.FindRequest.FromString,
+                    response_serializer=nvr_dot_v1_dot_footage__pb2.FindResponse.SerializeToString,
+            ),
+            'NextCameras': grpc.unary_stream_rpc_method_handler(
+                    servicer.NextCameras,
+                    request_deserializer=nvr_dot_v1_dot_footage__pb2.NextCamerasRequest.FromString,
+                    response_serializer=nvr_dot_v1_dot_footage__pb2.NextCamerasResponse.SerializeToString,
             ),
             'WatchEvents': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchEvents,
@@ -424,6 +462,60 @@ class FootageService:
             '/nvr.v1.FootageService/WatchLive',
             nvr_dot_v1_dot_footage__pb2.WatchLiveRequest.SerializeToString,
             nvr_dot_v1_dot_footage__pb2.WatchLiveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Find(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/nvr.v1.FootageService/Find',
+            nvr_dot_v1_dot_footage__pb2.FindRequest.SerializeToString,
+            nvr_dot_v1_dot_footage__pb2.FindResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def NextCameras(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/nvr.v1.FootageService/NextCameras',
+            nvr_dot_v1_dot_footage__pb2.NextCamerasRequest.SerializeToString,
+            nvr_dot_v1_dot_footage__pb2.NextCamerasResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -54,6 +54,16 @@ class FootageServiceStub:
     point on. A reader that is too slow loses whole GOPs and is told so by a
     warning; the stream goes on at the next random-access point.
     """
+    Find: _aio.UnaryStreamMultiCallable[_footage_pb2.FindRequest, _footage_pb2.FindResponse]
+    """Which cameras there are at a place, and what each has of a range. Only nodes
+    that can hold an answer are asked. Cameras come in the order asked for, each
+    as soon as it and all before it are answered.
+    """
+    NextCameras: _aio.UnaryStreamMultiCallable[_footage_pb2.NextCamerasRequest, _footage_pb2.NextCamerasResponse]
+    """Where somebody seen by a camera can be seen next: the cameras that can be
+    reached from it at the given speeds, nearest first, each with the window of
+    time. Answered from the node's directory: no recorder is asked.
+    """
     WatchEvents: _aio.UnaryStreamMultiCallable[_footage_pb2.WatchEventsRequest, _footage_pb2.WatchEventsResponse]
     """What happens to cameras and their streams, as it happens."""
 
@@ -136,6 +146,28 @@ class FootageServiceServicer(metaclass=_abc_1.ABCMeta):
         """Access units as they arrive from the camera, from the newest random-access
         point on. A reader that is too slow loses whole GOPs and is told so by a
         warning; the stream goes on at the next random-access point.
+        """
+
+    @_abc_1.abstractmethod
+    def Find(
+        self,
+        request: _footage_pb2.FindRequest,
+        context: _aio.ServicerContext[_footage_pb2.FindRequest, _abc.AsyncIterator[_footage_pb2.FindResponse]],
+    ) -> _abc.AsyncIterator[_footage_pb2.FindResponse]:
+        """Which cameras there are at a place, and what each has of a range. Only nodes
+        that can hold an answer are asked. Cameras come in the order asked for, each
+        as soon as it and all before it are answered.
+        """
+
+    @_abc_1.abstractmethod
+    def NextCameras(
+        self,
+        request: _footage_pb2.NextCamerasRequest,
+        context: _aio.ServicerContext[_footage_pb2.NextCamerasRequest, _abc.AsyncIterator[_footage_pb2.NextCamerasResponse]],
+    ) -> _abc.AsyncIterator[_footage_pb2.NextCamerasResponse]:
+        """Where somebody seen by a camera can be seen next: the cameras that can be
+        reached from it at the given speeds, nearest first, each with the window of
+        time. Answered from the node's directory: no recorder is asked.
         """
 
     @_abc_1.abstractmethod

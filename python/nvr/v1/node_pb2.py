@@ -24,17 +24,19 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11nvr/v1/node.proto\x12\x06nvr.v1\"\x10\n\x0eGetNodeRequest\"b\n\x0fGetNodeResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x0e\n\x06now_us\x18\x05 \x01(\x03\x32I\n\x0bNodeService\x12:\n\x07GetNode\x12\x16.nvr.v1.GetNodeRequest\x1a\x17.nvr.v1.GetNodeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11nvr/v1/node.proto\x12\x06nvr.v1\"\x10\n\x0eGetNodeRequest\"\x82\x01\n\x0fGetNodeResponse\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07version\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12\x0e\n\x06now_us\x18\x05 \x01(\x03\x12\x1e\n\x04kind\x18\x06 \x01(\x0e\x32\x10.nvr.v1.NodeKind*T\n\x08NodeKind\x12\x19\n\x15NODE_KIND_UNSPECIFIED\x10\x00\x12\x16\n\x12NODE_KIND_RECORDER\x10\x01\x12\x15\n\x11NODE_KIND_GATEWAY\x10\x02\x32I\n\x0bNodeService\x12:\n\x07GetNode\x12\x16.nvr.v1.GetNodeRequest\x1a\x17.nvr.v1.GetNodeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'nvr.v1.node_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_NODEKIND']._serialized_start=180
+  _globals['_NODEKIND']._serialized_end=264
   _globals['_GETNODEREQUEST']._serialized_start=29
   _globals['_GETNODEREQUEST']._serialized_end=45
-  _globals['_GETNODERESPONSE']._serialized_start=47
-  _globals['_GETNODERESPONSE']._serialized_end=145
-  _globals['_NODESERVICE']._serialized_start=147
-  _globals['_NODESERVICE']._serialized_end=220
+  _globals['_GETNODERESPONSE']._serialized_start=48
+  _globals['_GETNODERESPONSE']._serialized_end=178
+  _globals['_NODESERVICE']._serialized_start=266
+  _globals['_NODESERVICE']._serialized_end=339
 # @@protoc_insertion_point(module_scope)

@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -17,6 +18,30 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _NodeKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _NodeKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_NodeKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    NODE_KIND_UNSPECIFIED: _NodeKind.ValueType  # 0
+    """Not told: a recorder of the first version."""
+    NODE_KIND_RECORDER: _NodeKind.ValueType  # 1
+    """Records cameras."""
+    NODE_KIND_GATEWAY: _NodeKind.ValueType  # 2
+    """Answers for the nodes below it."""
+
+class NodeKind(_NodeKind, metaclass=_NodeKindEnumTypeWrapper):
+    """What a node is for."""
+
+NODE_KIND_UNSPECIFIED: NodeKind.ValueType  # 0
+"""Not told: a recorder of the first version."""
+NODE_KIND_RECORDER: NodeKind.ValueType  # 1
+"""Records cameras."""
+NODE_KIND_GATEWAY: NodeKind.ValueType  # 2
+"""Answers for the nodes below it."""
+Global___NodeKind: _TypeAlias = NodeKind  # noqa: Y015
 
 @_typing.final
 class GetNodeRequest(_message.Message):
@@ -46,6 +71,7 @@ class GetNodeResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CAPABILITIES_FIELD_NUMBER: _builtins.int
     NOW_US_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """SHA-256 of the node's first Ed25519 public key, hexadecimal."""
     name: _builtins.str
@@ -54,9 +80,13 @@ class GetNodeResponse(_message.Message):
     """Software version."""
     now_us: _builtins.int
     """Its clock now, microseconds since the epoch."""
+    kind: Global___NodeKind.ValueType
+    """What it is for."""
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """What it can do beyond the first version of the contract."""
+        """What it can do beyond the first version of the contract: `find` (Find,
+        NextCameras), `directory` (DirectoryService), `source` (reads of one source).
+        """
 
     def __init__(
         self,
@@ -66,10 +96,11 @@ class GetNodeResponse(_message.Message):
         version: _builtins.str = ...,
         capabilities: _abc.Iterable[_builtins.str] | None = ...,
         now_us: _builtins.int = ...,
+        kind: Global___NodeKind.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "id", b"id", "name", b"name", "now_us", b"now_us", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["capabilities", b"capabilities", "id", b"id", "kind", b"kind", "name", b"name", "now_us", b"now_us", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
