@@ -7,9 +7,11 @@
     │   ├── NaiveDatetime                a datetime without a time zone
     │   ├── RangeInFuture                a range that ends after now
     │   ├── AmbiguousCamera              several cameras have that name
+    │   ├── AreaAmbiguous                several areas have that name
     │   └── ConfigError                  a settings file, with the place of each fault
     ├── NotFound (LookupError)
     │   ├── CameraNotFound
+    │   ├── AreaNotFound                 no area has that code or name
     │   └── NoFootage                    nothing is recorded there
     ├── CameraExists
     ├── ClipChanged                      the bytes behind an ETag are not those any more
@@ -35,6 +37,8 @@ from typing import ClassVar
 __all__ = [
     "AccessDenied",
     "AmbiguousCamera",
+    "AreaAmbiguous",
+    "AreaNotFound",
     "CameraExists",
     "CameraNotFound",
     "ClipChanged",
@@ -102,6 +106,12 @@ class AmbiguousCamera(InvalidArgument):
     reason = "CAMERA_AMBIGUOUS"
 
 
+class AreaAmbiguous(InvalidArgument):
+    """Several areas have that name; ``facts["candidates"]`` lists them."""
+
+    reason = "AREA_AMBIGUOUS"
+
+
 class ConfigError(InvalidArgument):
     """A settings file is wrong; the message has a line for each fault with its place."""
 
@@ -118,6 +128,12 @@ class CameraNotFound(NotFound):
     """No camera has that id or name."""
 
     reason = "CAMERA_NOT_FOUND"
+
+
+class AreaNotFound(NotFound):
+    """No area has that code or name."""
+
+    reason = "AREA_NOT_FOUND"
 
 
 class NoFootage(NotFound):

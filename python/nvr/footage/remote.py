@@ -7,8 +7,9 @@ from typing import Any, Literal, Protocol, TypeVar
 import grpc
 
 from nvr.errors import InternalError, InvalidArgument, NodeUnavailable
-from nvr.footage import convert, wire
+from nvr.footage import convert, convert_places, onward, wire
 from nvr.footage.admin import CameraChanges, CameraSettings
+from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.problems import error_from_call
 from nvr.footage.source import Answer
 from nvr.footage.types import (
@@ -77,7 +78,8 @@ class _Remote:
 
     async def _unary(self, method: Callable[..., Awaitable[T]], request: object) -> T:
         with self._errors():
-            return await method(request, timeout=self._timeout_s)
+            timeout_s = onward.timeout_s(self._timeout_s)
+            return await method(request, timeout=timeout_s, metadata=onward.metadata())
 
     @contextlib.contextmanager
     def _errors(self) -> Iterator[None]:
@@ -103,7 +105,9 @@ class RemoteFootage(_Remote):
     """A :class:`FootageSource` over a channel. Closing the channel is its owner's.
 
     ``target``: what errors call the node; ``timeout_s``: for answers that are
-    one message. Streams have no deadline: cancel them, or rely on keepalive.
+    one message. Streams have no deadline of their own: cancel them, or rely on
+    keepalive. Within a call that is being served, what is asked here ends a
+    little before that call does, and carries its trace (:mod:`nvr.footage.onward`).
     """
 
     def __init__(
@@ -123,7 +127,7 @@ class RemoteFootage(_Remote):
         return self._stream(self._stub.ListCameras, request, _Each(convert.camera_from_pb))
 
     def coverage(
-        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange
+        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange, source: str = ""
     ) -> Answer[Span | Gap]:
         """See :meth:`FootageSource.coverage`."""
         request = footage_pb2.CoverageRequest(
@@ -131,6 +135,7 @@ class RemoteFootage(_Remote):
             camera=camera,
             stream=convert.stream_to_pb(stream),
             range=convert.range_to_pb(range),
+            source=source,
         )
         return self._stream(self._stub.Coverage, request, _Each(convert.coverage_from_pb))
 
@@ -141,6 +146,7 @@ class RemoteFootage(_Remote):
         stream: StreamName,
         at_us: int,
         mode: Literal["at", "next", "previous"] = "at",
+        source: str = "",
     ) -> FragmentRef:
         """See :meth:`FootageSource.locate`."""
         request = footage_pb2.LocateRequest(
@@ -149,6 +155,7 @@ class RemoteFootage(_Remote):
             stream=convert.stream_to_pb(stream),
             at_us=at_us,
             mode=_MODES[mode],
+            source=source,
         )
         response = await self._unary(self._stub.Locate, request)
         with self._answers():
@@ -172,6 +179,7 @@ class RemoteFootage(_Remote):
         range: TimeRange,
         interval_us: int,
         options: PictureOptions,
+        source: str = "",
     ) -> Answer[Picture]:
         """See :meth:`FootageSource.read_frames`."""
         request = footage_pb2.ReadFramesRequest(
@@ -184,11 +192,18 @@ class RemoteFootage(_Remote):
             max_width=options.max_width,
             max_height=options.max_height,
             jpeg_quality=options.jpeg_quality,
+            source=source,
         )
         return self._stream(self._stub.ReadFrames, request, wire.PictureAssembler())
 
     async def snapshot(
-        self, context: ReadContext, camera: str, stream: StreamName, at_us: int, options: PictureOptions
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        options: PictureOptions,
+        source: str = "",
     ) -> Picture:
         """See :meth:`FootageSource.snapshot`; always JPEG."""
         request = footage_pb2.SnapshotRequest(
@@ -199,6 +214,7 @@ class RemoteFootage(_Remote):
             max_width=options.max_width,
             max_height=options.max_height,
             jpeg_quality=options.jpeg_quality,
+            source=source,
         )
         response = await self._unary(self._stub.Snapshot, request)
         with self._answers():
@@ -208,7 +224,7 @@ class RemoteFootage(_Remote):
         return picture
 
     def watch_live(
-        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
     ) -> Answer[LiveUnit]:
         """See :meth:`FootageSource.watch_live`."""
         request = footage_pb2.WatchLiveRequest(
@@ -216,8 +232,19 @@ class RemoteFootage(_Remote):
             camera=camera,
             stream=convert.stream_to_pb(stream),
             without_audio=not audio,
+            source=source,
         )
         return self._stream(self._stub.WatchLive, request, wire.LiveAssembler())
+
+    def find(self, context: ReadContext, request: FindRequest) -> Answer[Found]:
+        """See :meth:`FootageSource.find`."""
+        message = convert_places.find_to_pb(request, context)
+        return self._stream(self._stub.Find, message, _Each(convert_places.found_from_pb))
+
+    def next_cameras(self, context: ReadContext, request: NextCamerasRequest) -> Answer[NextCamera]:
+        """See :meth:`FootageSource.next_cameras`."""
+        message = convert_places.next_to_pb(request, context)
+        return self._stream(self._stub.NextCameras, message, _Each(convert_places.next_camera_from_pb))
 
     def watch_events(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Event]:
         """See :meth:`FootageSource.watch_events`."""
@@ -225,11 +252,11 @@ class RemoteFootage(_Remote):
         return self._stream(self._stub.WatchEvents, request, _Each(convert.event_from_pb))
 
     async def _stream(
-        self, method: Callable[[Any], Any], request: Any, assembler: _Assembler[T]
+        self, method: Callable[..., Any], request: Any, assembler: _Assembler[T]
     ) -> AsyncIterator[Any]:
         """Items, notices and the End of a call; leaving early cancels it on the node."""
         with self._errors():
-            call = method(request)
+            call = method(request, timeout=onward.timeout_s(), metadata=onward.metadata())
             try:
                 async for response in call:
                     match response.WhichOneof("step"):
