@@ -107,6 +107,16 @@ class Found:
     coverage: Sequence[Span | Gap] = ()
     source: str = ""
 
+    @property
+    def spans(self) -> tuple[Span, ...]:
+        """The stretches that are recorded."""
+        return tuple(item for item in self.coverage if isinstance(item, Span))
+
+    @property
+    def gaps(self) -> tuple[Gap, ...]:
+        """The stretches that are not, each with its reason."""
+        return tuple(item for item in self.coverage if isinstance(item, Gap))
+
 
 @dataclass(frozen=True, slots=True)
 class NextCamerasRequest:
