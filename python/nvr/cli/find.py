@@ -151,11 +151,7 @@ def find(
                         found.camera.title,
                         found.source or found.camera.node,
                         "" if found.distance_m is None else f"{found.distance_m:.0f} m",
-                        ""
-                        if range_ is None
-                        else format_duration(recorded_us)
-                        if found.coverage
-                        else "unknown",
+                        recorded,
                         ", ".join(sorted({gap.reason for gap in found.gaps})),
                     )
                 )

@@ -22,9 +22,11 @@ from nvr.footage.source import FootageSource
 from nvr.footage.time import format_instant, to_datetime
 from nvr.footage.types import Camera, ClipRequest, Gap, Notice, ReadContext, StreamName, TimeRange
 
+_COLUMNS = ("camera", "node", "size", "files", "not recorded / why not")
 
-@dataclass(frozen=True, slots=True)
-class Collected:
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Collected(Shown):
     """What came of one camera.
 
     ``report`` is None when nothing was saved: then ``reason`` says why, in a
@@ -45,6 +47,23 @@ class Collected:
     def complete(self) -> bool:
         """Nothing that is recorded is missing."""
         return not self.failed and (self.report is None or self.report.complete)
+
+    def row(self) -> tuple[str, ...]:
+        """Camera, node, size, files, and what is not recorded or why there is nothing."""
+        return (
+            self.camera.name,
+            self.camera.node,
+            size_text(self.size_bytes) if self.size_bytes else "",
+            "; ".join(str(part.path) for part in self.report.parts) if self.report else self.reason,
+            self.detail or ", ".join(sorted({gap.reason for gap in self.gaps})),
+        )
+
+    def view(self) -> View:
+        """What there is to see."""
+        return View(f"collected of {self.camera.name}", _COLUMNS, [self.row()])
+
+    def __repr__(self) -> str:
+        return f"<Collected {self.camera.name}: {self.reason or size_text(self.size_bytes)}>"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -83,16 +102,7 @@ class CollectReport(Shown, Sequence[Collected]):
 
     def view(self) -> View:
         """What there is to see."""
-        rows = [
-            (
-                item.camera.name,
-                item.camera.node,
-                size_text(item.size_bytes) if item.size_bytes else "",
-                "; ".join(str(part.path) for part in item.report.parts) if item.report else item.reason,
-                item.detail or ", ".join(sorted({gap.reason for gap in item.gaps})),
-            )
-            for item in self.items
-        ]
+        rows = [item.row() for item in self.items]
         saved = len(self.items) - len(self.missing)
         title = (
             f"{saved} of {len(self.items)} cameras, {size_text(self.size_bytes)}, "
@@ -101,7 +111,7 @@ class CollectReport(Shown, Sequence[Collected]):
         notes = [notice_text(warning) for warning in self.warnings]
         if not self.complete:
             notes.append("something that may be recorded is missing")
-        return View(title, ("camera", "node", "size", "files", "not recorded / why not"), rows, notes)
+        return View(title, _COLUMNS, rows, notes)
 
     def __repr__(self) -> str:
         return f"<CollectReport {self.view().title}>"
