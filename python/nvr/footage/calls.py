@@ -7,6 +7,7 @@ passed; whatever they raise becomes a status code with a ``Problem``.
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 import uuid
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
 
@@ -417,6 +419,11 @@ def _described(entry: AuditEntry, request: Any, read: common_pb2.ReadContext) ->
     cameras = tuple(request.cameras) if "cameras" in names else (camera,) if camera else ()
     if "settings" in names:
         cameras = (request.settings.name,)
+    where = ""
+    if "where" in names and request.HasField("where"):
+        where = json.dumps(
+            MessageToDict(request.where, preserving_proto_field_name=True), separators=(",", ":")
+        )
     stream = "sub" if "stream" in names and request.stream == common_pb2.STREAM_KIND_SUB else ""
     if "stream" in names and not stream:
         stream = "main"
@@ -424,6 +431,7 @@ def _described(entry: AuditEntry, request: Any, read: common_pb2.ReadContext) ->
         entry,
         request_id=read.request_id or entry.request_id,
         cameras=cameras,
+        where=where,
         stream=stream,
         start_us=start_us,
         end_us=end_us,

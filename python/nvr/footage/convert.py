@@ -33,7 +33,7 @@ from nvr.footage.types import (
     TimeRange,
     View,
 )
-from nvr.v1 import common_pb2, footage_pb2, node_pb2
+from nvr.v1 import common_pb2, footage_pb2, node_pb2, place_pb2
 
 _STREAM_TO_PB: dict[StreamName, "common_pb2.StreamKind.ValueType"] = {
     "main": common_pb2.STREAM_KIND_MAIN,
@@ -195,14 +195,12 @@ def node_kind_from_pb(value: int) -> NodeKind:
     return _NODE_KIND_FROM_PB.get(value, NodeKind.UNKNOWN)
 
 
-def view_to_pb(value: View) -> footage_pb2.View:
+def view_to_pb(value: View) -> place_pb2.View:
     """Where a camera looks."""
-    return footage_pb2.View(
-        direction_deg=value.direction_deg, angle_deg=value.angle_deg, reach_m=value.reach_m
-    )
+    return place_pb2.View(direction_deg=value.direction_deg, angle_deg=value.angle_deg, reach_m=value.reach_m)
 
 
-def view_from_pb(value: footage_pb2.View) -> View:
+def view_from_pb(value: place_pb2.View) -> View:
     """Where a camera looks."""
     return View(value.direction_deg, value.angle_deg, value.reach_m)
 
@@ -231,12 +229,12 @@ def node_from_pb(value: node_pb2.GetNodeResponse) -> NodeInfo:
     )
 
 
-def place_to_pb(value: Place) -> footage_pb2.Place:
+def place_to_pb(value: Place) -> place_pb2.Place:
     """Degrees on both sides."""
-    return footage_pb2.Place(latitude=value.latitude, longitude=value.longitude)
+    return place_pb2.Place(latitude=value.latitude, longitude=value.longitude)
 
 
-def place_from_pb(value: footage_pb2.Place) -> Place:
+def place_from_pb(value: place_pb2.Place) -> Place:
     """Degrees on both sides."""
     return Place(latitude=value.latitude, longitude=value.longitude)
 

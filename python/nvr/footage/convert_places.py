@@ -17,7 +17,7 @@ from nvr.footage.places import (
     Where,
 )
 from nvr.footage.types import ReadContext
-from nvr.v1 import footage_pb2
+from nvr.v1 import footage_pb2, place_pb2
 
 _ORDER_TO_PB = {
     FindOrder.NEAREST: footage_pb2.FIND_ORDER_NEAREST,
@@ -32,27 +32,27 @@ _DEFAULT_DETOUR = 1.5
 _DEFAULT_NEXT = 100
 
 
-def where_to_pb(value: Where) -> footage_pb2.PlaceQuery:
+def where_to_pb(value: Where) -> place_pb2.PlaceQuery:
     """Which cameras."""
     match value:
         case Named():
-            return footage_pb2.PlaceQuery(names=footage_pb2.CameraNames(cameras=value.cameras))
+            return place_pb2.PlaceQuery(names=place_pb2.CameraNames(cameras=value.cameras))
         case InArea():
-            return footage_pb2.PlaceQuery(area=value.area)
+            return place_pb2.PlaceQuery(area=value.area)
         case Circle():
             center = convert.place_to_pb(value.center)
-            return footage_pb2.PlaceQuery(near=footage_pb2.Circle(center=center, radius_m=value.radius_m))
+            return place_pb2.PlaceQuery(near=place_pb2.Circle(center=center, radius_m=value.radius_m))
         case Polygon():
             corners = [convert.place_to_pb(corner) for corner in value.corners]
-            return footage_pb2.PlaceQuery(polygon=footage_pb2.Polygon(corners=corners))
+            return place_pb2.PlaceQuery(polygon=place_pb2.Polygon(corners=corners))
         case Corridor():
             points = [convert.place_to_pb(point) for point in value.points]
-            return footage_pb2.PlaceQuery(along=footage_pb2.Corridor(points=points, width_m=value.width_m))
+            return place_pb2.PlaceQuery(along=place_pb2.Corridor(points=points, width_m=value.width_m))
         case LooksAt():
-            return footage_pb2.PlaceQuery(looks_at=convert.place_to_pb(value.point))
+            return place_pb2.PlaceQuery(looks_at=convert.place_to_pb(value.point))
 
 
-def where_from_pb(value: footage_pb2.PlaceQuery) -> Where | None:
+def where_from_pb(value: place_pb2.PlaceQuery) -> Where | None:
     """None for all cameras; :exc:`InvalidArgument` for a kind of place not known here."""
     match value.WhichOneof("kind"):
         case "names":
