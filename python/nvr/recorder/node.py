@@ -2,21 +2,16 @@
 
 import asyncio
 import logging
-import signal
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
-from nvr.errors import InternalError, StoreError
+from nvr.errors import InternalError
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import Event, NodeInfo
 from nvr.metrics.http import MetricsServer
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
+from nvr.node.lifecycle import Addresses, Node, make_data_folder
 from nvr.recorder.config import Settings
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
@@ -33,22 +28,14 @@ from nvr.security.tls import TlsFiles
 if TYPE_CHECKING:
     from nvr import _core
 
-__all__ = ["Addresses", "RecorderNode"]
+__all__ = ["RecorderNode"]
 
 logger = logging.getLogger("nvr.recorder")
 
 _STOP_GRACE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a running node is reached, with the ports that it got."""
-
-    grpc: str
-    metrics: str | None
-
-
-class RecorderNode:
+class RecorderNode(Node):
     """``async with RecorderNode(settings) as node: await node.wait()``.
 
     Within, cameras are recorded and footage is served. Raises
@@ -57,16 +44,11 @@ class RecorderNode:
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.node.name)
         self._settings = settings
-        self._stack = AsyncExitStack()
-        self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
-        self._healthy = False
         self._events = EventBus()
         self._supervisor: Supervisor | None = None
         self._footage: LocalFootage | None = None
-        self.info = NodeInfo("", settings.node.name, "")
-        self.addresses = Addresses("", None)
 
     @property
     def footage(self) -> LocalFootage:
@@ -82,48 +64,12 @@ class RecorderNode:
             raise InternalError("the node is not open")
         return self._supervisor
 
-    async def __aenter__(self) -> Self:
-        async with self._stack:
-            await self._open()
-            self._stack = self._stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._healthy = False
-        logger.info("node %s stops", self._settings.node.name)
-        await self._stack.aclose()
-        logger.info("node %s has stopped", self._settings.node.name)
-
-    def stop(self) -> None:
-        """Lets :meth:`wait` return."""
-        self._stop.set()
-
-    async def wait(self) -> None:
-        """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            await self._stop.wait()
-        finally:
-            # A second signal ends the process at once: the store bears it.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-        if self._failure is not None:
-            raise self._failure
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        logger.info("%s received", number.name)
-        self.stop()
-
     async def _open(self) -> None:
         settings, stack = self._settings, self._stack
         folder = settings.node.data_folder
         # The loop serves nobody yet: what follows may block it.
         stack.enter_context(StoreLocks(settings.node.stores, f"node {settings.node.name}"))
-        _make_data_folder(folder)
+        make_data_folder(folder)
         key = NodeKey.load_or_create(folder)
         catalog = Catalog(folder, key)
         stack.callback(catalog.close)
@@ -186,7 +132,6 @@ class RecorderNode:
         stack.push_async_callback(self._stop_serving, server)
         if metrics is not None:
             metrics.start()
-        self._healthy = True
 
     def _import_cameras(self, catalog: Catalog) -> None:
         entries = [camera.settings() for camera in self._settings.camera]
@@ -240,38 +185,12 @@ class RecorderNode:
             camera_name=directory.name_of,
         )
 
-    def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
-        """A task for as long as the node is open; when it fails, the node stops."""
-        task = asyncio.create_task(work, name=f"nvr-{name}")
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and (error := task.exception()):
-                logger.critical("the node's task %r failed", name, exc_info=error)
-                self._failure = error
-                self._stop.set()
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        task.add_done_callback(ended)
-        self._stack.push_async_callback(end)
-
     async def _stop_serving(self, server: NodeServer) -> None:
         """Says that the node stops, and lets answers finish that are under way."""
         now_us = (await self.footage.node()).now_us
         self._events.publish(Event(now_us, "node_stopping", node=self._settings.node.name))
         self._events.close()
         await server.stop(_STOP_GRACE_S)
-
-
-def _make_data_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the node's data folder cannot be made: {error.strerror}", error.errno, str(folder)
-        ) from error
 
 
 def _method_names() -> list[str]:
