@@ -15,6 +15,7 @@
     │   └── NoFootage                    nothing is recorded there
     ├── CameraExists
     ├── ClipChanged                      the bytes behind an ETag are not those any more
+    ├── TreeRefused                      what a node tells contradicts the tree: a cycle, two parents
     ├── Incomplete                       part of the answer is missing and was not to be
     ├── LimitExceeded                    a limit of the node; names it
     ├── AccessDenied (PermissionError)
@@ -58,6 +59,7 @@ __all__ = [
     "NvrError",
     "RangeInFuture",
     "StoreError",
+    "TreeRefused",
     "Unauthenticated",
 ]
 
@@ -152,6 +154,12 @@ class ClipChanged(NvrError):
     """The bytes behind an ETag are not those any more: start the clip anew."""
 
     reason = "CLIP_CHANGED"
+
+
+class TreeRefused(NvrError):
+    """What a node tells contradicts the tree: ``facts["code"]`` is cycle, two_parents or foreign."""
+
+    reason = "TREE_REFUSED"
 
 
 class Incomplete(NvrError):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from nvr.footage.types import Camera, End, NodeKind, Notice, ReadContext
+from nvr.footage.types import Camera, End, NodeInfo, NodeKind, Notice, ReadContext
 
 __all__ = [
     "AreaResolver",
@@ -13,6 +13,7 @@ __all__ = [
     "DirectoryBatch",
     "DirectorySource",
     "NodeEntry",
+    "node_entry",
 ]
 
 
@@ -30,6 +31,13 @@ class NodeEntry:
     seen_us: int = 0
     reason: str = ""
     clock_offset_us: int | None = None
+
+
+def node_entry(info: NodeInfo) -> NodeEntry:
+    """A node as its own directory has it."""
+    return NodeEntry(
+        info.id, info.name, kind=info.kind, version=info.version, capabilities=tuple(info.capabilities)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ _STATUS: dict[type[NvrError], grpc.StatusCode] = {
     errors.CameraExists: _Code.ALREADY_EXISTS,
     errors.ClipChanged: _Code.ABORTED,
     errors.Incomplete: _Code.FAILED_PRECONDITION,
+    errors.TreeRefused: _Code.FAILED_PRECONDITION,
     errors.LimitExceeded: _Code.RESOURCE_EXHAUSTED,
     errors.AccessDenied: _Code.PERMISSION_DENIED,
     errors.Unauthenticated: _Code.UNAUTHENTICATED,

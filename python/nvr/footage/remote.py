@@ -33,7 +33,7 @@ from nvr.footage.types import (
 )
 from nvr.v1 import camera_pb2, camera_pb2_grpc, footage_pb2, footage_pb2_grpc, node_pb2, node_pb2_grpc
 
-__all__ = ["RemoteCameraAdmin", "RemoteFootage"]
+__all__ = ["ItemConverter", "Remote", "RemoteCameraAdmin", "RemoteFootage"]
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -55,23 +55,26 @@ class _Assembler(Protocol[T_co]):
         """Raises when a value is incomplete."""
 
 
-class _Each(_Assembler[T]):
+class ItemConverter(_Assembler[T]):
     """Each item is a value."""
 
     def __init__(self, convert_item: Callable[[Any], T | None]) -> None:
         self._convert = convert_item
 
     def add(self, item: Any, /) -> T | None:
+        """The value; None for an item that says nothing to this version."""
         return self._convert(item)
 
     def finish(self) -> None:
         """Nothing is held back."""
 
 
-class _Remote:
-    """What both services share: the channel, the deadline of short calls, errors."""
+class Remote:
+    """What the services of another node share: the channel, the deadline of short calls, errors."""
 
-    def __init__(self, channel: grpc.aio.Channel, *, target: str, timeout_s: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, *, target: str, timeout_s: float = _DEFAULT_TIMEOUT_S
+    ) -> None:
         self._channel = channel
         self._target = target
         self._timeout_s = timeout_s
@@ -100,8 +103,34 @@ class _Remote:
         except InvalidArgument as error:
             raise InternalError(f"{self._target}: the node's answer cannot be understood: {error}") from error
 
+    async def _stream(
+        self, method: Callable[..., Any], request: Any, assembler: _Assembler[T]
+    ) -> AsyncIterator[Any]:
+        """Items, notices and the End of a call; leaving early cancels it on the node."""
+        with self._errors():
+            call = method(request, timeout=onward.timeout_s(), metadata=onward.metadata())
+            try:
+                async for response in call:
+                    match response.WhichOneof("step"):
+                        case "item":
+                            with self._answers():
+                                value = assembler.add(response.item)
+                            if value is not None:
+                                yield value
+                        case "warning":
+                            yield convert.notice_from_pb(response.warning)
+                        case "end":
+                            assembler.finish()
+                            yield convert.end_from_pb(response.end)
+                            return
+                raise NodeUnavailable(
+                    f"{self._target}: the answer was cut before its end: ask again from where it stopped"
+                )
+            finally:
+                call.cancel()
 
-class RemoteFootage(_Remote):
+
+class RemoteFootage(Remote):
     """A :class:`FootageSource` over a channel. Closing the channel is its owner's.
 
     ``target``: what errors call the node; ``timeout_s``: for answers that are
@@ -124,7 +153,7 @@ class RemoteFootage(_Remote):
     def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         """See :meth:`FootageSource.list_cameras`."""
         request = footage_pb2.ListCamerasRequest(context=convert.context_to_pb(context), cameras=cameras)
-        return self._stream(self._stub.ListCameras, request, _Each(convert.camera_from_pb))
+        return self._stream(self._stub.ListCameras, request, ItemConverter(convert.camera_from_pb))
 
     def coverage(
         self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange, source: str = ""
@@ -137,7 +166,7 @@ class RemoteFootage(_Remote):
             range=convert.range_to_pb(range),
             source=source,
         )
-        return self._stream(self._stub.Coverage, request, _Each(convert.coverage_from_pb))
+        return self._stream(self._stub.Coverage, request, ItemConverter(convert.coverage_from_pb))
 
     async def locate(
         self,
@@ -169,7 +198,7 @@ class RemoteFootage(_Remote):
     def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
         """See :meth:`FootageSource.read_clip`."""
         message = convert.clip_request_to_pb(request, context)
-        return self._stream(self._stub.ReadClip, message, _Each(_clip_item))
+        return self._stream(self._stub.ReadClip, message, ItemConverter(_clip_item))
 
     def read_frames(
         self,
@@ -239,43 +268,19 @@ class RemoteFootage(_Remote):
     def find(self, context: ReadContext, request: FindRequest) -> Answer[Found]:
         """See :meth:`FootageSource.find`."""
         message = convert_places.find_to_pb(request, context)
-        return self._stream(self._stub.Find, message, _Each(convert_places.found_from_pb))
+        return self._stream(self._stub.Find, message, ItemConverter(convert_places.found_from_pb))
 
     def next_cameras(self, context: ReadContext, request: NextCamerasRequest) -> Answer[NextCamera]:
         """See :meth:`FootageSource.next_cameras`."""
         message = convert_places.next_to_pb(request, context)
-        return self._stream(self._stub.NextCameras, message, _Each(convert_places.next_camera_from_pb))
+        return self._stream(
+            self._stub.NextCameras, message, ItemConverter(convert_places.next_camera_from_pb)
+        )
 
     def watch_events(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Event]:
         """See :meth:`FootageSource.watch_events`."""
         request = footage_pb2.WatchEventsRequest(context=convert.context_to_pb(context), cameras=cameras)
-        return self._stream(self._stub.WatchEvents, request, _Each(convert.event_from_pb))
-
-    async def _stream(
-        self, method: Callable[..., Any], request: Any, assembler: _Assembler[T]
-    ) -> AsyncIterator[Any]:
-        """Items, notices and the End of a call; leaving early cancels it on the node."""
-        with self._errors():
-            call = method(request, timeout=onward.timeout_s(), metadata=onward.metadata())
-            try:
-                async for response in call:
-                    match response.WhichOneof("step"):
-                        case "item":
-                            with self._answers():
-                                value = assembler.add(response.item)
-                            if value is not None:
-                                yield value
-                        case "warning":
-                            yield convert.notice_from_pb(response.warning)
-                        case "end":
-                            assembler.finish()
-                            yield convert.end_from_pb(response.end)
-                            return
-                raise NodeUnavailable(
-                    f"{self._target}: the answer was cut before its end: ask again from where it stopped"
-                )
-            finally:
-                call.cancel()
+        return self._stream(self._stub.WatchEvents, request, ItemConverter(convert.event_from_pb))
 
 
 def _clip_item(item: footage_pb2.ClipItem) -> ClipHead | ClipData | None:
@@ -288,7 +293,7 @@ def _clip_item(item: footage_pb2.ClipItem) -> ClipHead | ClipData | None:
             return None
 
 
-class RemoteCameraAdmin(_Remote):
+class RemoteCameraAdmin(Remote):
     """The :class:`CameraAdmin` of another node."""
 
     def __init__(

@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from nvr.catalog.catalog import CatalogCamera
+from nvr.directory.directory import Directory
+from nvr.directory.plan import CodesOnly, next_cameras, plan
 from nvr.errors import CameraNotFound, ClipChanged, InvalidArgument, NoFootage, RangeInFuture
+from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
 from nvr.footage.types import (
@@ -61,6 +64,7 @@ class LocalFootage:
         store: "_core.Store",
         ingest: "_core.Ingest",
         directory: CameraDirectory,
+        tree: Directory,
         live: LiveHub,
         events: EventBus,
         pool: ReadPool,
@@ -71,6 +75,7 @@ class LocalFootage:
         self._store = store
         self._ingest = ingest
         self._directory = directory
+        self._tree = tree
         self._live = live
         self._events = events
         self._pool = pool
@@ -80,7 +85,12 @@ class LocalFootage:
     async def node(self) -> NodeInfo:
         """Who answers here."""
         return NodeInfo(
-            self._node.id, self._node.name, self._node.version, self._node.capabilities, self._now_us()
+            self._node.id,
+            self._node.name,
+            self._node.version,
+            self._node.capabilities,
+            self._now_us(),
+            self._node.kind,
         )
 
     async def list_cameras(
@@ -303,6 +313,32 @@ class LocalFootage:
                     unit.audio, unit.pts, unit.arrival_us, unit.random_access, unit.data, unit.run_id, config
                 )
         yield End(complete=complete)
+
+    async def find(self, context: ReadContext, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
+        """Cameras at a place, and what the store has of each."""
+        found = plan(self._tree, request, CodesOnly(self._tree))
+        name = self._node.name
+        for planned in found.items:
+            coverage: list[Span | Gap] = []
+            if request.range is not None:
+                answer = self.coverage(context, planned.camera.id, request.stream, request.range)
+                coverage = [step async for step in answer if isinstance(step, Span | Gap)]
+                if request.order is FindOrder.NEWEST:
+                    coverage.reverse()
+            source = name if request.by_source else ""
+            yield Found(planned.camera, planned.distance_m, tuple(coverage), source)
+        if found.cut:
+            message = f"{found.remaining} more cameras; ask on with the cursor"
+            yield Notice("truncated", message, name, cameras=found.remaining)
+        yield End(complete=not found.cut, cursor=found.cursor, remaining=found.remaining)
+
+    async def next_cameras(
+        self, context: ReadContext, request: NextCamerasRequest
+    ) -> AsyncIterator[NextCamera | Notice | End]:
+        """Cameras of this node that can be reached from a sighting."""
+        for found in next_cameras(self._tree, request):
+            yield found
+        yield End(complete=True)
 
     async def watch_events(
         self, context: ReadContext, cameras: Sequence[str] = ()

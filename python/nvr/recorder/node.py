@@ -5,10 +5,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
+from nvr.directory.directory import Directory
+from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
+from nvr.directory.types import node_entry
 from nvr.errors import InternalError
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
-from nvr.footage.types import Event, NodeInfo
+from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.metrics.http import MetricsServer
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
 from nvr.node.lifecycle import Addresses, Node, make_data_folder
@@ -21,6 +24,7 @@ from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.store_lock import StoreLocks
 from nvr.recorder.supervisor import Supervisor
+from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
@@ -96,9 +100,16 @@ class RecorderNode(Node):
             silent_after_ms=limits.silent_after // 1000,
         )
         stack.push_async_callback(pool.run, ingest.close, "recorder_stopped")
-        self.info = NodeInfo(key.id, settings.node.name, _core.__version__)
+        self.info = NodeInfo(
+            key.id, settings.node.name, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER
+        )
         footage_of = {camera_id for camera_id, _ in store.streams()}
         directory = CameraDirectory(settings.node.name, catalog.cameras(removed=True), footage_of)
+        tree = Directory(folder / "directory.sqlite", node_entry(self.info))
+        stack.callback(tree.close)
+        told = ToldCameras(
+            tree, directory, store=store, ingest=ingest, pool=pool, node_name=settings.node.name
+        )
         live = LiveHub(ingest, pool)
         self._supervisor = Supervisor(
             node_name=settings.node.name,
@@ -110,23 +121,27 @@ class RecorderNode(Node):
             events=self._events,
             pool=pool,
             retention=settings.retention,
+            told=told,
         )
         self._footage = LocalFootage(
             node=self.info,
             store=store,
             ingest=ingest,
             directory=directory,
+            tree=tree,
             live=live,
             events=self._events,
             pool=pool,
             decoders=decoders,
         )
         calls = CallMetrics(_method_names())
-        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory))
+        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory), tree)
         live.start()
         stack.callback(live.stop)
         self._run("events", self._supervisor.watch_streams())
         await self._supervisor.start_recording()
+        await told.tell_all()
+        self._run("told", told.keep_telling())
         self._run("retention", self._supervisor.keep_space())
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
@@ -149,7 +164,7 @@ class RecorderNode(Node):
             )
 
     def _listen(
-        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics
+        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics, tree: Directory
     ) -> tuple[NodeServer, MetricsServer | None]:
         """Takes the addresses before anything is recorded: a wrong one is told at once."""
         settings, tls = self._settings, self._settings.tls
@@ -159,6 +174,7 @@ class RecorderNode(Node):
             node=settings.node.name,
             audit=audit,
             cameras=self.cameras,
+            services=[lambda runner: directory_handlers(tree, runner)],
             observers=[calls],
             tls=files,
         )
@@ -194,5 +210,5 @@ class RecorderNode(Node):
 
 
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE)
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE)
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

@@ -341,7 +341,7 @@ class Problem(_message.Message):
     reason: _builtins.str
     """Stable and machine-readable, UPPER_SNAKE_CASE: `CAMERA_NOT_FOUND`,
     `CAMERA_AMBIGUOUS`, `AREA_NOT_FOUND`, `AREA_AMBIGUOUS`, `CAMERA_EXISTS`, `INVALID_FIELD`, `RANGE_IN_FUTURE`,
-    `NO_FOOTAGE`, `CLIP_CHANGED`, `INCOMPLETE`, `LIMIT`, `UNAUTHENTICATED`,
+    `NO_FOOTAGE`, `CLIP_CHANGED`, `INCOMPLETE`, `TREE_REFUSED`, `LIMIT`, `UNAUTHENTICATED`,
     `FORBIDDEN`, `DAMAGED`, `DECODE_FAILED`, `STORE_FAILED`, `INTERNAL`.
     """
     message: _builtins.str
