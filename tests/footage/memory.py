@@ -22,6 +22,7 @@ from nvr.errors import (
 from nvr.footage.places import FindRequest, Found, Named, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.types import (
+    CAPABILITIES,
     Camera,
     ClipData,
     ClipHead,
@@ -36,6 +37,7 @@ from nvr.footage.types import (
     Gap,
     LiveUnit,
     NodeInfo,
+    NodeKind,
     Notice,
     Picture,
     PictureFormat,
@@ -145,7 +147,8 @@ class MemoryFootage:
         ]
 
     async def node(self) -> NodeInfo:
-        return NodeInfo(id="ab" * 32, name=NODE, version="0.1.0", now_us=time.time_ns() // 1000)
+        now_us = time.time_ns() // 1000
+        return NodeInfo("ab" * 32, NODE, "0.1.0", CAPABILITIES, now_us, NodeKind.RECORDER)
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         self.contexts.append(context)

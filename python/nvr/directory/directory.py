@@ -135,6 +135,16 @@ class Directory:
             node_id = node.entry.parent_id
         return " → ".join(reversed(names))
 
+    def clock_offset_us(self, node_id: str) -> int | None:
+        """A node's clock minus this one's, through all tiers between; None: not measured all the way."""
+        total_us, tiers = 0, 0
+        while (node := self._nodes.get(node_id)) is not None and node.child and tiers < len(self._nodes):
+            if node.entry.clock_offset_us is None:
+                return None
+            total_us += node.entry.clock_offset_us
+            node_id, tiers = node.entry.parent_id, tiers + 1
+        return total_us
+
     # --- writing: this node's cameras -----------------------------------------
 
     def put_cameras(self, cameras: Iterable[CameraEntry]) -> None:
@@ -293,6 +303,11 @@ class Directory:
         return CameraNotFound(
             f"node {self.own.name} knows no camera {text[:200]!r}{hint}", field="camera", node=self.own.name
         )
+
+    def active_ids(self) -> list[str]:
+        """Ids of all cameras that are not removed."""
+        rows = self._db.execute("SELECT DISTINCT id FROM camera WHERE NOT gone AND state <> 'removed'")
+        return [row[0] for row in rows]
 
     def has_area(self, code: str) -> bool:
         """Whether any camera is in an area of this code."""

@@ -5,10 +5,7 @@ Cursors hold the place in the order and no state of the node: they are as good
 after a restart, and at another node that knows the same cameras.
 """
 
-import base64
-import binascii
 import heapq
-import json
 import math
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,6 +16,7 @@ from nvr.directory import geometry
 from nvr.directory.directory import FOREVER_US, Directory
 from nvr.directory.types import AreaResolver, CameraEntry
 from nvr.errors import AreaNotFound, InvalidArgument
+from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.places import (
     Circle,
     FindOrder,
@@ -35,7 +33,7 @@ from nvr.footage.types import Camera, Gap, Place, StreamName, StreamState, TimeR
 __all__ = ["CodesOnly", "Plan", "Planned", "next_cameras", "plan", "unheld_gap"]
 
 MOST_AT_ONCE = 1000
-_CURSOR_VERSION = "p1"
+_CURSOR = "p1"
 # What is in memory when a run ends, and a clock that is a little off.
 _SLACK_US = 60_000_000
 _MOST_RADIUS_M = 100_000.0
@@ -344,31 +342,26 @@ def _key(candidate: _Candidate, request: FindRequest) -> _Key:
 
 def _cursor(key: _Key, order: FindOrder) -> str:
     plain = [None if value == math.inf else value for value in key]
-    text = json.dumps([_CURSOR_VERSION, order.value, *plain], ensure_ascii=False, separators=(",", ":"))
-    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+    return encode_cursor(_CURSOR, [order.value, *plain])
 
 
 def _parse_cursor(text: str, order: FindOrder) -> _Key:
     """Raises :exc:`InvalidArgument` for what is not a cursor of an answer in this order."""
+    values = decode_cursor(_CURSOR, text)
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        version, of, *values = json.loads(raw)
-        *numbers, name, camera_id = values
+        of, *numbers, name, camera_id = values
         key = [math.inf if number is None else float(number) for number in numbers]
-        good = (
-            version == _CURSOR_VERSION
-            and of == order.value
-            and len(numbers) == (1 if order is FindOrder.NEAREST else 2)
-            and isinstance(name, str)
-            and isinstance(camera_id, str)
-            and not any(math.isnan(number) for number in key)
-        )
-    except (binascii.Error, ValueError, TypeError, RecursionError):
-        good = False
+    except (ValueError, TypeError):
+        raise bad_cursor() from None
+    good = (
+        of == order.value
+        and len(key) == (1 if order is FindOrder.NEAREST else 2)
+        and isinstance(name, str)
+        and isinstance(camera_id, str)
+        and not any(math.isnan(number) for number in key)
+    )
     if not good:
-        raise InvalidArgument(
-            "cursor: not from an answer to this question; begin without one", field="cursor"
-        )
+        raise bad_cursor()
     return (*key, name, camera_id)
 
 
