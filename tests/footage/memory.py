@@ -88,6 +88,7 @@ class MemoryFootage:
         self.events: asyncio.Queue[Event | Notice | End] = asyncio.Queue()
         self.contexts: list[ReadContext] = []
         self.capabilities: Sequence[str] = CAPABILITIES
+        self.epoch = 0
         self.closed_streams = 0
 
     @cached_property
@@ -115,8 +116,8 @@ class MemoryFootage:
                 ref = FragmentRef(
                     camera_id=camera.id,
                     stream="main",
-                    run_id=f"0193143f-{number:04}-7000-8000-{camera.id[-12:]}",
-                    epoch=0,
+                    run_id=self._run_id(camera, number),
+                    epoch=self.epoch,
                     sequence=sequence,
                     start_us=frames[0],
                     duration_us=end_us - frames[0],
@@ -129,6 +130,9 @@ class MemoryFootage:
                 )
                 made.append(Fragment(ref, config, data, self.world.node))
         return made
+
+    def _run_id(self, camera: RecordedCamera, number: int) -> str:
+        return f"0193143f-{self.epoch:04}-7{number:03}-8000-{camera.id[-12:]}"
 
     def _camera(self, name: str, source: str = "") -> RecordedCamera:
         if source not in ("", self.world.node):
@@ -192,8 +196,8 @@ class MemoryFootage:
                 continue
             if start_us > at_us:
                 yield Gap(TimeRange(at_us, start_us), self._reason(found, at_us))
-            run_id = f"0193143f-{number:04}-7000-8000-{found.id[-12:]}"
-            yield Span(TimeRange(start_us, end_us), run_id, node=self.world.node)
+            run_id = self._run_id(found, number)
+            yield Span(TimeRange(start_us, end_us), run_id, self.epoch, self.world.node)
             at_us = end_us
         if at_us < range.end_us:
             yield Gap(TimeRange(at_us, range.end_us), self._reason(found, at_us))
