@@ -32,9 +32,9 @@ def up(
     ] = False,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
-    """Run several nodes in one process until SIGTERM or Ctrl-C: recorder and gateway of a small station.
+    """Run several nodes in one process: a small station.
 
-    They are opened in the order given, and closed in the reverse one.
+    Until SIGTERM or Ctrl-C. They are opened in the order given, and closed in the reverse one.
     """
     from nvr.node.process import facts, log_to_stderr
 
