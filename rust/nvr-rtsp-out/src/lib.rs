@@ -1,0 +1,1 @@
+//! Cameras of a node, played over RTSP: live to many at once, and replays.
