@@ -220,7 +220,7 @@ impl Stream for Camera {
         &self.description
     }
 
-    async fn play(&self, play: Play) -> Result<(), StatusCode> {
+    async fn play(self: &Arc<Self>, play: Play) -> Result<(), StatusCode> {
         if play.again {
             play.announcer.unchanged();
             return Ok(());

@@ -76,10 +76,11 @@ impl Outbox {
     pub(crate) async fn wait_below(&self, bytes: usize) {
         loop {
             let drained = self.drained.notified();
-            let state = self.state.lock();
-            let (waiting, closed) = (state.pending.len(), state.closed);
-            drop(state);
-            if waiting <= bytes || closed {
+            let enough = {
+                let state = self.state.lock();
+                state.pending.len() <= bytes || state.closed
+            };
+            if enough {
                 return;
             }
             drained.await;

@@ -1,5 +1,6 @@
 //! Access units into RTP packets: H.264 (RFC 6184), H.265 (RFC 7798), AAC (RFC 3640).
 
+use crate::error::{Error, Result};
 use crate::params::{ParameterSets, VideoCodec, nal_units};
 use crate::sdp::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
 
@@ -122,6 +123,18 @@ impl Packets {
             self.push(last && end, &head, chunk);
             start = 0;
         }
+    }
+
+    /// As [`aac`](Self::aac), for a frame of any size.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is empty or too large.
+    pub fn try_aac(&mut self, frame: &[u8], max_payload: usize) -> Result<()> {
+        if frame.is_empty() || frame.len() > MAX_AAC_FRAME {
+            return Err(Error::invalid(format!("an AAC frame of {} bytes", frame.len())));
+        }
+        self.aac(frame, max_payload);
+        Ok(())
     }
 
     /// Becomes one AAC frame in mode AAC-hbr (RFC 3640, 3.3.6): one AU header, and fragments if it does

@@ -64,7 +64,7 @@ pub trait Stream: Send + Sync + 'static {
     fn description(&self) -> &Description;
 
     /// Plays to a client, from when it has been announced; else the status that refuses.
-    fn play(&self, play: Play) -> impl Future<Output = Result<(), StatusCode>> + Send;
+    fn play(self: &Arc<Self>, play: Play) -> impl Future<Output = Result<(), StatusCode>> + Send;
 
     /// A session plays no more, for the time being. Nothing is sent to it after this returns.
     fn pause(&self, session: u64);
