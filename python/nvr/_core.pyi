@@ -120,8 +120,11 @@ class ClipPart:
     audio_codec: str
     def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``; empty at the end."""
-    def save(self, path: str | PathLike[str]) -> None:
-        """Copies the whole file, in the kernel where that can be done."""
+    def save(self, path: str | PathLike[str], *, durable: bool = True) -> None:
+        """Copies the whole file, in the kernel where that can be done.
+
+        ``durable``: it is on stable storage when this returns, else whenever the system writes it.
+        """
 
 @final
 class ClipPlan:

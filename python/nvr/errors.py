@@ -7,12 +7,15 @@
     │   ├── NaiveDatetime                a datetime without a time zone
     │   ├── RangeInFuture                a range that ends after now
     │   ├── AmbiguousCamera              several cameras have that name
+    │   ├── AreaAmbiguous                several areas have that name
     │   └── ConfigError                  a settings file, with the place of each fault
     ├── NotFound (LookupError)
     │   ├── CameraNotFound
+    │   ├── AreaNotFound                 no area has that code or name
     │   └── NoFootage                    nothing is recorded there
     ├── CameraExists
     ├── ClipChanged                      the bytes behind an ETag are not those any more
+    ├── TreeRefused                      what a node tells contradicts the tree: a cycle, two parents
     ├── Incomplete                       part of the answer is missing and was not to be
     ├── LimitExceeded                    a limit of the node; names it
     ├── AccessDenied (PermissionError)
@@ -35,6 +38,8 @@ from typing import ClassVar
 __all__ = [
     "AccessDenied",
     "AmbiguousCamera",
+    "AreaAmbiguous",
+    "AreaNotFound",
     "CameraExists",
     "CameraNotFound",
     "ClipChanged",
@@ -54,6 +59,7 @@ __all__ = [
     "NvrError",
     "RangeInFuture",
     "StoreError",
+    "TreeRefused",
     "Unauthenticated",
 ]
 
@@ -102,6 +108,12 @@ class AmbiguousCamera(InvalidArgument):
     reason = "CAMERA_AMBIGUOUS"
 
 
+class AreaAmbiguous(InvalidArgument):
+    """Several areas have that name; ``facts["candidates"]`` lists them."""
+
+    reason = "AREA_AMBIGUOUS"
+
+
 class ConfigError(InvalidArgument):
     """A settings file is wrong; the message has a line for each fault with its place."""
 
@@ -120,6 +132,12 @@ class CameraNotFound(NotFound):
     reason = "CAMERA_NOT_FOUND"
 
 
+class AreaNotFound(NotFound):
+    """No area has that code or name."""
+
+    reason = "AREA_NOT_FOUND"
+
+
 class NoFootage(NotFound):
     """Nothing is recorded there."""
 
@@ -136,6 +154,12 @@ class ClipChanged(NvrError):
     """The bytes behind an ETag are not those any more: start the clip anew."""
 
     reason = "CLIP_CHANGED"
+
+
+class TreeRefused(NvrError):
+    """What a node tells contradicts the tree: ``facts["code"]`` is cycle, two_parents or foreign."""
+
+    reason = "TREE_REFUSED"
 
 
 class Incomplete(NvrError):

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 
+from nvr.footage.channel import dial
+from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from tests.acceptance.recorded import Recorded, local_footage, record_world
 from tests.acceptance.world import World
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import serve
+from tests.gateway.tree import gateway, served_gateway, serving
 
 Backend = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[tuple[FootageSource, World]]]
 Transport = Callable[[FootageSource, Path], AbstractAsyncContextManager[FootageSource]]
@@ -53,8 +56,38 @@ async def over_tcp(source: FootageSource, _folder: Path) -> AsyncIterator[Footag
         yield served.source
 
 
+@asynccontextmanager
+async def federated(source: FootageSource, _folder: Path) -> AsyncIterator[FootageSource]:
+    """A gateway in this process over the node."""
+    async with serving(source) as leaf, gateway("district", [leaf.address]) as top:
+        yield top.footage
+
+
+@asynccontextmanager
+async def two_tiers(source: FootageSource, folder: Path) -> AsyncIterator[FootageSource]:
+    """A gateway over a gateway over the node, all over sockets."""
+    async with (
+        serving(source, unix=folder / "s") as leaf,
+        gateway("district", [leaf.address]) as district,
+        served_gateway(district) as middle,
+        gateway("province", [middle.address]) as province,
+        served_gateway(province) as top,
+    ):
+        channel = dial(top.address)
+        try:
+            yield RemoteFootage(channel, target=top.address)
+        finally:
+            await channel.close()
+
+
 BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded}
-TRANSPORTS: dict[str, Transport] = {"direct": direct, "unix": over_unix_socket, "tcp": over_tcp}
+TRANSPORTS: dict[str, Transport] = {
+    "direct": direct,
+    "unix": over_unix_socket,
+    "tcp": over_tcp,
+    "federated": federated,
+    "tiers": two_tiers,
+}
 
 
 @pytest.fixture(params=[f"{backend}-{way}" for backend, way in product(BACKENDS, TRANSPORTS)])

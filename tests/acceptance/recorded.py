@@ -7,15 +7,18 @@ from pathlib import Path
 
 from nvr import _core
 from nvr.catalog.catalog import CatalogCamera
+from nvr.directory.directory import Directory
+from nvr.directory.types import node_entry
 from nvr.footage.admin import CameraSettings
 from nvr.footage.source import FootageSource
-from nvr.footage.types import NodeInfo
+from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind, Place
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
 from nvr.recorder.frames import Decoders
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.read_pool import ReadPool
+from nvr.recorder.told import ToldCameras
 from nvr.simulate.scenes import Scene, generate
 from tests.acceptance.world import SECOND, RecordedCamera, Run, World
 from tests.support.recording import begin, read_media, send
@@ -23,6 +26,8 @@ from tests.support.recording import begin, read_media, send
 NODE = "station-1"
 ZERO_US = 1_731_182_400 * SECOND
 GATE = "0193143f-0000-7000-8000-000000000001"
+# About 370 m from one another.
+PLACES = (Place(19.9275, 105.8571), Place(19.93, 105.86))
 YARD = "0193143f-0000-7000-8000-000000000002"
 
 
@@ -87,14 +92,21 @@ async def local_footage(recorded: Recorded) -> AsyncIterator[FootageSource]:
         live.start()
         stack.callback(live.stop)
         cameras = [
-            CatalogCamera(camera.id, CameraSettings(camera.name, "rtsp://10.0.0.7/main"), 0, 0)
-            for camera in recorded.world.cameras
+            CatalogCamera(camera.id, CameraSettings(camera.name, "rtsp://10.0.0.7/main", place=place), 0, 0)
+            for camera, place in zip(recorded.world.cameras, PLACES, strict=True)
         ]
+        node = NodeInfo("ab" * 32, NODE, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER)
+        tree = Directory(None, node_entry(node))
+        stack.callback(tree.close)
+        directory = CameraDirectory(NODE, cameras)
+        told = ToldCameras(tree, directory, store=recorded.store, ingest=ingest, pool=pool, node_name=NODE)
+        await told.tell_all()
         yield LocalFootage(
-            node=NodeInfo("ab" * 32, NODE, _core.__version__),
+            node=node,
             store=recorded.store,
             ingest=ingest,
-            directory=CameraDirectory(NODE, cameras),
+            directory=directory,
+            tree=tree,
             live=live,
             events=EventBus(),
             pool=pool,

@@ -24,6 +24,7 @@ def shown(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
         camera = net.camera("market-gate")
         clip = camera.clip(START, END)
         report = clip.save(folder / "gate.mp4")
+        collected = net.collect(folder, cameras=["yard"], start=START, end=END)
         net.add_camera("secret", f"rtsp://u:{SECRET}@h/1")
         frames = camera.frames(START, duration="1s", max_width=64, max_height=36)
         yield {
@@ -33,6 +34,8 @@ def shown(address: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[di
             "ClipPlan": clip.plan(),
             "ClipReport": report,
             "SavedPart": report.parts[0],
+            "CollectReport": collected,
+            "Collected": collected[0],
             "Coverage": camera.coverage(START, END),
             "CameraList": net.cameras(),
             "Stream": frames,

@@ -19,8 +19,10 @@ from nvr.errors import (
     NoFootage,
     RangeInFuture,
 )
+from nvr.footage.places import FindRequest, Found, Named, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.types import (
+    CAPABILITIES,
     Camera,
     ClipData,
     ClipHead,
@@ -35,6 +37,7 @@ from nvr.footage.types import (
     Gap,
     LiveUnit,
     NodeInfo,
+    NodeKind,
     Notice,
     Picture,
     PictureFormat,
@@ -120,7 +123,9 @@ class MemoryFootage:
                 made.append(Fragment(ref, config, data, NODE))
         return made
 
-    def _camera(self, name: str) -> RecordedCamera:
+    def _camera(self, name: str, source: str = "") -> RecordedCamera:
+        if source not in ("", NODE):
+            raise CameraNotFound(f"this is {NODE}, not {source}", field="source")
         if name in self.ambiguous:
             raise AmbiguousCamera(
                 f"several cameras are called {name}",
@@ -142,7 +147,8 @@ class MemoryFootage:
         ]
 
     async def node(self) -> NodeInfo:
-        return NodeInfo(id="ab" * 32, name=NODE, version="0.1.0", now_us=time.time_ns() // 1000)
+        now_us = time.time_ns() // 1000
+        return NodeInfo("ab" * 32, NODE, "0.1.0", CAPABILITIES, now_us, NodeKind.RECORDER)
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         self.contexts.append(context)
@@ -168,9 +174,9 @@ class MemoryFootage:
         yield End(complete=True)
 
     async def coverage(
-        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange
+        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange, source: str = ""
     ) -> Answer[Span | Gap]:
-        found = self._camera(camera)
+        found = self._camera(camera, source)
         at_us = range.start_us
         for number, run in enumerate(found.runs if stream == "main" else ()):
             start_us, end_us = max(run.start_us, range.start_us), min(run.end_us, range.end_us)
@@ -196,8 +202,9 @@ class MemoryFootage:
         stream: StreamName,
         at_us: int,
         mode: Literal["at", "next", "previous"] = "at",
+        source: str = "",
     ) -> FragmentRef:
-        found = self._camera(camera)
+        found = self._camera(camera, source)
         shown = self._shown(found, stream, TimeRange(at_us, at_us + 1))
         if shown:
             return shown[0].ref
@@ -211,7 +218,7 @@ class MemoryFootage:
         raise NoFootage(f"nothing is recorded at {at_us}")
 
     async def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
-        found = self._shown(self._camera(request.camera), request.stream, request.range)
+        found = self._shown(self._camera(request.camera, request.source), request.stream, request.range)
         if request.backward:
             found.reverse()
         if request.cursor and not request.cursor.isdecimal():
@@ -224,7 +231,7 @@ class MemoryFootage:
         yield End(complete=True, cursor=str(last) if last < len(found) else "")
 
     async def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
-        camera = self._camera(request.camera)
+        camera = self._camera(request.camera, request.source)
         if request.range.end_us > time.time_ns() // 1000:
             raise RangeInFuture("the range ends after now", field="range.end_us")
         bodies = self._bodies(camera, request)
@@ -283,8 +290,9 @@ class MemoryFootage:
         range: TimeRange,
         interval_us: int,
         options: PictureOptions,
+        source: str = "",
     ) -> Answer[Picture]:
-        found = self._camera(camera)
+        found = self._camera(camera, source)
         if interval_us:
             asked = _instants(range, interval_us)
         else:
@@ -296,9 +304,15 @@ class MemoryFootage:
         yield End(complete=True)
 
     async def snapshot(
-        self, context: ReadContext, camera: str, stream: StreamName, at_us: int, options: PictureOptions
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        options: PictureOptions,
+        source: str = "",
     ) -> Picture:
-        found = self._camera(camera)
+        found = self._camera(camera, source)
         newest_us = found.runs[-1].frames_us[-1]
         frame_us = found.frame_at(at_us) if at_us else newest_us
         if frame_us is None:
@@ -306,11 +320,32 @@ class MemoryFootage:
         return self._picture(at_us or newest_us, frame_us, options)
 
     async def watch_live(
-        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
     ) -> Answer[LiveUnit]:
-        self._camera(camera)
+        self._camera(camera, source)
         async for step in self._drain(self.live):
             yield step
+
+    async def find(self, context: ReadContext, request: FindRequest) -> Answer[Found]:
+        """Cameras by name, or all; places are for the directory's own tests."""
+        names = request.where.cameras if isinstance(request.where, Named) else ()
+        cameras = [step async for step in self.list_cameras(context, names) if isinstance(step, Camera)]
+        for camera in cameras:
+            items: list[Span | Gap] = []
+            if request.range is not None:
+                answer = self.coverage(context, camera.id, request.stream, request.range)
+                items = [step async for step in answer if isinstance(step, Span | Gap)]
+            yield Found(camera, coverage=tuple(items), source=NODE if request.by_source else "")
+        yield End(complete=True)
+
+    async def next_cameras(self, context: ReadContext, request: NextCamerasRequest) -> Answer[NextCamera]:
+        """All others, which stand at the same place."""
+        seen = self._camera(request.camera)
+        window = TimeRange(request.at_us, request.at_us + request.within_us)
+        async for step in self.list_cameras(context):
+            if isinstance(step, Camera) and step.id != seen.id:
+                yield NextCamera(step, 0.0, window, 0.0)
+        yield End(complete=True)
 
     async def watch_events(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Event]:
         async for step in self._drain(self.events):

@@ -84,6 +84,10 @@ def request_for(descriptor: Any) -> Message:
         request.interval_us = 1_000_000
     if "at_us" in names:
         request.at_us = gate.start_us
+    if "min_speed_mps" in names:
+        request.min_speed_mps, request.max_speed_mps, request.within_us = 1, 10, 60_000_000
+    if "where" in names:
+        request.where.near.center.latitude, request.where.near.radius_m = 19.5, 300
     return request  # type: ignore[no-any-return]
 
 
@@ -108,6 +112,8 @@ async def test_every_read_leaves_a_record(method: Any) -> None:
         if method.name in {"ReadClip", "ReadFragments"}:
             assert served.audit.lines[0][2] == "durable"
         _, entry, outcome = served.audit.lines[-1]
+        where = '{"near":{"center":{"latitude":19.5},"radius_m":300.0}}'
+        assert entry.where == (where if method.name == "Find" else "")
         assert outcome == "OK"
         assert served.audit.sent_bytes[-1] > 0
         assert entry.method == f"nvr.v1.FootageService/{method.name}"
@@ -117,7 +123,7 @@ async def test_every_read_leaves_a_record(method: Any) -> None:
         assert len(entry.request_id) == 32
         if "camera" in method.input_type.fields_by_name:
             assert entry.cameras == ("market-gate",)
-            assert entry.stream == "main"
+            assert entry.stream == ("main" if "stream" in method.input_type.fields_by_name else "")
         if "range" in method.input_type.fields_by_name:
             assert (entry.start_us, entry.end_us) == (
                 memory_world().gate.start_us,

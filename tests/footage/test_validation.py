@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nvr.errors import InvalidArgument
 from nvr.footage.validation import validate
-from nvr.v1 import camera_pb2, common_pb2, footage_pb2
+from nvr.v1 import camera_pb2, common_pb2, footage_pb2, place_pb2
 
 RANGE = common_pb2.TimeRange(start_us=1, end_us=2)
 GOOD: list[Message] = [
@@ -25,7 +25,7 @@ def settings_of(**values: object) -> camera_pb2.AddCameraRequest:
 
 
 def place(latitude: float) -> camera_pb2.AddCameraRequest:
-    return settings_of(name="a", place=footage_pb2.Place(latitude=latitude))
+    return settings_of(name="a", place=place_pb2.Place(latitude=latitude))
 
 
 def clip(**values: object) -> footage_pb2.ReadClipRequest:

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from nvr.errors import ConfigError, InvalidArgument
 from nvr.footage.types import Place
-from nvr.recorder.config import Address, Settings, load_settings, parse_settings, parse_size
+from nvr.recorder.config import Settings, load_settings, parse_settings
+from nvr.settings.fields import Address, parse_size
 
 MINIMAL = """
 [node]

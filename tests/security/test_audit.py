@@ -43,6 +43,7 @@ async def test_a_line_has_all_there_is_to_know(tmp_path: Path) -> None:
         "caller": "node:ab",
         "peer": "ipv4:10.0.0.1:5",
         "cameras": ["chợ"],
+        "where": "",
         "stream": "main",
         "start_us": 1,
         "end_us": 2,

@@ -86,7 +86,7 @@ class LiveMemoryFootage(MemoryFootage):
     """With a few live pictures, one event, and pictures that are real JPEGs."""
 
     async def watch_live(
-        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
     ) -> Answer[LiveUnit]:
         self._camera(camera)
         config = CodecConfig("avc1.4d401f", 640, 360, AVCC)

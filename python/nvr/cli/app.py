@@ -42,6 +42,15 @@ COMMANDS: dict[str, Lazy] = {
     "demo": Lazy("nvr.cli.demo", "demo", "Show it all: simulated cameras, a recorder, a clip.", foreign=True),
     "recorder": Lazy("nvr.recorder.command", "recorder", "Run a recorder node.", foreign=True),
     "simulate": Lazy("nvr.simulate.command", "simulate", "Play files as RTSP cameras.", foreign=True),
+    "find": Lazy("nvr.cli.find", "find", "Find cameras at a place, and what each has of a range."),
+    "next": Lazy(
+        "nvr.cli.find", "next_cameras", "Where somebody seen by a camera can be seen next, and when."
+    ),
+    "collect": Lazy(
+        "nvr.cli.find",
+        "collect",
+        "Save a range of every camera at a place as MP4, and say what is missing and why.",
+    ),
     "coverage": Lazy("nvr.cli.footage", "coverage", "What is recorded of a range, and what is not and why."),
     "clip": Lazy("nvr.cli.footage", "clip", "Save a range as MP4."),
     "snapshot": Lazy(

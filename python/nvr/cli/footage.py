@@ -34,6 +34,15 @@ EndArgument = Annotated[
     str, typer.Argument(metavar="END", help="The same, or +60s: so long after START.", show_default=False)
 ]
 StreamOption = Annotated[StreamChoice, typer.Option("--stream", help="Which stream.")]
+SourceOption = Annotated[
+    str,
+    typer.Option(
+        "--source",
+        metavar="NODE",
+        help="Only this node's footage, where several have some.",
+        show_default=False,
+    ),
+]
 
 
 @with_node
@@ -43,12 +52,13 @@ def coverage(
     start: StartArgument,
     end: EndArgument,
     stream: StreamOption = StreamChoice.MAIN,
+    source: SourceOption = "",
 ) -> None:
     """What is recorded of a range, and what is not and why."""
     output = settings.output
     with settings.connect() as network:
         range_ = _range(network, start, end)
-        found = network.camera(camera).coverage(*_ends(range_), stream=stream.value)
+        found = network.camera(camera, source=source).coverage(*_ends(range_), stream=stream.value)
     if output.as_json:
         from nvr.cli import records
 
@@ -85,6 +95,7 @@ def clip(
         ),
     ] = Path(),
     stream: StreamOption = StreamChoice.MAIN,
+    source: SourceOption = "",
     audio: Annotated[bool, typer.Option("--audio/--no-audio", help="With sound, if there is any.")] = True,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a file of that name.")] = False,
     retries: Annotated[
@@ -100,7 +111,7 @@ def clip(
     output = settings.output
     with settings.connect() as network:
         range_ = _range(network, start, end)
-        wanted = network.camera(camera).clip(*_ends(range_), stream=stream.value, audio=audio)
+        wanted = network.camera(camera, source=source).clip(*_ends(range_), stream=stream.value, audio=audio)
         if dry_run:
             _show_plan(settings, camera, range_, wanted.plan())
             return
@@ -140,6 +151,7 @@ def snapshot(
         typer.Option("--output", "-o", metavar="FILE", help="The JPEG. Default: CAMERA_TIME.jpg."),
     ] = None,
     stream: StreamOption = StreamChoice.MAIN,
+    source: SourceOption = "",
     max_width: Annotated[
         int, typer.Option("--max-width", min=0, max=16384, help="Scale down to so many pixels.")
     ] = 0,
@@ -148,8 +160,8 @@ def snapshot(
     """Save the picture shown at an instant, or the newest, as JPEG."""
     output = settings.output
     with settings.connect() as network:
-        instant = None if at is None else to_datetime(resolve_instant(at, _node_clock(network), field="AT"))
-        picture = network.camera(camera).snapshot(
+        instant = None if at is None else to_datetime(resolve_instant(at, node_clock(network), field="AT"))
+        picture = network.camera(camera, source=source).snapshot(
             instant, stream=stream.value, max_width=max_width, quality=quality
         )
     at_us = from_datetime(picture.time)
@@ -180,6 +192,7 @@ def sheet(
         int, typer.Option("--width", min=80, max=1920, help="Pixels across each picture.")
     ] = 320,
     stream: StreamOption = StreamChoice.MAIN,
+    source: SourceOption = "",
 ) -> None:
     """Save a contact sheet of a range as PNG or JPEG.
 
@@ -189,7 +202,7 @@ def sheet(
     with settings.connect() as network:
         range_ = _range(network, start, end)
         tz = None if settings.zone is None else str(settings.zone)
-        made = network.camera(camera).sheet(
+        made = network.camera(camera, source=source).sheet(
             *_ends(range_), count=count, columns=columns, width=width, stream=stream.value, tz=tz
         )
     path = made.save(file or Path(_file_name(camera, range_.start_us, "png")))
@@ -252,7 +265,7 @@ def _show_plan(settings: Settings, camera: str, range_: TimeRange, plan: ClipPla
     _exit_unless(complete=plan.complete)
 
 
-def _node_clock(network: Network) -> Callable[[], int]:
+def node_clock(network: Network) -> Callable[[], int]:
     """Now, by the clock that stamps the footage."""
 
     def now_us() -> int:
@@ -265,7 +278,7 @@ def _node_clock(network: Network) -> Callable[[], int]:
 
 
 def _range(network: Network, start: str, end: str) -> TimeRange:
-    return resolve_range(start, end, _node_clock(network))
+    return resolve_range(start, end, node_clock(network))
 
 
 def _ends(range_: TimeRange) -> tuple[datetime, datetime]:

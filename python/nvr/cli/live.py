@@ -9,7 +9,7 @@ from typing import Annotated, BinaryIO
 import typer
 
 from nvr.cli.complete import CameraArgument, camera_names
-from nvr.cli.footage import StreamChoice, StreamOption
+from nvr.cli.footage import SourceOption, StreamChoice, StreamOption
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Live
 from nvr.client._files import file_errors
@@ -26,6 +26,7 @@ def live(
         typer.Option("--output", "-o", metavar="FILE", help="Write there instead of standard output."),
     ] = None,
     stream: StreamOption = StreamChoice.MAIN,
+    source: SourceOption = "",
     duration: Annotated[
         str | None,
         typer.Option("--duration", metavar="DURATION", help="Stop after so long: 30s.", show_default=False),
@@ -42,7 +43,7 @@ def live(
     limit_us = None if duration is None else parse_duration(duration, field="--duration")
     with (
         settings.connect() as network,
-        network.camera(camera).live(stream=stream.value, audio=False) as units,
+        network.camera(camera, source=source).live(stream=stream.value, audio=False) as units,
     ):
         if file is None:
             _copy(settings, units, sys.stdout.buffer, limit_us)

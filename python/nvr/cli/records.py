@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from nvr.client import CameraList, ClipReport, Coverage
+from nvr.client import CameraList, ClipReport, Collected, Coverage
+from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import format_instant
 from nvr.footage.types import Camera, Event, Gap, Notice, Span, TimeRange
 
@@ -35,6 +36,13 @@ def camera(value: Camera) -> dict[str, Any]:
         "node": value.node,
         "lat": value.place.latitude if value.place else None,
         "lon": value.place.longitude if value.place else None,
+        "height_m": value.height_m,
+        "direction_deg": value.view.direction_deg if value.view else None,
+        "angle_deg": value.view.angle_deg if value.view else None,
+        "reach_m": value.view.reach_m if value.view else None,
+        "area": value.area,
+        "owner": value.owner.value,
+        "sources": list(value.sources),
         "streams": [
             {
                 "stream": stream.kind,
@@ -78,6 +86,7 @@ def span(value: Span) -> dict[str, Any]:
         "run_id": value.run_id,
         "epoch": value.epoch,
         "node": value.node,
+        "clock_offset_us": value.clock_offset_us,
     }
 
 
@@ -94,6 +103,7 @@ def notice(value: Notice) -> dict[str, Any]:
         "message": value.message,
         "node": value.node,
         "camera_id": value.camera_id,
+        "cameras": value.cameras,
         "range": where,
     }
 
@@ -114,6 +124,45 @@ def event(value: Event) -> dict[str, Any]:
         "reason": value.reason,
         "detail": value.detail,
         "node": value.node,
+    }
+
+
+def found(value: Found) -> dict[str, Any]:
+    """A camera found, and what it has."""
+    items = [span(item) if isinstance(item, Span) else gap(item) for item in value.coverage]
+    return {
+        **camera(value.camera),
+        "type": "found",
+        "distance_m": value.distance_m,
+        "source": value.source,
+        "coverage": items,
+    }
+
+
+def next_camera(value: NextCamera) -> dict[str, Any]:
+    """A camera that can be reached."""
+    return {
+        **camera(value.camera),
+        "type": "next",
+        "distance_m": value.distance_m,
+        "bearing_deg": value.bearing_deg,
+        "window": range_(value.window),
+    }
+
+
+def collected(value: Collected) -> dict[str, Any]:
+    """What came of one camera of a collection."""
+    return {
+        "type": "collected",
+        "camera": value.camera.name,
+        "camera_id": value.camera.id,
+        "node": value.camera.node,
+        "size_bytes": value.size_bytes,
+        "reason": value.reason,
+        "detail": value.detail,
+        "failed": value.failed,
+        "gaps": [gap(item) for item in value.gaps],
+        "clip": None if value.report is None else clip(value.report),
     }
 
 

@@ -5,6 +5,7 @@
 
 from nvr.client._camera import AsyncCamera
 from nvr.client._clip import AsyncClip, ClipPlan
+from nvr.client._collect import Collected, CollectReport
 from nvr.client._live import AsyncLive, Live
 from nvr.client._network import AsyncNetwork, connect_async
 from nvr.client._progress import Progress
@@ -24,6 +25,8 @@ __all__ = [
     "Clip",
     "ClipPlan",
     "ClipReport",
+    "CollectReport",
+    "Collected",
     "Coverage",
     "Frame",
     "Live",

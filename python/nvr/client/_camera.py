@@ -39,21 +39,27 @@ LocateMode = Literal["at", "next", "previous"]
 class CameraState(Shown):
     """Which camera it is; the same for both twins."""
 
-    def __init__(self, name: str, where: str) -> None:
+    def __init__(self, name: str, where: str, source: str) -> None:
         self._name = name
         self._where = where
+        self._source = source
 
     @property
     def name(self) -> str:
         """As it was asked for: a name, ``node/name``, or an id."""
         return self._name
 
+    @property
+    def source(self) -> str:
+        """Name of the node whose footage alone is read; empty: one timeline of all that have some."""
+        return self._source
+
     def view(self) -> View:
         """What there is to see."""
-        return View(f"camera {self._name} of {self._where}")
+        return View(f"camera {self._name} of {self._source or self._where}")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._name} of {self._where}>"
+        return f"<{type(self).__name__} {self._name} of {self._source or self._where}>"
 
 
 class AsyncCamera(CameraState):
@@ -66,8 +72,10 @@ class AsyncCamera(CameraState):
     use, an ambiguous one :exc:`nvr.errors.AmbiguousCamera`.
     """
 
-    def __init__(self, node: Node, context: Callable[[], ReadContext], name: str, where: str) -> None:
-        super().__init__(name, where)
+    def __init__(
+        self, node: Node, context: Callable[[], ReadContext], name: str, where: str, source: str = ""
+    ) -> None:
+        super().__init__(name, where, source)
         self._node = node
         self._context = context
 
@@ -89,7 +97,7 @@ class AsyncCamera(CameraState):
     ) -> Coverage:
         """What is recorded of a range and what is not, and why."""
         range_ = resolve_range(start, end, duration)
-        answer = self._node.footage.coverage(self._context(), self._name, stream, range_)
+        answer = self._node.footage.coverage(self._context(), self._name, stream, range_, self._source)
         items = AsyncStream[Span | Gap](f"coverage of {self._name}", answer, lambda item: item)
         found = tuple(await items.all())
         return Coverage(self._name, stream, range_, found, items.warnings, bool(items.complete))
@@ -102,7 +110,7 @@ class AsyncCamera(CameraState):
         Raises :exc:`nvr.errors.NoFootage` when there is none.
         """
         at_us = parse_instant(at, field="at")
-        return await self._node.footage.locate(self._context(), self._name, stream, at_us, mode)
+        return await self._node.footage.locate(self._context(), self._name, stream, at_us, mode, self._source)
 
     def fragments(
         self,
@@ -132,6 +140,7 @@ class AsyncCamera(CameraState):
             refs_only=refs_only,
             limit=limit,
             cursor=cursor,
+            source=self._source,
         )
         answer = self._node.footage.read_fragments(self._context(), request)
         return AsyncStream(f"fragments of {self._name}", answer, _stored_fragment)
@@ -147,7 +156,11 @@ class AsyncCamera(CameraState):
     ) -> AsyncClip:
         """A playable MP4 of exactly a range; nothing is fetched yet."""
         request = ClipRequest(
-            camera=self._name, range=resolve_range(start, end, duration), stream=stream, audio=audio
+            camera=self._name,
+            range=resolve_range(start, end, duration),
+            stream=stream,
+            audio=audio,
+            source=self._source,
         )
         return AsyncClip(self._node.footage, self._context, request)
 
@@ -178,7 +191,7 @@ class AsyncCamera(CameraState):
         options = _options(max_width, max_height, quality)
         range_ = resolve_range(start, end, duration)
         answer = self._node.footage.read_frames(
-            self._context(), self._name, stream, range_, interval_us, options
+            self._context(), self._name, stream, range_, interval_us, options, self._source
         )
         return AsyncStream(f"frames of {self._name}", answer, _frame)
 
@@ -197,7 +210,9 @@ class AsyncCamera(CameraState):
         """
         at_us = 0 if at is None else parse_instant(at, field="at")
         options = _options(max_width, max_height, quality)
-        picture = await self._node.footage.snapshot(self._context(), self._name, stream, at_us, options)
+        picture = await self._node.footage.snapshot(
+            self._context(), self._name, stream, at_us, options, self._source
+        )
         return Snapshot(
             self._name, to_datetime(picture.frame_us), picture.width, picture.height, picture.data
         )
@@ -230,11 +245,12 @@ class AsyncCamera(CameraState):
             columns=columns,
             width=width,
             tz=tz,
+            source=self._source,
         )
 
     def live(self, *, stream: StreamName = "main", audio: bool = True) -> AsyncLive:
         """Access units as they arrive, from the newest random-access point on."""
-        answer = self._node.footage.watch_live(self._context(), self._name, stream, audio)
+        answer = self._node.footage.watch_live(self._context(), self._name, stream, audio, self._source)
         return AsyncLive(f"live units of {self._name}", answer)
 
     async def settings(self) -> CameraSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -11,18 +12,28 @@ from typing import Literal, Self
 
 from nvr.client._camera import AsyncCamera
 from nvr.client._checks import checked_name, checked_place, checked_title, checked_url
+from nvr.client._collect import Collector, CollectReport
+from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
+from nvr.client._progress import ProgressOption, following
+from nvr.client._ranges import resolve_range
 from nvr.client._remote import Node
 from nvr.client._show import Shown, View
 from nvr.client._stream import AsyncStream
 from nvr.client._values import CameraList
 from nvr.errors import Closed, InvalidArgument
 from nvr.footage.admin import CameraSettings
-from nvr.footage.time import Duration, parse_duration
+from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
+from nvr.footage.time import Duration, Instant, parse_duration, parse_instant
 from nvr.footage.types import Camera as CameraInfo
-from nvr.footage.types import Event, NodeInfo, Place, ReadContext
+from nvr.footage.types import Event, NodeInfo, Place, ReadContext, StreamName
 
 Partial = Literal["allow", "refuse"]
+FindOrderName = Literal["nearest", "newest", "oldest"]
 FilePath = str | os.PathLike[str]
+
+_ORDERS = tuple(order.value for order in FindOrder)
+_MOST_PARALLEL = 64
+_MOST_COLLECTED = 1000
 
 DEFAULT_ADDRESS = "localhost:7600"
 
@@ -127,11 +138,15 @@ class AsyncNetwork(NetworkState):
             context = replace(context, purpose=purpose)
         return AsyncNetwork(replace(self._options, context=context), self)
 
-    def camera(self, name: str) -> AsyncCamera:
-        """A camera by name, ``node/name`` or id. Nothing is asked of the node yet."""
+    def camera(self, name: str, *, source: str = "") -> AsyncCamera:
+        """A camera by name, ``node/name`` or id. Nothing is asked of the node yet.
+
+        Where several nodes have footage of it, it is one timeline; with the name of
+        a node as ``source``, that node's alone.
+        """
         if not name:
             raise InvalidArgument("a camera has a name; list them with cameras()", field="camera")
-        return AsyncCamera(self._opened(), self._context, name, self.node.name)
+        return AsyncCamera(self._opened(), self._context, name, self.node.name, source)
 
     async def cameras(self, *names: str) -> CameraList:
         """The cameras with their state, ordered by name; only these where any are named."""
@@ -144,6 +159,149 @@ class AsyncNetwork(NetworkState):
         """What happens to cameras (or only to these), as it happens."""
         answer = self._opened().footage.watch_events(self._context(), names)
         return AsyncStream(f"events of {self.node.name}", answer, lambda event: event)
+
+    def find(
+        self,
+        *,
+        cameras: Sequence[str] = (),
+        area: str | None = None,
+        near: PlaceLike | None = None,
+        radius: Length | None = None,
+        polygon: Sequence[PlaceLike] | None = None,
+        along: Sequence[PlaceLike] | None = None,
+        width: Length | None = None,
+        looks_at: PlaceLike | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        duration: Duration | None = None,
+        stream: StreamName = "main",
+        order: FindOrderName = "nearest",
+        limit: int = 0,
+        cursor: str = "",
+        by_source: bool = False,
+    ) -> AsyncStream[Found]:
+        """Which cameras there are at a place, and what each has of a range.
+
+        One place, or none for all cameras: names, an area by code or name, ``near``
+        with a ``radius``, a ``polygon``, a line (``along``) with a ``width``, or the
+        point that they look at. Lengths are metres or text (``"300m"``). Without
+        ``start`` no recorder is asked for footage. With ``limit``, the stream's
+        ``cursor`` says where the next call goes on. ``warnings`` name the nodes that
+        did not answer.
+        """
+        where = resolve_where(
+            cameras=cameras,
+            area=area,
+            near=near,
+            radius=radius,
+            polygon=polygon,
+            along=along,
+            width=width,
+            looks_at=looks_at,
+        )
+        if start is None and (end is not None or duration is not None):
+            raise InvalidArgument("an end or a duration needs a start", field="start")
+        if limit < 0:
+            raise InvalidArgument("limit cannot be negative; 0 is as many as there are", field="limit")
+        if order not in _ORDERS:
+            raise InvalidArgument(f"order is one of {', '.join(_ORDERS)}, not {order!r}", field="order")
+        range_ = None if start is None else resolve_range(start, end, duration)
+        request = FindRequest(where, range_, stream, FindOrder(order), limit, cursor, by_source)
+        answer = self._opened().footage.find(self._context(), request)
+        return AsyncStream(f"cameras found by {self.node.name}", answer, lambda found: found)
+
+    def next_cameras(
+        self,
+        camera: str,
+        at: Instant,
+        *,
+        min_speed: Speed,
+        max_speed: Speed,
+        within: Duration = "10m",
+        detour: float = 1.5,
+        limit: int = 100,
+    ) -> AsyncStream[NextCamera]:
+        """Where somebody seen by a camera can be seen next: cameras and their windows of time, nearest first.
+
+        Speeds are metres a second or text (``"40km/h"``). ``detour``: how many times
+        longer than the straight line the way may be.
+        """
+        slowest = parse_speed(min_speed, field="min_speed")
+        fastest = parse_speed(max_speed, field="max_speed")
+        if slowest > fastest:
+            raise InvalidArgument("min_speed is more than max_speed", field="min_speed")
+        within_us = parse_duration(within, field="within")
+        request = NextCamerasRequest(
+            camera, parse_instant(at, field="at"), slowest, fastest, within_us, detour, limit
+        )
+        answer = self._opened().footage.next_cameras(self._context(), request)
+        return AsyncStream(f"cameras that can be reached from {camera}", answer, lambda found: found)
+
+    async def collect(
+        self,
+        folder: FilePath,
+        *,
+        start: Instant,
+        end: Instant | None = None,
+        duration: Duration | None = None,
+        cameras: Sequence[str] = (),
+        area: str | None = None,
+        near: PlaceLike | None = None,
+        radius: Length | None = None,
+        polygon: Sequence[PlaceLike] | None = None,
+        along: Sequence[PlaceLike] | None = None,
+        width: Length | None = None,
+        looks_at: PlaceLike | None = None,
+        stream: StreamName = "main",
+        audio: bool = True,
+        parallel: int = 4,
+        progress: ProgressOption = False,
+        overwrite: bool = False,
+        retries: int = 8,
+        dry_run: bool = False,
+    ) -> CollectReport:
+        """Saves a range of every camera at a place, several at once, and says what is missing and why.
+
+        The place as in :meth:`find`. Files go into a folder, named after node and
+        camera. One that fails does not keep the others from it. Repeated after a cut,
+        it goes on where it stopped, and leaves alone what is whole. With ``dry_run``
+        it says what there is and how large it would be.
+
+        Raises :exc:`nvr.errors.StoreError` when the folder cannot be written.
+        """
+        if not 1 <= parallel <= _MOST_PARALLEL:
+            raise InvalidArgument(f"parallel: 1 to {_MOST_PARALLEL} clips at once", field="parallel")
+        found = self.find(
+            cameras=cameras,
+            area=area,
+            near=near,
+            radius=radius,
+            polygon=polygon,
+            along=along,
+            width=width,
+            looks_at=looks_at,
+            start=start,
+            end=end,
+            duration=duration,
+            stream=stream,
+            limit=_MOST_COLLECTED,
+        )
+        with following(progress) as step:
+            collector = Collector(
+                self._opened().footage,
+                self._context,
+                Path(folder),
+                resolve_range(start, end, duration),
+                stream=stream,
+                audio=audio,
+                parallel=parallel,
+                overwrite=overwrite,
+                retries=retries,
+                dry_run=dry_run,
+                progress=step,
+            )
+            async with found:
+                return await collector.collect(found)
 
     async def add_camera(
         self,

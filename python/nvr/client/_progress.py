@@ -1,4 +1,4 @@
-"""How far a save has come."""
+"""How far a save has come, or several at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ ProgressOption: TypeAlias = bool | Callable[[Progress], None]
 
 @contextmanager
 def following(option: ProgressOption) -> Iterator[Callable[[Progress], None]]:
-    """What to call with each step: a bar on standard error for True, nothing for False."""
+    """What to call with each step: a bar for each file on standard error for True, nothing for False."""
     if callable(option):
         yield option
     elif not option:
@@ -35,6 +35,7 @@ def following(option: ProgressOption) -> Iterator[Callable[[Progress], None]]:
         from rich.progress import (
             BarColumn,
             DownloadColumn,
+            TaskID,
             TextColumn,
             TimeRemainingColumn,
             TransferSpeedColumn,
@@ -49,12 +50,14 @@ def following(option: ProgressOption) -> Iterator[Callable[[Progress], None]]:
             TimeRemainingColumn(),
         )
         with Bars(*columns, console=Console(stderr=True)) as bars:
-            task = bars.add_task("", total=None)
+            tasks: dict[str, TaskID] = {}
 
             def step(progress: Progress) -> None:
                 again = f" (connection cut {progress.retries}×)" if progress.retries else ""
+                if progress.name not in tasks:
+                    tasks[progress.name] = bars.add_task("", total=None)
                 bars.update(
-                    task,
+                    tasks[progress.name],
                     description=progress.name + again,
                     completed=progress.done_bytes,
                     total=progress.total_bytes,

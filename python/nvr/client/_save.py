@@ -118,7 +118,7 @@ class ClipSaver:
         return ClipReport(
             camera=self._request.camera,
             range=self._request.range,
-            parts=tuple(_saved(part, names[part.index]) for part in head.parts),
+            parts=tuple(saved_part(part, names[part.index]) for part in head.parts),
             gaps=tuple(head.gaps),
             warnings=tuple(self._warnings),
             complete=self._complete,
@@ -368,7 +368,8 @@ def _read_sidecar(path: Path) -> _Checkpoint | None:
     return left if left.part >= 0 and left.offset >= 0 else None
 
 
-def _saved(part: ClipPart, path: Path) -> SavedPart:
+def saved_part(part: ClipPart, path: Path) -> SavedPart:
+    """A part that lies whole in its file."""
     return SavedPart(
         path=path,
         size_bytes=part.size_bytes,

@@ -95,7 +95,7 @@ class Sheet(Shown):
 
 
 async def make_sheet(
-    source: FootageSource,
+    footage: FootageSource,
     context: ReadContext,
     camera: str,
     stream: StreamName,
@@ -105,6 +105,7 @@ async def make_sheet(
     columns: int,
     width: int,
     tz: str | None,
+    source: str = "",
 ) -> Sheet:
     """See :meth:`nvr.client.AsyncCamera.sheet`."""
     for name, value, least, most in (
@@ -120,7 +121,9 @@ async def make_sheet(
     warnings: list[Notice] = []
     end: End | None = None
     options = PictureOptions(PictureFormat.RGB24, max_width=width)
-    async with closing(source.read_frames(context, camera, stream, range_, interval_us, options)) as answer:
+    async with closing(
+        footage.read_frames(context, camera, stream, range_, interval_us, options, source)
+    ) as answer:
         async for step in answer:
             if isinstance(step, Notice):
                 warnings.append(step)

@@ -7,20 +7,24 @@ Each holds its async twin and drives it on the private loop of
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 from nvr.client._camera import AsyncCamera, CameraState, LocateMode
 from nvr.client._clip import AsyncClip, ClipPlan, ClipState
+from nvr.client._collect import CollectReport
 from nvr.client._live import Live
 from nvr.client._network import (
     DEFAULT_ADDRESS,
     AsyncNetwork,
     FilePath,
+    FindOrderName,
     NetworkState,
     Partial,
     connect_async,
 )
+from nvr.client._places import Length, PlaceLike, Speed
 from nvr.client._portal import Portal, acquire, release
 from nvr.client._progress import ProgressOption
 from nvr.client._sheet import Sheet
@@ -28,6 +32,7 @@ from nvr.client._stream import Stream
 from nvr.client._values import CameraList, ClipReport, Coverage, Frame, Snapshot, StoredFragment
 from nvr.errors import Closed
 from nvr.footage.admin import CameraSettings
+from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import Duration, Instant
 from nvr.footage.types import Camera as CameraInfo
 from nvr.footage.types import ClipData, Event, FragmentRef, NodeInfo, Place, StreamName
@@ -67,7 +72,7 @@ class Camera(CameraState):
     """A camera of a node: the sync twin of :class:`AsyncCamera`, which says what instants and ranges are."""
 
     def __init__(self, portal: Portal, inner: AsyncCamera) -> None:
-        super().__init__(inner._name, inner._where)
+        super().__init__(inner._name, inner._where, inner._source)
         self._portal = portal
         self._inner = inner
 
@@ -127,7 +132,10 @@ class Camera(CameraState):
         audio: bool = True,
     ) -> Clip:
         """A playable MP4 of exactly a range; nothing is fetched yet."""
-        return Clip(self._portal, self._inner.clip(start, end, duration=duration, stream=stream, audio=audio))
+        return Clip(
+            self._portal,
+            self._inner.clip(start, end, duration=duration, stream=stream, audio=audio),
+        )
 
     def frames(
         self,
@@ -280,9 +288,9 @@ class Network(NetworkState):
         """A view of the same connection, whose reads are accounted to a case; it ends with this one."""
         return Network(self._inner.for_case(case, purpose=purpose), self._opened())
 
-    def camera(self, name: str) -> Camera:
-        """A camera by name, ``node/name`` or id. Nothing is asked of the node yet."""
-        return Camera(self._opened(), self._inner.camera(name))
+    def camera(self, name: str, *, source: str = "") -> Camera:
+        """A camera by name, ``node/name`` or id: see :meth:`AsyncNetwork.camera`."""
+        return Camera(self._opened(), self._inner.camera(name, source=source))
 
     def cameras(self, *names: str) -> CameraList:
         """The cameras with their state, ordered by name; only these where any are named."""
@@ -291,6 +299,112 @@ class Network(NetworkState):
     def events(self, *names: str) -> Stream[Event]:
         """What happens to cameras (or only to these), as it happens."""
         return Stream(self._opened(), self._inner.events(*names))
+
+    def find(
+        self,
+        *,
+        cameras: Sequence[str] = (),
+        area: str | None = None,
+        near: PlaceLike | None = None,
+        radius: Length | None = None,
+        polygon: Sequence[PlaceLike] | None = None,
+        along: Sequence[PlaceLike] | None = None,
+        width: Length | None = None,
+        looks_at: PlaceLike | None = None,
+        start: Instant | None = None,
+        end: Instant | None = None,
+        duration: Duration | None = None,
+        stream: StreamName = "main",
+        order: FindOrderName = "nearest",
+        limit: int = 0,
+        cursor: str = "",
+        by_source: bool = False,
+    ) -> Stream[Found]:
+        """Which cameras there are at a place, and what each has of a range: see :meth:`AsyncNetwork.find`."""
+        inner = self._inner.find(
+            cameras=cameras,
+            area=area,
+            near=near,
+            radius=radius,
+            polygon=polygon,
+            along=along,
+            width=width,
+            looks_at=looks_at,
+            start=start,
+            end=end,
+            duration=duration,
+            stream=stream,
+            order=order,
+            limit=limit,
+            cursor=cursor,
+            by_source=by_source,
+        )
+        return Stream(self._opened(), inner)
+
+    def next_cameras(
+        self,
+        camera: str,
+        at: Instant,
+        *,
+        min_speed: Speed,
+        max_speed: Speed,
+        within: Duration = "10m",
+        detour: float = 1.5,
+        limit: int = 100,
+    ) -> Stream[NextCamera]:
+        """Where somebody seen by a camera can be seen next: see :meth:`AsyncNetwork.next_cameras`."""
+        inner = self._inner.next_cameras(
+            camera, at, min_speed=min_speed, max_speed=max_speed, within=within, detour=detour, limit=limit
+        )
+        return Stream(self._opened(), inner)
+
+    def collect(
+        self,
+        folder: FilePath,
+        *,
+        start: Instant,
+        end: Instant | None = None,
+        duration: Duration | None = None,
+        cameras: Sequence[str] = (),
+        area: str | None = None,
+        near: PlaceLike | None = None,
+        radius: Length | None = None,
+        polygon: Sequence[PlaceLike] | None = None,
+        along: Sequence[PlaceLike] | None = None,
+        width: Length | None = None,
+        looks_at: PlaceLike | None = None,
+        stream: StreamName = "main",
+        audio: bool = True,
+        parallel: int = 4,
+        progress: ProgressOption = False,
+        overwrite: bool = False,
+        retries: int = 8,
+        dry_run: bool = False,
+    ) -> CollectReport:
+        """Saves a range of every camera at a place: see :meth:`AsyncNetwork.collect`."""
+        return self._opened().run(
+            self._inner.collect(
+                folder,
+                start=start,
+                end=end,
+                duration=duration,
+                cameras=cameras,
+                area=area,
+                near=near,
+                radius=radius,
+                polygon=polygon,
+                along=along,
+                width=width,
+                looks_at=looks_at,
+                stream=stream,
+                audio=audio,
+                parallel=parallel,
+                progress=progress,
+                overwrite=overwrite,
+                retries=retries,
+                dry_run=dry_run,
+            )
+        )
 
     def add_camera(
         self,

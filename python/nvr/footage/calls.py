@@ -7,6 +7,7 @@ passed; whatever they raise becomes a status code with a ``Problem``.
 
 import asyncio
 import contextlib
+import json
 import logging
 import time
 import uuid
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, TypeVar
 
 import grpc
+from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import DecodeError as ProtobufDecodeError
 from google.protobuf.message import Message
 
@@ -28,7 +30,7 @@ from nvr.errors import (
     LimitExceeded,
     NvrError,
 )
-from nvr.footage import convert
+from nvr.footage import convert, onward
 from nvr.footage.problems import PROBLEM_KEY, problem_of, status_of
 from nvr.footage.types import End, Notice, ReadContext
 from nvr.footage.validation import validate
@@ -52,7 +54,20 @@ __all__ = [
 T = TypeVar("T")
 _log = logging.getLogger("nvr.calls")
 
-OMISSIONS = frozenset({"pending", "damaged", "slow_reader", "node_unreachable", "deadline", "truncated"})
+OMISSIONS = frozenset(
+    {
+        "pending",
+        "damaged",
+        "slow_reader",
+        "truncated",
+        "node_unreachable",
+        "deadline",
+        "node_refused",
+        "node_failed",
+        "node_lied",
+        "node_unknown",
+    }
+)
 """Warnings that say that something is missing from the answer."""
 
 REQUEST_ID_KEY = "nvr-request-id"
@@ -139,12 +154,13 @@ def current_call() -> Call | None:
 
 
 class RequestIdFilter(logging.Filter):
-    """Gives log records a ``request_id``: of the call being served, or ``-``."""
+    """Gives log records a ``request_id`` and a ``trace_id``: of the call being served, or ``-``."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Keeps every record."""
-        call = _call.get()
+        call, trace = _call.get(), onward.current()
         record.request_id = "-" if call is None else call.request_id
+        record.trace_id = "-" if trace is None else trace.trace_id
         return True
 
 
@@ -223,6 +239,7 @@ class CallRunner:
         deadline_s = _deadline(context)
         call = Call(method, uuid.uuid4().hex, deadline_s)
         _call.set(call)
+        onward.begin(_sent(context, onward.TRACE_KEY), deadline_s)
         entry = AuditEntry(call.request_id, method.path, None, context.peer())
         error: NvrError | None = None
         outcome, answer = "OK", b""
@@ -402,6 +419,11 @@ def _described(entry: AuditEntry, request: Any, read: common_pb2.ReadContext) ->
     cameras = tuple(request.cameras) if "cameras" in names else (camera,) if camera else ()
     if "settings" in names:
         cameras = (request.settings.name,)
+    where = ""
+    if "where" in names and request.HasField("where"):
+        where = json.dumps(
+            MessageToDict(request.where, preserving_proto_field_name=True), separators=(",", ":")
+        )
     stream = "sub" if "stream" in names and request.stream == common_pb2.STREAM_KIND_SUB else ""
     if "stream" in names and not stream:
         stream = "main"
@@ -409,6 +431,7 @@ def _described(entry: AuditEntry, request: Any, read: common_pb2.ReadContext) ->
         entry,
         request_id=read.request_id or entry.request_id,
         cameras=cameras,
+        where=where,
         stream=stream,
         start_us=start_us,
         end_us=end_us,
@@ -420,6 +443,12 @@ def _described(entry: AuditEntry, request: Any, read: common_pb2.ReadContext) ->
 def _internal(call: Call, error: Exception) -> InternalError:
     _log.error("request %s: %s failed", call.request_id, call.method.path, exc_info=error)
     return InternalError(f"the node failed on this request; its log has the cause under {call.request_id}")
+
+
+def _sent(context: Any, key: str) -> str:
+    """The value of a key of the call's metadata."""
+    values = (value for name, value in context.invocation_metadata() or () if name == key)
+    return next((value for value in values if isinstance(value, str)), "")
 
 
 def _deadline(context: Any) -> float | None:

@@ -20,7 +20,9 @@ from nvr.footage.types import (
     Gap,
     LiveUnit,
     NodeInfo,
+    NodeKind,
     Notice,
+    OwnerKind,
     PictureFormat,
     Place,
     ReadContext,
@@ -29,8 +31,9 @@ from nvr.footage.types import (
     StreamName,
     StreamState,
     TimeRange,
+    View,
 )
-from nvr.v1 import common_pb2, footage_pb2, node_pb2
+from nvr.v1 import common_pb2, footage_pb2, node_pb2, place_pb2
 
 _STREAM_TO_PB: dict[StreamName, "common_pb2.StreamKind.ValueType"] = {
     "main": common_pb2.STREAM_KIND_MAIN,
@@ -49,6 +52,19 @@ _STATE_TO_PB = {
     StreamState.WAITING: footage_pb2.STREAM_STATE_WAITING,
 }
 _STATE_FROM_PB: dict[int, StreamState] = {number: state for state, number in _STATE_TO_PB.items()}
+_OWNER_TO_PB = {
+    OwnerKind.UNKNOWN: footage_pb2.OWNER_KIND_UNSPECIFIED,
+    OwnerKind.STATE: footage_pb2.OWNER_KIND_STATE,
+    OwnerKind.HOUSEHOLD: footage_pb2.OWNER_KIND_HOUSEHOLD,
+    OwnerKind.ORGANISATION: footage_pb2.OWNER_KIND_ORGANISATION,
+}
+_OWNER_FROM_PB: dict[int, OwnerKind] = {number: kind for kind, number in _OWNER_TO_PB.items()}
+_NODE_KIND_TO_PB = {
+    NodeKind.UNKNOWN: node_pb2.NODE_KIND_UNSPECIFIED,
+    NodeKind.RECORDER: node_pb2.NODE_KIND_RECORDER,
+    NodeKind.GATEWAY: node_pb2.NODE_KIND_GATEWAY,
+}
+_NODE_KIND_FROM_PB: dict[int, NodeKind] = {number: kind for kind, number in _NODE_KIND_TO_PB.items()}
 _FORMAT_TO_PB = {
     PictureFormat.JPEG: footage_pb2.FRAME_FORMAT_JPEG,
     PictureFormat.RGB24: footage_pb2.FRAME_FORMAT_RGB24,
@@ -133,6 +149,7 @@ def notice_to_pb(value: Notice) -> common_pb2.Warning:
         camera_id=value.camera_id,
         range=None if value.range is None else range_to_pb(value.range),
         message=value.message,
+        cameras=value.cameras,
     )
 
 
@@ -144,17 +161,48 @@ def notice_from_pb(value: common_pb2.Warning) -> Notice:
         node=value.node,
         camera_id=value.camera_id,
         range=range_from_pb(value.range) if value.HasField("range") else None,
+        cameras=value.cameras,
     )
 
 
 def end_to_pb(value: End) -> common_pb2.End:
     """The last step."""
-    return common_pb2.End(complete=value.complete, cursor=value.cursor)
+    return common_pb2.End(complete=value.complete, cursor=value.cursor, remaining=value.remaining)
 
 
 def end_from_pb(value: common_pb2.End) -> End:
     """The last step."""
-    return End(complete=value.complete, cursor=value.cursor)
+    return End(complete=value.complete, cursor=value.cursor, remaining=value.remaining)
+
+
+def owner_to_pb(value: OwnerKind) -> "footage_pb2.OwnerKind.ValueType":
+    """Whose a camera is."""
+    return _OWNER_TO_PB[value]
+
+
+def owner_from_pb(value: int) -> OwnerKind:
+    """A kind not known here is unknown."""
+    return _OWNER_FROM_PB.get(value, OwnerKind.UNKNOWN)
+
+
+def node_kind_to_pb(value: NodeKind) -> "node_pb2.NodeKind.ValueType":
+    """What a node is for."""
+    return _NODE_KIND_TO_PB[value]
+
+
+def node_kind_from_pb(value: int) -> NodeKind:
+    """A kind not known here is unknown."""
+    return _NODE_KIND_FROM_PB.get(value, NodeKind.UNKNOWN)
+
+
+def view_to_pb(value: View) -> place_pb2.View:
+    """Where a camera looks."""
+    return place_pb2.View(direction_deg=value.direction_deg, angle_deg=value.angle_deg, reach_m=value.reach_m)
+
+
+def view_from_pb(value: place_pb2.View) -> View:
+    """Where a camera looks."""
+    return View(value.direction_deg, value.angle_deg, value.reach_m)
 
 
 def node_to_pb(value: NodeInfo) -> node_pb2.GetNodeResponse:
@@ -165,6 +213,7 @@ def node_to_pb(value: NodeInfo) -> node_pb2.GetNodeResponse:
         version=value.version,
         capabilities=value.capabilities,
         now_us=value.now_us,
+        kind=node_kind_to_pb(value.kind),
     )
 
 
@@ -176,15 +225,16 @@ def node_from_pb(value: node_pb2.GetNodeResponse) -> NodeInfo:
         version=value.version,
         capabilities=tuple(value.capabilities),
         now_us=value.now_us,
+        kind=node_kind_from_pb(value.kind),
     )
 
 
-def place_to_pb(value: Place) -> footage_pb2.Place:
+def place_to_pb(value: Place) -> place_pb2.Place:
     """Degrees on both sides."""
-    return footage_pb2.Place(latitude=value.latitude, longitude=value.longitude)
+    return place_pb2.Place(latitude=value.latitude, longitude=value.longitude)
 
 
-def place_from_pb(value: footage_pb2.Place) -> Place:
+def place_from_pb(value: place_pb2.Place) -> Place:
     """Degrees on both sides."""
     return Place(latitude=value.latitude, longitude=value.longitude)
 
@@ -239,6 +289,11 @@ def camera_to_pb(value: Camera) -> footage_pb2.Camera:
         place=None if value.place is None else place_to_pb(value.place),
         node=value.node,
         streams=[stream_info_to_pb(stream) for stream in value.streams],
+        height_m=value.height_m,
+        view=None if value.view is None else view_to_pb(value.view),
+        area=value.area,
+        owner=owner_to_pb(value.owner),
+        sources=value.sources,
     )
 
 
@@ -253,6 +308,11 @@ def camera_from_pb(value: footage_pb2.Camera) -> Camera:
         streams=tuple(
             stream_info_from_pb(stream) for stream in value.streams if stream.kind in _STREAM_FROM_PB
         ),
+        height_m=value.height_m if value.HasField("height_m") else None,
+        view=view_from_pb(value.view) if value.HasField("view") else None,
+        area=value.area,
+        owner=owner_from_pb(value.owner),
+        sources=tuple(value.sources),
     )
 
 
@@ -271,7 +331,11 @@ def coverage_to_pb(value: Span | Gap) -> footage_pb2.CoverageItem:
     if isinstance(value, Gap):
         return footage_pb2.CoverageItem(gap=gap_to_pb(value))
     span = footage_pb2.Span(
-        range=range_to_pb(value.range), run_id=value.run_id, epoch=value.epoch, node=value.node
+        range=range_to_pb(value.range),
+        run_id=value.run_id,
+        epoch=value.epoch,
+        node=value.node,
+        clock_offset_us=value.clock_offset_us,
     )
     return footage_pb2.CoverageItem(span=span)
 
@@ -281,7 +345,8 @@ def coverage_from_pb(value: footage_pb2.CoverageItem) -> Span | Gap | None:
     match value.WhichOneof("kind"):
         case "span":
             span = value.span
-            return Span(range_from_pb(span.range), run_id=span.run_id, epoch=span.epoch, node=span.node)
+            offset = span.clock_offset_us if span.HasField("clock_offset_us") else None
+            return Span(range_from_pb(span.range), span.run_id, span.epoch, span.node, offset)
         case "gap":
             return gap_from_pb(value.gap)
         case _:
@@ -409,6 +474,7 @@ def clip_request_to_pb(value: ClipRequest, context: ReadContext) -> footage_pb2.
         offset=value.offset,
         if_etag=value.if_etag,
         head_only=value.head_only,
+        source=value.source,
     )
 
 
@@ -423,6 +489,7 @@ def clip_request_from_pb(value: footage_pb2.ReadClipRequest) -> ClipRequest:
         offset=value.offset,
         if_etag=value.if_etag,
         head_only=value.head_only,
+        source=value.source,
     )
 
 
@@ -440,6 +507,7 @@ def fragments_request_to_pb(
         refs_only=value.refs_only,
         limit=value.limit,
         cursor=value.cursor,
+        source=value.source,
     )
 
 
@@ -458,6 +526,7 @@ def fragments_request_from_pb(value: footage_pb2.ReadFragmentsRequest) -> Fragme
         refs_only=value.refs_only,
         limit=value.limit,
         cursor=value.cursor,
+        source=value.source,
     )
 
 

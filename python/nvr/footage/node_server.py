@@ -1,7 +1,7 @@
 """A node's gRPC server: its services, health, reflection, TLS, and a stop that loses nobody's answer."""
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import grpc
@@ -67,13 +67,17 @@ class NodeServer:
         node: str,
         audit: AuditHook,
         cameras: CameraAdmin | None = None,
+        services: Sequence[Callable[[CallRunner], grpc.GenericRpcHandler]] = (),
         policy: Policy | None = None,
         verifier: TokenVerifier | None = None,
         limits: Limits | None = None,
         observers: Sequence[CallObserver] = (),
         tls: TlsFiles | None = None,
     ) -> None:
-        """``node``: its name, for errors. Without ``tls`` plaintext, for loopback and tests."""
+        """``node``: its name, for errors. ``services``: what else it serves, made with its call runner.
+
+        Without ``tls`` plaintext, for loopback and tests.
+        """
         self._runner = CallRunner(node=node, audit=audit, policy=policy, limits=limits, observers=observers)
         self._credentials = None if tls is None else server_credentials(tls)
         self._server = grpc.aio.server(interceptors=[IdentityInterceptor(verifier)], options=SERVER_OPTIONS)
@@ -82,6 +86,10 @@ class NodeServer:
         if cameras is not None:
             handlers.append(camera_handlers(cameras, self._runner))
             self._services.append(CAMERA_SERVICE.full_name)
+        for make in services:
+            handler: Any = make(self._runner)
+            handlers.append(handler)
+            self._services.append(handler.service_name())
         self._server.add_generic_rpc_handlers(handlers)
         self._health = _Health()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)

@@ -13,9 +13,10 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from nvr.errors import InvalidArgument
-from nvr.footage import convert, wire
+from nvr.footage import convert, convert_places, wire
 from nvr.footage.admin import CameraAdmin, CameraChanges, CameraSettings
 from nvr.footage.calls import CallRunner, Method, Steps
+from nvr.footage.places import Found, NextCamera
 from nvr.footage.source import FootageSource
 from nvr.footage.types import (
     Camera,
@@ -39,9 +40,11 @@ __all__ = [
     "CAMERA_SERVICE",
     "FOOTAGE_SERVICE",
     "NODE_SERVICE",
+    "answer_steps",
     "camera_handlers",
     "footage_handlers",
     "node_handlers",
+    "service_handlers",
 ]
 
 T = TypeVar("T")
@@ -52,7 +55,7 @@ CAMERA_SERVICE: ServiceDescriptor = camera_pb2.DESCRIPTOR.services_by_name["Came
 
 _EVIDENCE = frozenset({"ReadClip", "ReadFragments"})
 _DISCLOSES = _EVIDENCE | {"ReadFrames", "Snapshot", "WatchLive"}
-_ENDLESS = frozenset({"WatchLive", "WatchEvents"})
+_ENDLESS = frozenset({"WatchLive", "WatchEvents", "WatchDirectory", "WatchCatalog"})
 
 _DEFAULT_JPEG_QUALITY = 85
 _MODES: dict[int, Literal["at", "next", "previous"]] = {
@@ -66,7 +69,7 @@ _MODES: dict[int, Literal["at", "next", "previous"]] = {
 def footage_handlers(source: FootageSource, runner: CallRunner) -> grpc.GenericRpcHandler:
     """``nvr.v1.FootageService`` over a source."""
     service = _FootageService(source)
-    return _handlers(
+    return service_handlers(
         FOOTAGE_SERVICE,
         runner,
         {
@@ -78,6 +81,8 @@ def footage_handlers(source: FootageSource, runner: CallRunner) -> grpc.GenericR
             "ReadFrames": service.read_frames,
             "Snapshot": service.snapshot,
             "WatchLive": service.watch_live,
+            "Find": service.find,
+            "NextCameras": service.next_cameras,
             "WatchEvents": service.watch_events,
         },
     )
@@ -89,13 +94,13 @@ def node_handlers(source: FootageSource, runner: CallRunner) -> grpc.GenericRpcH
     async def get_node(_request: node_pb2.GetNodeRequest, _context: ReadContext) -> Message:
         return convert.node_to_pb(await source.node())
 
-    return _handlers(NODE_SERVICE, runner, {"GetNode": get_node})
+    return service_handlers(NODE_SERVICE, runner, {"GetNode": get_node})
 
 
 def camera_handlers(admin: CameraAdmin, runner: CallRunner) -> grpc.GenericRpcHandler:
     """``nvr.v1.CameraService`` over what administers the cameras."""
     service = _CameraService(admin)
-    return _handlers(
+    return service_handlers(
         CAMERA_SERVICE,
         runner,
         {
@@ -107,10 +112,10 @@ def camera_handlers(admin: CameraAdmin, runner: CallRunner) -> grpc.GenericRpcHa
     )
 
 
-def _handlers(
+def service_handlers(
     service: ServiceDescriptor, runner: CallRunner, functions: Mapping[str, Callable[..., Any]]
 ) -> grpc.GenericRpcHandler:
-    """Every method of the service, wrapped; a KeyError when one has no function."""
+    """Every method of a service, wrapped; a KeyError when one has no function."""
     handlers = {}
     for descriptor in service.methods:
         name = descriptor.name
@@ -127,11 +132,12 @@ def _handlers(
     return grpc.method_handlers_generic_handler(service.full_name, handlers)
 
 
-def _steps(
+def answer_steps(
     response: Callable[..., Message],
     answer: AsyncIterator[T | Notice | End],
     item: Callable[[T], Iterable[bytes]],
 ) -> Steps[T]:
+    """A source's answer with the messages of its method. ``item`` may give several for one item."""
     return Steps(
         steps=answer,
         item=item,
@@ -150,7 +156,7 @@ class _FootageService:
         def item(value: Camera) -> Iterator[bytes]:
             yield response(item=convert.camera_to_pb(value)).SerializeToString()
 
-        return _steps(response, self._source.list_cameras(context, tuple(request.cameras)), item)
+        return answer_steps(response, self._source.list_cameras(context, tuple(request.cameras)), item)
 
     def coverage(self, request: footage_pb2.CoverageRequest, context: ReadContext) -> Steps[Span | Gap]:
         response = footage_pb2.CoverageResponse
@@ -163,15 +169,18 @@ class _FootageService:
             request.camera,
             convert.stream_from_pb(request.stream),
             convert.range_from_pb(request.range),
+            request.source,
         )
-        return _steps(response, answer, item)
+        return answer_steps(response, answer, item)
 
     async def locate(self, request: footage_pb2.LocateRequest, context: ReadContext) -> Message:
         mode = _MODES.get(request.mode)
         if mode is None:
             raise InvalidArgument(f"mode: this version knows no mode {request.mode}", field="mode")
         stream = convert.stream_from_pb(request.stream)
-        found = await self._source.locate(context, request.camera, stream, request.at_us, mode)
+        found = await self._source.locate(
+            context, request.camera, stream, request.at_us, mode, request.source
+        )
         return footage_pb2.LocateResponse(
             fragment=convert.fragment_ref_to_pb(found), node=(await self._source.node()).name
         )
@@ -180,7 +189,7 @@ class _FootageService:
         self, request: footage_pb2.ReadFragmentsRequest, context: ReadContext
     ) -> Steps[Fragment]:
         answer = self._source.read_fragments(context, convert.fragments_request_from_pb(request))
-        return _steps(footage_pb2.ReadFragmentsResponse, answer, wire.FragmentEncoder())
+        return answer_steps(footage_pb2.ReadFragmentsResponse, answer, wire.FragmentEncoder())
 
     def read_clip(
         self, request: footage_pb2.ReadClipRequest, context: ReadContext
@@ -193,7 +202,9 @@ class _FootageService:
             head = footage_pb2.ClipItem(head=convert.clip_head_to_pb(value))
             return iter((response(item=head).SerializeToString(),))
 
-        return _steps(response, self._source.read_clip(context, convert.clip_request_from_pb(request)), item)
+        return answer_steps(
+            response, self._source.read_clip(context, convert.clip_request_from_pb(request)), item
+        )
 
     def read_frames(self, request: footage_pb2.ReadFramesRequest, context: ReadContext) -> Steps[Picture]:
         response = footage_pb2.ReadFramesResponse
@@ -213,8 +224,9 @@ class _FootageService:
                 max_height=request.max_height,
                 jpeg_quality=request.jpeg_quality or _DEFAULT_JPEG_QUALITY,
             ),
+            request.source,
         )
-        return _steps(response, answer, item)
+        return answer_steps(response, answer, item)
 
     async def snapshot(self, request: footage_pb2.SnapshotRequest, context: ReadContext) -> Message:
         options = PictureOptions(
@@ -224,7 +236,9 @@ class _FootageService:
             jpeg_quality=request.jpeg_quality or _DEFAULT_JPEG_QUALITY,
         )
         stream = convert.stream_from_pb(request.stream)
-        picture = await self._source.snapshot(context, request.camera, stream, request.at_us, options)
+        picture = await self._source.snapshot(
+            context, request.camera, stream, request.at_us, options, request.source
+        )
         frame = footage_pb2.Frame(
             asked_us=picture.asked_us,
             frame_us=picture.frame_us,
@@ -242,9 +256,33 @@ class _FootageService:
             return (response(item=each).SerializeToString() for each in wire.live_unit(value))
 
         answer = self._source.watch_live(
-            context, request.camera, convert.stream_from_pb(request.stream), not request.without_audio
+            context,
+            request.camera,
+            convert.stream_from_pb(request.stream),
+            not request.without_audio,
+            request.source,
         )
-        return _steps(response, answer, item)
+        return answer_steps(response, answer, item)
+
+    def find(self, request: footage_pb2.FindRequest, context: ReadContext) -> Steps[Found]:
+        response = footage_pb2.FindResponse
+
+        def item(value: Found) -> Iterator[bytes]:
+            yield response(item=convert_places.found_to_pb(value)).SerializeToString()
+
+        answer = self._source.find(context, convert_places.find_from_pb(request))
+        return answer_steps(response, answer, item)
+
+    def next_cameras(
+        self, request: footage_pb2.NextCamerasRequest, context: ReadContext
+    ) -> Steps[NextCamera]:
+        response = footage_pb2.NextCamerasResponse
+
+        def item(value: NextCamera) -> Iterator[bytes]:
+            yield response(item=convert_places.next_camera_to_pb(value)).SerializeToString()
+
+        answer = self._source.next_cameras(context, convert_places.next_from_pb(request))
+        return answer_steps(response, answer, item)
 
     def watch_events(self, request: footage_pb2.WatchEventsRequest, context: ReadContext) -> Steps[Event]:
         response = footage_pb2.WatchEventsResponse
@@ -252,7 +290,7 @@ class _FootageService:
         def item(value: Event) -> Iterator[bytes]:
             yield response(item=convert.event_to_pb(value)).SerializeToString()
 
-        return _steps(response, self._source.watch_events(context, tuple(request.cameras)), item)
+        return answer_steps(response, self._source.watch_events(context, tuple(request.cameras)), item)
 
 
 class _CameraService:

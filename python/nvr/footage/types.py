@@ -11,6 +11,8 @@ from enum import Enum
 from typing import Literal
 
 StreamName = Literal["main", "sub"]
+CAPABILITIES = ("find", "directory", "source")
+"""What nodes of this version can do beyond the first version of the contract; see ``node.proto``."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -22,6 +24,23 @@ class StreamState(Enum):
     CONNECTING = "connecting"
     RECORDING = "recording"
     WAITING = "waiting"
+
+
+class OwnerKind(Enum):
+    """Whose a camera is."""
+
+    UNKNOWN = "unknown"
+    STATE = "state"
+    HOUSEHOLD = "household"
+    ORGANISATION = "organisation"
+
+
+class NodeKind(Enum):
+    """What a node is for."""
+
+    UNKNOWN = "unknown"
+    RECORDER = "recorder"
+    GATEWAY = "gateway"
 
 
 class PictureFormat(Enum):
@@ -73,14 +92,17 @@ class Notice:
     node: str = ""
     camera_id: str = ""
     range: TimeRange | None = None
+    cameras: int = 0
+    """How many cameras' answers it concerns, if more than one."""
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """The last step of every stream."""
+    """The last step of every stream. ``remaining``: items after the cursor, where that is known."""
 
     complete: bool
     cursor: str = ""
+    remaining: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +111,15 @@ class Place:
 
     latitude: float
     longitude: float
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Where a camera looks: degrees clockwise from north, width of the picture; ``reach_m`` 0: unknown."""
+
+    direction_deg: float
+    angle_deg: float
+    reach_m: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +152,27 @@ class Camera:
     place: Place | None = None
     node: str = ""
     streams: Sequence[StreamInfo] = ()
+    height_m: float | None = None
+    view: View | None = None
+    area: str = ""
+    owner: OwnerKind = OwnerKind.UNKNOWN
+    sources: Sequence[str] = ()
+    """Names of all nodes that have footage of it; empty: ``node`` alone."""
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A stretch that is recorded without a break."""
+    """A stretch that is recorded without a break.
+
+    ``clock_offset_us``: the holding node's clock minus the answering node's, where
+    they are more than a second apart.
+    """
 
     range: TimeRange
     run_id: str
     epoch: int = 0
     node: str = ""
+    clock_offset_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +260,7 @@ class ClipData:
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:
-    """Which clip, and from where on."""
+    """Which clip, and from where on. ``source``: only this node's footage; empty: one timeline of all."""
 
     camera: str
     range: TimeRange
@@ -228,11 +270,12 @@ class ClipRequest:
     offset: int = 0
     if_etag: str = ""
     head_only: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class FragmentsRequest:
-    """Which fragments, in which order."""
+    """Which fragments, in which order. ``source`` as in :class:`ClipRequest`."""
 
     camera: str
     range: TimeRange
@@ -242,6 +285,7 @@ class FragmentsRequest:
     refs_only: bool = False
     limit: int = 0
     cursor: str = ""
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,3 +345,4 @@ class NodeInfo:
     version: str
     capabilities: Sequence[str] = field(default_factory=tuple)
     now_us: int = 0
+    kind: NodeKind = NodeKind.UNKNOWN

@@ -12,7 +12,7 @@ from typing import Protocol
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
-__all__ = ["CallMetrics", "IoHistogram", "NodeMetrics", "node_registry"]
+__all__ = ["CallMetrics", "IoHistogram", "NodeMetrics", "build_info", "node_registry"]
 
 _US = 1e6
 _RPC_BOUNDS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0, 60.0)
@@ -117,6 +117,13 @@ def _by_reason(values: Mapping[str, int]) -> dict[str, int]:
     return summed
 
 
+def build_info(version: str) -> Metric:
+    """The version of the software, as Prometheus has it: a label of a gauge that is always 1."""
+    build = GaugeMetricFamily("nvr_build_info", "Version of the software; always 1.", labels=["version"])
+    build.add_metric([version], 1)
+    return build
+
+
 class NodeMetrics(Collector):
     """Streams, stores and disks. The functions given may block: scrapes run on threads of their own."""
 
@@ -141,9 +148,7 @@ class NodeMetrics(Collector):
 
     def collect(self) -> Iterator[Metric]:
         """All of them, read now."""
-        build = GaugeMetricFamily("nvr_build_info", "Version of the software; always 1.", labels=["version"])
-        build.add_metric([self._version], 1)
-        yield build
+        yield build_info(self._version)
         yield from self._streams()
         yield from self._io()
         yield from self._disks()

@@ -1,126 +1,36 @@
-"""A node's settings: one TOML file, checked as a whole before anything starts.
+"""A recorder's settings; :mod:`nvr.settings` says how they are read and their faults told."""
 
-All faults are told at once, each with its place. Entries of a list are counted
-from 1, as a person counts them in the file: ``camera[3].main`` is ``main`` of
-the third ``[[camera]]``. No message quotes an address: it may hold a password.
-"""
-
-import difflib
-import ipaddress
-import re
-import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from nvr.catalog.address import parse_address
 from nvr.catalog.catalog import check_settings
-from nvr.errors import ConfigError, InvalidArgument
+from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings
 from nvr.footage.time import parse_duration
 from nvr.footage.types import Place
-
-__all__ = ["Address", "Settings", "load_settings", "parse_settings", "parse_size"]
-
-_MAX_FILE_BYTES = 16 << 20
-_MAX_FAULTS = 100
-_SIZE_UNITS = {
-    "B": 1,
-    **{f"{letter}B": 1000**power for power, letter in enumerate("kMGTP", 1)},
-    **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
-}
-_SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?\s*([kKMGTP]?i?B)", re.ASCII)
-_ADDRESS = re.compile(
-    r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})", re.ASCII
+from nvr.settings.document import Fault, load_document, parse_document
+from nvr.settings.fields import (
+    AbsolutePath,
+    Address,
+    DurationUs,
+    ListenAddress,
+    NodeName,
+    Section,
+    SizeBytes,
+    TlsSettings,
 )
 
-
-class Address(str):
-    """``host:port`` or ``[IPv6]:port`` to listen on; port 0: a free one."""
-
-    __slots__ = ("host", "port")
-    host: str
-    port: int
-
-    def __new__(cls, text: str) -> "Address":
-        """Parses it. Raises :exc:`InvalidArgument`."""
-        match = _ADDRESS.fullmatch(text)
-        if match is None or int(match["port"]) > 65535:
-            raise InvalidArgument("not host:port, such as 127.0.0.1:7600 or [::1]:7600 (port 0: a free one)")
-        address = super().__new__(cls, text)
-        address.host = match["six"] or match["host"]
-        address.port = int(match["port"])
-        return address
-
-    def with_port(self, port: int) -> str:
-        """The address with the port that was got."""
-        return f"[{self.host}]:{port}" if ":" in self.host else f"{self.host}:{port}"
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine can reach it."""
-        try:
-            return ipaddress.ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
+__all__ = ["Settings", "load_settings", "parse_settings"]
 
 
-def parse_size(text: str) -> int:
-    """Bytes of ``"20GB"``, ``"1.5 TiB"``, ``"500MB"``: kB = 1000 B, KiB = 1024 B."""
-    match = _SIZE.fullmatch(text.strip())
-    unit = "" if match is None else match[3]
-    factor = _SIZE_UNITS.get("kB" if unit == "KB" else unit)
-    if match is None or factor is None:
-        raise InvalidArgument("not a size such as 500MB, 20GB or 1.5TiB")
-    fraction = match[2] or ""
-    size: int = int(match[1] + fraction) * factor // 10 ** len(fraction)
-    if size >= 1 << 63:
-        raise InvalidArgument("a size beyond any disk's")
-    return size
-
-
-def _text(value: object, example: str) -> str:
-    # Pydantic takes a ValueError as a fault of the file, not of the program.
-    if not isinstance(value, str):
-        raise ValueError(f'write it as text, such as "{example}"')  # noqa: TRY004
-    return value
-
-
-def _path(value: object) -> Path:
-    text = _text(value, "/var/lib/nvr")
-    if not text or "\0" in text:
-        raise ValueError("a path is needed")
-    # A relative path would depend on where the program happens to be started.
-    if not Path(text).is_absolute():
-        raise ValueError("the path must be absolute, beginning with /")
-    return Path(text)
-
-
-def _positive_duration(value: object) -> int:
-    duration = parse_duration(_text(value, "30d"))
-    if duration == 0:
-        raise ValueError("must be more than nothing; leave the line out for no limit")
-    return duration
-
-
-AbsolutePath = Annotated[Path, BeforeValidator(_path)]
-ListenAddress = Annotated[Address, BeforeValidator(lambda value: Address(_text(value, "127.0.0.1:7600")))]
-DurationUs = Annotated[int, BeforeValidator(_positive_duration)]
-SizeBytes = Annotated[int, BeforeValidator(lambda value: parse_size(_text(value, "20GB")))]
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, hide_input_in_errors=True, arbitrary_types_allowed=True
-    )
-
-
-class NodeSettings(_Section):
+class NodeSettings(Section):
     """``[node]``: who it is, where it writes, where it listens."""
 
-    name: str = Field(pattern=r"^[a-z0-9-]{1,63}$")
+    name: NodeName
     """Slug, unique among the nodes of a tree."""
     stores: list[AbsolutePath] = Field(min_length=1, max_length=64)
     """Folders for footage, one for each disk."""
@@ -137,18 +47,7 @@ class NodeSettings(_Section):
         return self.data or self.stores[0] / ".node"
 
 
-class TlsSettings(_Section):
-    """``[tls]``: PEM files for gRPC; with ``client_ca`` callers must show a certificate (mutual TLS)."""
-
-    cert: AbsolutePath
-    """Certificate chain."""
-    key: AbsolutePath
-    """Private key of the certificate."""
-    client_ca: AbsolutePath | None = None
-    """Authorities whose client certificates are accepted."""
-
-
-class RetentionSettings(_Section):
+class RetentionSettings(Section):
     """``[retention]``: the oldest footage is deleted until all of these hold."""
 
     max_age: DurationUs | None = None
@@ -159,7 +58,7 @@ class RetentionSettings(_Section):
     """Free space on each store's disk; default 2 GB."""
 
 
-class LimitSettings(_Section):
+class LimitSettings(Section):
     """``[limits]``: how much work is done at once. The defaults fit a small PC with 200 cameras."""
 
     read_threads: int = Field(default=8, ge=1, le=256)
@@ -176,7 +75,7 @@ class LimitSettings(_Section):
     """How much footage a power failure may cost; 100 ms to 1 min."""
 
 
-class CameraEntry(_Section):
+class CameraEntry(Section):
     """``[[camera]]``: imported into the catalog when the node first starts."""
 
     name: str
@@ -200,7 +99,7 @@ class CameraEntry(_Section):
         return CameraSettings(self.name, self.main, self.sub, self.title, place, self.enabled)
 
 
-class Settings(_Section):
+class Settings(Section):
     """The whole file."""
 
     node: NodeSettings
@@ -212,126 +111,15 @@ class Settings(_Section):
 
 def load_settings(path: Path) -> Settings:
     """The settings in a file. Raises :exc:`ConfigError` with a line for each fault."""
-    try:
-        with path.open("rb") as file:
-            raw = file.read(_MAX_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
-    if len(raw) > _MAX_FILE_BYTES:
-        raise ConfigError(f"{path}: larger than {_MAX_FILE_BYTES >> 20} MiB: that is no settings file")
-    try:
-        text = raw.decode()
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise ConfigError(f"{path}:{line}: not UTF-8; save the file in that encoding") from None
-    return parse_settings(text, str(path))
+    return load_document(path, Settings, _faults_across)
 
 
 def parse_settings(text: str, source: str = "settings") -> Settings:
     """The settings in a TOML text; ``source`` begins every line of the :exc:`ConfigError`."""
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(_syntax_fault(source, str(error), text)) from None
-    except RecursionError:
-        raise ConfigError(f"{source}: nested too deeply") from None
-    settings, faults = None, []
-    try:
-        settings = Settings.model_validate(document)
-    except ValidationError as error:
-        faults = [_fault(detail) for detail in error.errors(include_url=False, include_input=False)]
-    faults += _faults_across(document)
-    if faults or settings is None:
-        lines = [f"{source}: {place}: {message}" for place, message in sorted(set(faults), key=_place_order)]
-        if len(lines) > _MAX_FAULTS:
-            lines[_MAX_FAULTS:] = [f"{source}: and {len(lines) - _MAX_FAULTS} more"]
-        # The cause would show the values, passwords among them.
-        raise ConfigError("\n".join(lines), facts={"faults": str(len(set(faults)))}) from None
-    return settings
+    return parse_document(text, Settings, _faults_across, source)
 
 
-_Fault = tuple[str, str]
-
-
-def _syntax_fault(source: str, message: str, text: str) -> str:
-    place = re.search(r" \(at line ([0-9]+), column ([0-9]+)\)$", message)
-    if place is not None:
-        return f"{source}:{place[1]}:{place[2]}: {message[: place.start()]}"
-    line = text.count("\n") + 1
-    return f"{source}:{line}: {message.removesuffix(' (at end of document)')}, at the end of the file"
-
-
-def _place(location: Sequence[str | int]) -> str:
-    shown = ""
-    for step in location:
-        shown += f"[{step + 1}]" if isinstance(step, int) else f".{step}" if shown else step
-    return shown
-
-
-def _place_order(fault: _Fault) -> list[tuple[int, str]]:
-    """Sorts camera[2] before camera[10]."""
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"\[([0-9]+)\]", fault[0])]
-
-
-def _fault(detail: Mapping[str, Any]) -> _Fault:
-    location, kind, context = detail["loc"], detail["type"], detail.get("ctx", {})
-    place = _place(location)
-    match kind:
-        case "extra_forbidden":
-            return place, _unknown_key(location)
-        case "missing":
-            what = "the section is missing" if location == ("node",) else "missing; it must be set"
-            return place, what
-        case "value_error":
-            return place, re.sub(r"^\w+: ", "", str(context["error"]))
-        case "string_pattern_mismatch":
-            return place, "1 to 63 of a-z, 0-9 and -"
-    return place, _in_words(kind, context, detail["msg"])
-
-
-def _in_words(kind: str, context: Mapping[str, Any], message: str) -> str:
-    types = {
-        "string_type": 'must be text in quotes ("…")',
-        "int_type": "must be a whole number",
-        "float_type": "must be a number",
-        "bool_type": "must be true or false",
-        "list_type": "must be a list ([…])",
-        "model_type": "must be a section ([…])",
-        "finite_number": "must be a number",
-    }
-    limits = {"greater_than_equal": ("ge", "at least"), "less_than_equal": ("le", "at most")}
-    if kind in types:
-        return types[kind]
-    if kind in limits:
-        key, words = limits[kind]
-        return f"must be {words} {context[key]}"
-    if kind == "too_short":
-        return f"has too few entries; at least {context['min_length']}"
-    if kind == "too_long":
-        return f"has too many entries; at most {context['max_length']}"
-    return message
-
-
-def _unknown_key(location: Sequence[str | int]) -> str:
-    known = list(_fields_at(location[:-1]))
-    near = difflib.get_close_matches(str(location[-1]), known, n=1)
-    if near:
-        return f'unknown key; did you mean "{near[0]}"?'
-    return f"unknown key; known here: {', '.join(known)}"
-
-
-def _fields_at(location: Sequence[str | int]) -> Mapping[str, object]:
-    sections: dict[str, type[_Section]] = {
-        "node": NodeSettings,
-        "tls": TlsSettings,
-        "retention": RetentionSettings,
-        "limits": LimitSettings,
-        "camera": CameraEntry,
-    }
-    return sections[str(location[0])].model_fields if location else Settings.model_fields
-
-
-def _faults_across(document: Mapping[str, Any]) -> Iterator[_Fault]:
+def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
     """What no single field shows. Works on the raw document, so that it tells also beside other faults."""
     node, limits, cameras = document.get("node"), document.get("limits"), document.get("camera")
     if isinstance(node, dict) and isinstance(node.get("stores"), list):
@@ -343,7 +131,7 @@ def _faults_across(document: Mapping[str, Any]) -> Iterator[_Fault]:
         yield from _camera_faults(cameras)
 
 
-def _store_faults(stores: Sequence[str]) -> Iterator[_Fault]:
+def _store_faults(stores: Sequence[str]) -> Iterator[Fault]:
     paths = [Path(store) for store in stores]
     for number, path in enumerate(paths):
         for earlier, other in enumerate(paths[:number]):
@@ -356,7 +144,7 @@ def _store_faults(stores: Sequence[str]) -> Iterator[_Fault]:
                 )
 
 
-def _range_fault(section: Mapping[str, Any], key: str, least: int, most: int, words: str) -> Iterator[_Fault]:
+def _range_fault(section: Mapping[str, Any], key: str, least: int, most: int, words: str) -> Iterator[Fault]:
     try:
         value = parse_duration(section[key]) if isinstance(section.get(key), str) else least
     except InvalidArgument:
@@ -365,7 +153,7 @@ def _range_fault(section: Mapping[str, Any], key: str, least: int, most: int, wo
         yield f"limits.{key}", f"must be {words}"
 
 
-def _camera_faults(cameras: Sequence[object]) -> Iterator[_Fault]:
+def _camera_faults(cameras: Sequence[object]) -> Iterator[Fault]:
     first: dict[str, int] = {}
     for number, camera in enumerate(cameras, 1):
         if not isinstance(camera, dict):
@@ -389,7 +177,7 @@ def _camera_faults(cameras: Sequence[object]) -> Iterator[_Fault]:
             yield f"camera[{number}].lat", "missing; lat and lon go together"
 
 
-def _checked_name(number: int, name: str, camera: Mapping[str, object]) -> Iterator[_Fault]:
+def _checked_name(number: int, name: str, camera: Mapping[str, object]) -> Iterator[Fault]:
     title = camera.get("title", "")
     for key, settings in (
         ("name", CameraSettings(name, "rtsp://192.0.2.1/")),

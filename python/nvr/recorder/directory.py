@@ -27,6 +27,14 @@ class CameraDirectory:
         """Adds or replaces a camera."""
         self._by_id[camera.id] = camera
 
+    def all(self) -> list[CatalogCamera]:
+        """All, removed ones too."""
+        return list(self._by_id.values())
+
+    def some(self, camera_ids: Iterable[str]) -> list[CatalogCamera]:
+        """Those of these ids that are known."""
+        return [self._by_id[camera_id] for camera_id in camera_ids if camera_id in self._by_id]
+
     def active(self) -> list[CatalogCamera]:
         """Those not removed, ordered by name."""
         known = (camera for camera in self._by_id.values() if camera.removed_us is None)

@@ -10,7 +10,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Literal
 
 from nvr.catalog.catalog import CatalogCamera
-from nvr.errors import ClipChanged, InvalidArgument, NoFootage, RangeInFuture
+from nvr.directory.directory import Directory
+from nvr.directory.plan import CodesOnly, next_cameras, plan
+from nvr.errors import CameraNotFound, ClipChanged, InvalidArgument, NoFootage, RangeInFuture
+from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
 from nvr.footage.types import (
@@ -61,6 +64,7 @@ class LocalFootage:
         store: "_core.Store",
         ingest: "_core.Ingest",
         directory: CameraDirectory,
+        tree: Directory,
         live: LiveHub,
         events: EventBus,
         pool: ReadPool,
@@ -71,6 +75,7 @@ class LocalFootage:
         self._store = store
         self._ingest = ingest
         self._directory = directory
+        self._tree = tree
         self._live = live
         self._events = events
         self._pool = pool
@@ -80,7 +85,12 @@ class LocalFootage:
     async def node(self) -> NodeInfo:
         """Who answers here."""
         return NodeInfo(
-            self._node.id, self._node.name, self._node.version, self._node.capabilities, self._now_us()
+            self._node.id,
+            self._node.name,
+            self._node.version,
+            self._node.capabilities,
+            self._now_us(),
+            self._node.kind,
         )
 
     async def list_cameras(
@@ -106,9 +116,10 @@ class LocalFootage:
         camera: str,
         stream: StreamName,
         range: TimeRange,
+        source: str = "",
     ) -> AsyncIterator[Span | Gap | Notice | End]:
         """Spans and gaps in order. What is still in memory is a gap, ``pending``: the answer is complete."""
-        camera_id = self._directory.resolve(camera).id
+        camera_id = self._camera(camera, source).id
         spans, gaps = await self._pool.run(
             self._store.coverage, camera_id, stream, range.start_us, range.end_us
         )
@@ -128,9 +139,10 @@ class LocalFootage:
         stream: StreamName,
         at_us: int,
         mode: Literal["at", "next", "previous"] = "at",
+        source: str = "",
     ) -> FragmentRef:
         """The fragment that shows an instant, or the nearest one. Raises :exc:`NoFootage`."""
-        found = self._directory.resolve(camera)
+        found = self._camera(camera, source)
         fragment = await self._pool.run(self._store.locate, found.id, stream, at_us, mode)
         if fragment is None:
             raise self._no_footage(found, stream, at_us)
@@ -141,7 +153,7 @@ class LocalFootage:
         return self._read_fragments(request)
 
     async def _read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
-        camera_id = self._directory.resolve(request.camera).id
+        camera_id = self._camera(request.camera, request.source).id
         pending = await self._pending_notice(camera_id, request.stream, request.range)
         if pending:
             yield pending
@@ -159,7 +171,7 @@ class LocalFootage:
 
         Raises :exc:`RangeInFuture`, :exc:`ClipChanged`, :exc:`InvalidArgument`.
         """
-        camera_id = self._directory.resolve(request.camera).id
+        camera_id = self._camera(request.camera, request.source).id
         now_us = self._now_us()
         if request.range.end_us > now_us:
             raise RangeInFuture(
@@ -230,9 +242,10 @@ class LocalFootage:
         range: TimeRange,
         interval_us: int,
         options: PictureOptions,
+        source: str = "",
     ) -> AsyncIterator[Picture | Notice | End]:
         """The pictures shown at start, start + interval, …; 0: those first shown within the range."""
-        camera_id = self._directory.resolve(camera).id
+        camera_id = self._camera(camera, source).id
         pending = await self._pending_notice(camera_id, stream, range)
         if pending:
             yield pending
@@ -254,13 +267,19 @@ class LocalFootage:
                 yield step
 
     async def snapshot(
-        self, context: ReadContext, camera: str, stream: StreamName, at_us: int, options: PictureOptions
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        options: PictureOptions,
+        source: str = "",
     ) -> Picture:
         """The picture shown at an instant; 0: the newest on disk.
 
         Raises :exc:`NoFootage`, :exc:`DecodeError`, :exc:`LimitExceeded`.
         """
-        found = self._directory.resolve(camera)
+        found = self._camera(camera, source)
         asked_us = at_us
         if not asked_us:
             kept = await self._pool.run(self._store.range, found.id, stream)
@@ -278,10 +297,10 @@ class LocalFootage:
         return Picture(asked_us, samples.frame_us, image.width, image.height, options.format, image.data)
 
     async def watch_live(
-        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
     ) -> AsyncIterator[LiveUnit | Notice | End]:
         """Units as they come; ends when the stream is recorded no more or the node stops."""
-        found = self._directory.resolve(camera)
+        found = self._camera(camera, source)
         complete = True
         async for units in self._live.live(found.id, stream, audio=audio):
             for unit in units:
@@ -294,6 +313,32 @@ class LocalFootage:
                     unit.audio, unit.pts, unit.arrival_us, unit.random_access, unit.data, unit.run_id, config
                 )
         yield End(complete=complete)
+
+    async def find(self, context: ReadContext, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
+        """Cameras at a place, and what the store has of each."""
+        found = plan(self._tree, request, CodesOnly(self._tree))
+        name = self._node.name
+        for planned in found.items:
+            coverage: list[Span | Gap] = []
+            if request.range is not None:
+                answer = self.coverage(context, planned.camera.id, request.stream, request.range)
+                coverage = [step async for step in answer if isinstance(step, Span | Gap)]
+                if request.order is FindOrder.NEWEST:
+                    coverage.reverse()
+            source = name if request.by_source else ""
+            yield Found(planned.camera, planned.distance_m, tuple(coverage), source)
+        if found.cut:
+            message = f"{found.remaining} more cameras; ask on with the cursor"
+            yield Notice("truncated", message, name, cameras=found.remaining)
+        yield End(complete=not found.cut, cursor=found.cursor, remaining=found.remaining)
+
+    async def next_cameras(
+        self, context: ReadContext, request: NextCamerasRequest
+    ) -> AsyncIterator[NextCamera | Notice | End]:
+        """Cameras of this node that can be reached from a sighting."""
+        for found in next_cameras(self._tree, request):
+            yield found
+        yield End(complete=True)
 
     async def watch_events(
         self, context: ReadContext, cameras: Sequence[str] = ()
@@ -317,6 +362,16 @@ class LocalFootage:
         finally:
             subscription.close()
         yield End(complete=complete)
+
+    def _camera(self, camera: str, source: str) -> CatalogCamera:
+        """The camera that is meant. Raises :exc:`CameraNotFound` when another node's footage is asked for."""
+        if source and source != self._node.name:
+            raise CameraNotFound(
+                f"footage of node {source[:200]!r} was asked for, and this is {self._node.name}",
+                field="source",
+                node=self._node.name,
+            )
+        return self._directory.resolve(camera)
 
     async def _pending_notice(self, camera_id: str, stream: StreamName, range_: TimeRange) -> Notice | None:
         """Whether part of the range is still in memory; that can only be near its end."""

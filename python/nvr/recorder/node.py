@@ -2,21 +2,19 @@
 
 import asyncio
 import logging
-import signal
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
-from dataclasses import dataclass
-from pathlib import Path
-from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
-from nvr.errors import InternalError, StoreError
+from nvr.directory.directory import Directory
+from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
+from nvr.directory.types import node_entry
+from nvr.errors import InternalError
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
-from nvr.footage.types import Event, NodeInfo
+from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.metrics.http import MetricsServer
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
+from nvr.node.lifecycle import Addresses, Node, make_data_folder
 from nvr.recorder.config import Settings
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
@@ -26,6 +24,7 @@ from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.store_lock import StoreLocks
 from nvr.recorder.supervisor import Supervisor
+from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
@@ -33,22 +32,14 @@ from nvr.security.tls import TlsFiles
 if TYPE_CHECKING:
     from nvr import _core
 
-__all__ = ["Addresses", "RecorderNode"]
+__all__ = ["RecorderNode"]
 
 logger = logging.getLogger("nvr.recorder")
 
 _STOP_GRACE_S = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where a running node is reached, with the ports that it got."""
-
-    grpc: str
-    metrics: str | None
-
-
-class RecorderNode:
+class RecorderNode(Node):
     """``async with RecorderNode(settings) as node: await node.wait()``.
 
     Within, cameras are recorded and footage is served. Raises
@@ -57,16 +48,11 @@ class RecorderNode:
     """
 
     def __init__(self, settings: Settings) -> None:
+        super().__init__(settings.node.name)
         self._settings = settings
-        self._stack = AsyncExitStack()
-        self._stop = asyncio.Event()
-        self._failure: BaseException | None = None
-        self._healthy = False
         self._events = EventBus()
         self._supervisor: Supervisor | None = None
         self._footage: LocalFootage | None = None
-        self.info = NodeInfo("", settings.node.name, "")
-        self.addresses = Addresses("", None)
 
     @property
     def footage(self) -> LocalFootage:
@@ -82,48 +68,12 @@ class RecorderNode:
             raise InternalError("the node is not open")
         return self._supervisor
 
-    async def __aenter__(self) -> Self:
-        async with self._stack:
-            await self._open()
-            self._stack = self._stack.pop_all()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._healthy = False
-        logger.info("node %s stops", self._settings.node.name)
-        await self._stack.aclose()
-        logger.info("node %s has stopped", self._settings.node.name)
-
-    def stop(self) -> None:
-        """Lets :meth:`wait` return."""
-        self._stop.set()
-
-    async def wait(self) -> None:
-        """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
-        try:
-            await self._stop.wait()
-        finally:
-            # A second signal ends the process at once: the store bears it.
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
-        if self._failure is not None:
-            raise self._failure
-
-    def _on_signal(self, number: signal.Signals) -> None:
-        logger.info("%s received", number.name)
-        self.stop()
-
     async def _open(self) -> None:
         settings, stack = self._settings, self._stack
         folder = settings.node.data_folder
         # The loop serves nobody yet: what follows may block it.
         stack.enter_context(StoreLocks(settings.node.stores, f"node {settings.node.name}"))
-        _make_data_folder(folder)
+        make_data_folder(folder)
         key = NodeKey.load_or_create(folder)
         catalog = Catalog(folder, key)
         stack.callback(catalog.close)
@@ -150,9 +100,16 @@ class RecorderNode:
             silent_after_ms=limits.silent_after // 1000,
         )
         stack.push_async_callback(pool.run, ingest.close, "recorder_stopped")
-        self.info = NodeInfo(key.id, settings.node.name, _core.__version__)
+        self.info = NodeInfo(
+            key.id, settings.node.name, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER
+        )
         footage_of = {camera_id for camera_id, _ in store.streams()}
         directory = CameraDirectory(settings.node.name, catalog.cameras(removed=True), footage_of)
+        tree = Directory(folder / "directory.sqlite", node_entry(self.info))
+        stack.callback(tree.close)
+        told = ToldCameras(
+            tree, directory, store=store, ingest=ingest, pool=pool, node_name=settings.node.name
+        )
         live = LiveHub(ingest, pool)
         self._supervisor = Supervisor(
             node_name=settings.node.name,
@@ -164,29 +121,32 @@ class RecorderNode:
             events=self._events,
             pool=pool,
             retention=settings.retention,
+            told=told,
         )
         self._footage = LocalFootage(
             node=self.info,
             store=store,
             ingest=ingest,
             directory=directory,
+            tree=tree,
             live=live,
             events=self._events,
             pool=pool,
             decoders=decoders,
         )
         calls = CallMetrics(_method_names())
-        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory))
+        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory), tree)
         live.start()
         stack.callback(live.stop)
         self._run("events", self._supervisor.watch_streams())
         await self._supervisor.start_recording()
+        await told.tell_all()
+        self._run("told", told.keep_telling())
         self._run("retention", self._supervisor.keep_space())
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
         if metrics is not None:
             metrics.start()
-        self._healthy = True
 
     def _import_cameras(self, catalog: Catalog) -> None:
         entries = [camera.settings() for camera in self._settings.camera]
@@ -204,7 +164,7 @@ class RecorderNode:
             )
 
     def _listen(
-        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics
+        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics, tree: Directory
     ) -> tuple[NodeServer, MetricsServer | None]:
         """Takes the addresses before anything is recorded: a wrong one is told at once."""
         settings, tls = self._settings, self._settings.tls
@@ -214,6 +174,7 @@ class RecorderNode:
             node=settings.node.name,
             audit=audit,
             cameras=self.cameras,
+            services=[lambda runner: directory_handlers(tree, runner)],
             observers=[calls],
             tls=files,
         )
@@ -240,23 +201,6 @@ class RecorderNode:
             camera_name=directory.name_of,
         )
 
-    def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
-        """A task for as long as the node is open; when it fails, the node stops."""
-        task = asyncio.create_task(work, name=f"nvr-{name}")
-
-        def ended(task: "asyncio.Task[None]") -> None:
-            if not task.cancelled() and (error := task.exception()):
-                logger.critical("the node's task %r failed", name, exc_info=error)
-                self._failure = error
-                self._stop.set()
-
-        async def end() -> None:
-            task.cancel()
-            await asyncio.wait([task])
-
-        task.add_done_callback(ended)
-        self._stack.push_async_callback(end)
-
     async def _stop_serving(self, server: NodeServer) -> None:
         """Says that the node stops, and lets answers finish that are under way."""
         now_us = (await self.footage.node()).now_us
@@ -265,15 +209,6 @@ class RecorderNode:
         await server.stop(_STOP_GRACE_S)
 
 
-def _make_data_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the node's data folder cannot be made: {error.strerror}", error.errno, str(folder)
-        ) from error
-
-
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE)
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE)
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

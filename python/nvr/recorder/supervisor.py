@@ -16,6 +16,7 @@ from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
 from nvr.recorder.live import LiveHub
 from nvr.recorder.read_pool import ReadPool
+from nvr.recorder.told import ToldCameras
 
 if TYPE_CHECKING:
     from nvr import _core
@@ -44,6 +45,7 @@ class Supervisor:
         events: EventBus,
         pool: ReadPool,
         retention: RetentionSettings,
+        told: ToldCameras,
     ) -> None:
         self._node_name = node_name
         self._catalog = catalog
@@ -54,6 +56,7 @@ class Supervisor:
         self._events = events
         self._pool = pool
         self._retention = retention
+        self._told = told
         self._changes = asyncio.Lock()
         self._recorded: dict[tuple[str, StreamName], str] = {}
         self._low_on_space: set[str] = set()
@@ -71,6 +74,7 @@ class Supervisor:
         async for happened in self._live.events():
             for each in happened:
                 stream: StreamName = "sub" if each.stream == "sub" else "main"
+                self._told.changed(each.camera_id)
                 self._publish(
                     each.kind, each.camera_id, each.reason, each.detail, stream=stream, at_us=each.at_us
                 )
@@ -79,7 +83,8 @@ class Supervisor:
         """Deletes what retention says, every minute, for ever."""
         while True:
             try:
-                await self._pool.run(self._enforce_retention)
+                if await self._pool.run(self._enforce_retention):
+                    await self._told.tell_all()
             # Whatever is wrong with one pass, the next one may mend it; recording goes on.
             except Exception:
                 logger.exception("retention failed; it is tried again in a minute")
@@ -149,6 +154,7 @@ class Supervisor:
         try:
             await self._pool.run(self._reconcile, camera)
         finally:
+            self._told.changed(camera.id)
             self._publish(kind, camera.id)
 
     def _refuse_taken(self, name: str, but_for: str) -> None:
@@ -184,8 +190,8 @@ class Supervisor:
 
         return await self._pool.run(view)
 
-    def _enforce_retention(self) -> None:
-        """One pass. Blocks."""
+    def _enforce_retention(self) -> bool:
+        """One pass; whether anything was deleted. Blocks."""
         limits = self._retention
         deleted = self._store.enforce_retention(
             max_age_us=limits.max_age, max_bytes=limits.max_bytes, min_free_bytes=limits.min_free
@@ -202,6 +208,7 @@ class Supervisor:
                     disk.free_bytes // 1_000_000,
                 )
             (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
+        return bool(deleted)
 
     def _publish(
         self,

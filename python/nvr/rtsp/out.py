@@ -112,8 +112,7 @@ class RtspOut:
     @property
     def address(self) -> str:
         """Where it is reached, with the port that it got."""
-        host = self._settings.listen.rpartition(":")[0]
-        return f"{host}:{self._started.port}"
+        return self._settings.listen.with_port(self._started.port)
 
     @property
     def sessions(self) -> int:
@@ -132,7 +131,7 @@ class RtspOut:
 
         settings = self._settings
         self._server = _core.RtspServer(
-            settings.listen,
+            str(settings.listen),
             users=[(user.name, user.password) for user in settings.user],
             threads=settings.threads,
             max_connections=settings.max_connections,
@@ -140,8 +139,8 @@ class RtspOut:
         )
         self._feeds = LiveFeeds(self._source, self._server, _LINGER_S)
         asyncio.get_running_loop().add_reader(self._server.notify_fd(), self._on_events)
-        whom = "its users" if settings.user else "this machine only"
-        logger.info("cameras are played at rtsp://%s for %s", self.address, whom)
+        if not settings.user and not settings.listen.is_loopback:
+            logger.warning("RTSP on %s has no users: only clients on this machine are answered", self.address)
 
     async def stop(self) -> None:
         """Disconnects everybody; returns when the audit record says so. Stopping twice does no harm."""

@@ -1,15 +1,13 @@
 """Settings of RTSP out."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from nvr.settings.fields import Address, ListenAddress, Section
 
 __all__ = ["RtspSettings", "RtspUser"]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, hide_input_in_errors=True)
-
-
-class RtspUser(_Section):
+class RtspUser(Section):
     """``[[rtsp.user]]``: who may watch."""
 
     name: str = Field(pattern=r"^[^:\x00-\x1f\"]{1,100}$")
@@ -18,13 +16,11 @@ class RtspUser(_Section):
     """Asked for by Digest (RFC 7616), from this machine also by Basic."""
 
 
-class RtspSettings(_Section):
+class RtspSettings(Section):
     """``[rtsp]``: cameras are played over RTSP. Without users, only this machine may watch."""
 
-    listen: str = Field(
-        default="127.0.0.1:8554", pattern=r"^(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_.-]+):[0-9]{1,5}$"
-    )
-    """Where it is served; port 0: a free one."""
+    listen: ListenAddress = Address("127.0.0.1:8554")
+    """Where it is served."""
     user: list[RtspUser] = Field(default=[], max_length=1000)
     """Who may watch."""
     threads: int = Field(default=1, ge=1, le=64)

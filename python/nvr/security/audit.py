@@ -26,17 +26,22 @@ __all__ = ["AuditEntry", "AuditHook", "AuditLog"]
 FILE_NAME = "audit.jsonl"
 _MAX_TEXT = 500
 _MAX_CAMERAS = 1000
+_MAX_WHERE = 5000
 
 
 @dataclass(frozen=True, slots=True)
 class AuditEntry:
-    """One call: who asks for what, and why. ``caller`` is None when its credentials did not hold."""
+    """One call: who asks for what, and why. ``caller`` is None when its credentials did not hold.
+
+    ``where``: the place asked for, as JSON of ``nvr.v1.PlaceQuery``.
+    """
 
     request_id: str
     method: str
     caller: Caller | None
     peer: str = ""
     cameras: tuple[str, ...] = ()
+    where: str = ""
     stream: str = ""
     start_us: int | None = None
     end_us: int | None = None
@@ -49,6 +54,7 @@ class AuditEntry:
             self,
             request_id=self.request_id[:_MAX_TEXT],
             cameras=tuple(camera[:_MAX_TEXT] for camera in self.cameras[:_MAX_CAMERAS]),
+            where=self.where[:_MAX_WHERE],
             purpose=self.purpose[:_MAX_TEXT],
             case_number=self.case_number[:_MAX_TEXT],
         )
@@ -127,6 +133,7 @@ def _line(event: str, entry: AuditEntry, **more: Any) -> bytes:
         "caller": None if entry.caller is None else str(entry.caller),
         "peer": entry.peer,
         "cameras": entry.cameras,
+        "where": entry.where,
         "stream": entry.stream,
         "start_us": entry.start_us,
         "end_us": entry.end_us,

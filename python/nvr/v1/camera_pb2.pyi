@@ -9,6 +9,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from nvr.v1 import common_pb2 as _common_pb2
 from nvr.v1 import footage_pb2 as _footage_pb2
+from nvr.v1 import place_pb2 as _place_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -55,11 +56,11 @@ class CameraSettings(_message.Message):
     owner: _footage_pb2.OwnerKind.ValueType
     """Whose it is."""
     @_builtins.property
-    def place(self) -> _footage_pb2.Place:
+    def place(self) -> _place_pb2.Place:
         """Where it stands, if known."""
 
     @_builtins.property
-    def view(self) -> _footage_pb2.View:
+    def view(self) -> _place_pb2.View:
         """Where it looks, if known."""
 
     def __init__(
@@ -69,10 +70,10 @@ class CameraSettings(_message.Message):
         title: _builtins.str = ...,
         main_url: _builtins.str = ...,
         sub_url: _builtins.str = ...,
-        place: _footage_pb2.Place | None = ...,
+        place: _place_pb2.Place | None = ...,
         enabled: _builtins.bool = ...,
         height_m: _builtins.float | None = ...,
-        view: _footage_pb2.View | None = ...,
+        view: _place_pb2.View | None = ...,
         area: _builtins.str = ...,
         owner: _footage_pb2.OwnerKind.ValueType = ...,
     ) -> None: ...
@@ -194,11 +195,11 @@ class UpdateCameraRequest(_message.Message):
         """Why and for whom."""
 
     @_builtins.property
-    def place(self) -> _footage_pb2.Place:
+    def place(self) -> _place_pb2.Place:
         """New place, if set."""
 
     @_builtins.property
-    def view(self) -> _footage_pb2.View:
+    def view(self) -> _place_pb2.View:
         """New view, if set."""
 
     def __init__(
@@ -210,12 +211,12 @@ class UpdateCameraRequest(_message.Message):
         title: _builtins.str | None = ...,
         main_url: _builtins.str | None = ...,
         sub_url: _builtins.str | None = ...,
-        place: _footage_pb2.Place | None = ...,
+        place: _place_pb2.Place | None = ...,
         clear_place: _builtins.bool = ...,
         enabled: _builtins.bool | None = ...,
         dry_run: _builtins.bool = ...,
         height_m: _builtins.float | None = ...,
-        view: _footage_pb2.View | None = ...,
+        view: _place_pb2.View | None = ...,
         clear_view: _builtins.bool = ...,
         area: _builtins.str | None = ...,
         owner: _footage_pb2.OwnerKind.ValueType | None = ...,

@@ -17,6 +17,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from nvr.v1 import common_pb2 as _common_pb2
+from nvr.v1 import place_pb2 as _place_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -193,62 +194,6 @@ FIND_ORDER_OLDEST: FindOrder.ValueType  # 3
 Global___FindOrder: _TypeAlias = FindOrder  # noqa: Y015
 
 @_typing.final
-class Place(_message.Message):
-    """A place on the earth, WGS 84."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    LATITUDE_FIELD_NUMBER: _builtins.int
-    LONGITUDE_FIELD_NUMBER: _builtins.int
-    latitude: _builtins.float
-    """Degrees north."""
-    longitude: _builtins.float
-    """Degrees east."""
-    def __init__(
-        self,
-        *,
-        latitude: _builtins.float = ...,
-        longitude: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["latitude", b"latitude", "longitude", b"longitude"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Place: _TypeAlias = Place  # noqa: Y015
-
-@_typing.final
-class View(_message.Message):
-    """Where a camera looks."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DIRECTION_DEG_FIELD_NUMBER: _builtins.int
-    ANGLE_DEG_FIELD_NUMBER: _builtins.int
-    REACH_M_FIELD_NUMBER: _builtins.int
-    direction_deg: _builtins.float
-    """Middle of the picture: degrees clockwise from true north."""
-    angle_deg: _builtins.float
-    """How wide the picture is; 360: all around."""
-    reach_m: _builtins.float
-    """How far it shows enough to be of use; 0: unknown, taken for 50 m."""
-    def __init__(
-        self,
-        *,
-        direction_deg: _builtins.float = ...,
-        angle_deg: _builtins.float = ...,
-        reach_m: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["angle_deg", b"angle_deg", "direction_deg", b"direction_deg", "reach_m", b"reach_m"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___View: _TypeAlias = View  # noqa: Y015
-
-@_typing.final
 class StreamInfo(_message.Message):
     """A stream of a camera: what it is and what it does now."""
 
@@ -356,7 +301,7 @@ class Camera(_message.Message):
     owner: Global___OwnerKind.ValueType
     """Whose it is."""
     @_builtins.property
-    def place(self) -> Global___Place:
+    def place(self) -> _place_pb2.Place:
         """Where it stands, if known."""
 
     @_builtins.property
@@ -364,7 +309,7 @@ class Camera(_message.Message):
         """Its streams, main first."""
 
     @_builtins.property
-    def view(self) -> Global___View:
+    def view(self) -> _place_pb2.View:
         """Where it looks, if known."""
 
     @_builtins.property
@@ -379,11 +324,11 @@ class Camera(_message.Message):
         id: _builtins.str = ...,
         name: _builtins.str = ...,
         title: _builtins.str = ...,
-        place: Global___Place | None = ...,
+        place: _place_pb2.Place | None = ...,
         node: _builtins.str = ...,
         streams: _abc.Iterable[Global___StreamInfo] | None = ...,
         height_m: _builtins.float | None = ...,
-        view: Global___View | None = ...,
+        view: _place_pb2.View | None = ...,
         area: _builtins.str = ...,
         owner: Global___OwnerKind.ValueType = ...,
         sources: _abc.Iterable[_builtins.str] | None = ...,
@@ -1647,170 +1592,6 @@ class WatchLiveResponse(_message.Message):
 Global___WatchLiveResponse: _TypeAlias = WatchLiveResponse  # noqa: Y015
 
 @_typing.final
-class Circle(_message.Message):
-    """A circle on the ground."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CENTER_FIELD_NUMBER: _builtins.int
-    RADIUS_M_FIELD_NUMBER: _builtins.int
-    radius_m: _builtins.float
-    """Its radius in metres."""
-    @_builtins.property
-    def center(self) -> Global___Place:
-        """Its middle."""
-
-    def __init__(
-        self,
-        *,
-        center: Global___Place | None = ...,
-        radius_m: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["center", b"center"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["center", b"center", "radius_m", b"radius_m"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Circle: _TypeAlias = Circle  # noqa: Y015
-
-@_typing.final
-class Polygon(_message.Message):
-    """A polygon on the ground, closed by itself. Edges are straight on the map
-    (equirectangular around the polygon's middle); it must not cross the 180th meridian.
-    """
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CORNERS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def corners(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
-        """Its corners."""
-
-    def __init__(
-        self,
-        *,
-        corners: _abc.Iterable[Global___Place] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corners", b"corners"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Polygon: _TypeAlias = Polygon  # noqa: Y015
-
-@_typing.final
-class Corridor(_message.Message):
-    """A strip along a line: a road."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    POINTS_FIELD_NUMBER: _builtins.int
-    WIDTH_M_FIELD_NUMBER: _builtins.int
-    width_m: _builtins.float
-    """Width of the whole strip in metres."""
-    @_builtins.property
-    def points(self) -> _containers.RepeatedCompositeFieldContainer[Global___Place]:
-        """The line's points."""
-
-    def __init__(
-        self,
-        *,
-        points: _abc.Iterable[Global___Place] | None = ...,
-        width_m: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["points", b"points", "width_m", b"width_m"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Corridor: _TypeAlias = Corridor  # noqa: Y015
-
-@_typing.final
-class CameraNames(_message.Message):
-    """Cameras by name."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    CAMERAS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def cameras(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Id, name or node/name of each. A name that means several cameras means all of them here."""
-
-    def __init__(
-        self,
-        *,
-        cameras: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___CameraNames: _TypeAlias = CameraNames  # noqa: Y015
-
-@_typing.final
-class PlaceQuery(_message.Message):
-    """Which cameras."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAMES_FIELD_NUMBER: _builtins.int
-    AREA_FIELD_NUMBER: _builtins.int
-    NEAR_FIELD_NUMBER: _builtins.int
-    POLYGON_FIELD_NUMBER: _builtins.int
-    ALONG_FIELD_NUMBER: _builtins.int
-    LOOKS_AT_FIELD_NUMBER: _builtins.int
-    area: _builtins.str
-    """Those in an area of any level, by its code or its name. Names are compared
-    without case and, where the question has none, without accents ("thanh hoa"
-    finds "Thanh Hóa"); one that means several areas is INVALID_ARGUMENT
-    (`AREA_AMBIGUOUS`) with the candidates, an unknown one NOT_FOUND (`AREA_NOT_FOUND`).
-    """
-    @_builtins.property
-    def names(self) -> Global___CameraNames:
-        """These."""
-
-    @_builtins.property
-    def near(self) -> Global___Circle:
-        """Those within a circle."""
-
-    @_builtins.property
-    def polygon(self) -> Global___Polygon:
-        """Those within a polygon."""
-
-    @_builtins.property
-    def along(self) -> Global___Corridor:
-        """Those along a line."""
-
-    @_builtins.property
-    def looks_at(self) -> Global___Place:
-        """Those whose view holds this point."""
-
-    def __init__(
-        self,
-        *,
-        names: Global___CameraNames | None = ...,
-        area: _builtins.str = ...,
-        near: Global___Circle | None = ...,
-        polygon: Global___Polygon | None = ...,
-        along: Global___Corridor | None = ...,
-        looks_at: Global___Place | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["along", b"along", "area", b"area", "kind", b"kind", "looks_at", b"looks_at", "names", b"names", "near", b"near", "polygon", b"polygon"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["along", b"along", "area", b"area", "kind", b"kind", "looks_at", b"looks_at", "names", b"names", "near", b"near", "polygon", b"polygon"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["names", "area", "near", "polygon", "along", "looks_at"]  # noqa: Y015
-    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
-
-Global___PlaceQuery: _TypeAlias = PlaceQuery  # noqa: Y015
-
-@_typing.final
 class FindRequest(_message.Message):
     """Asks which cameras there are at a place, and what they have."""
 
@@ -1841,7 +1622,7 @@ class FindRequest(_message.Message):
         """Why and for whom."""
 
     @_builtins.property
-    def where(self) -> Global___PlaceQuery:
+    def where(self) -> _place_pb2.PlaceQuery:
         """Which cameras."""
 
     @_builtins.property
@@ -1852,7 +1633,7 @@ class FindRequest(_message.Message):
         self,
         *,
         context: _common_pb2.ReadContext | None = ...,
-        where: Global___PlaceQuery | None = ...,
+        where: _place_pb2.PlaceQuery | None = ...,
         range: _common_pb2.TimeRange | None = ...,
         stream: _common_pb2.StreamKind.ValueType = ...,
         order: Global___FindOrder.ValueType = ...,

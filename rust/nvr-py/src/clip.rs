@@ -79,8 +79,9 @@ impl ClipPart {
         })
     }
 
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        py.detach(|| self.0.save(&path)).py()
+    #[pyo3(signature = (path, *, durable=true))]
+    fn save(&self, py: Python<'_>, path: PathBuf, durable: bool) -> PyResult<()> {
+        py.detach(|| self.0.save(&path, durable)).py()
     }
 }
 

@@ -63,13 +63,14 @@ impl ClipPart {
         Ok(done)
     }
 
-    /// Writes the whole file, durably, in place of what is at `path`: readers see either the old
-    /// file or the complete new one. The media is copied by the kernel where it can.
+    /// Writes the whole file in place of what is at `path`: readers see either the old file or
+    /// the complete new one. The media is copied by the kernel where it can. With `durable` it is
+    /// on stable storage when this returns, else whenever the system writes it.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written or a segment file cannot be read; nothing is left
     /// behind then.
-    pub fn save(&self, path: &Path) -> Result<()> {
+    pub fn save(&self, path: &Path, durable: bool) -> Result<()> {
         let name = path.file_name().filter(|_| !path.is_dir());
         let name = name.ok_or_else(|| {
             Error::Invalid(format!("{} is not the name of a file to write", path.display()))
@@ -85,9 +86,15 @@ impl ClipPart {
             .tempfile_in(parent)
             .map_err(|e| Error::io("create a file in", parent, e))?;
         self.write_to(temporary.as_file(), temporary.path())?;
+        if durable {
+            temporary.as_file().sync_all().map_err(|e| Error::io("sync", temporary.path(), e))?;
+        }
         temporary.persist(path).map_err(|e| Error::io("write", path, e.error))?;
-        let directory = fs::File::open(parent).and_then(|dir| dir.sync_all());
-        directory.map_err(|e| Error::io("sync", parent, e))
+        if durable {
+            let directory = fs::File::open(parent).and_then(|dir| dir.sync_all());
+            directory.map_err(|e| Error::io("sync", parent, e))?;
+        }
+        Ok(())
     }
 
     fn write_to(&self, out: &fs::File, path: &Path) -> Result<()> {
@@ -102,7 +109,7 @@ impl ClipPart {
                 }
             })?;
         }
-        out.sync_all().map_err(|e| Error::io("sync", path, e))
+        Ok(())
     }
 }
 

@@ -276,7 +276,7 @@ fn a_segment_that_lost_its_end_is_told() {
     let mut buf = vec![0; part.size as usize];
     assert!(matches!(part.read_at(0, &mut buf), Err(Error::Damaged { .. })));
     let target = footage.dir.path().join("clip");
-    assert!(part.save(&target).is_err());
+    assert!(part.save(&target, true).is_err());
     let left = std::fs::read_dir(footage.dir.path()).unwrap().count();
     assert_eq!(left, 2, "only the segments are there");
 }
@@ -397,7 +397,7 @@ proptest! {
             }
             prop_assert_eq!(&chunked, &file);
             let path = footage.dir.path().join("clip.mp4");
-            part.save(&path).unwrap();
+            part.save(&path, true).unwrap();
             prop_assert_eq!(std::fs::read(&path).unwrap(), file.clone());
 
             // Every sample's bytes are those of the picture.

@@ -105,8 +105,17 @@ pub struct IndexFile {
     pub epoch: u32,
     /// Midnight (UTC) of the day in which its segments start.
     pub day_start_us: i64,
-    first: Mutex<Option<Record>>,
+    known: Mutex<Option<Known>>,
     block: Mutex<Block>,
+}
+
+/// What was read of an index. Records are only ever appended while it is open, so it stays true:
+/// an instant before the last one known needs no look at how long the file is by now.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    count: u64,
+    first: Record,
+    last: Record,
 }
 
 /// The block read last: the next question is often about the same minutes.
@@ -114,6 +123,12 @@ pub struct IndexFile {
 struct Block {
     at: u64,
     bytes: Vec<u8>,
+}
+
+impl Block {
+    fn records(&self) -> u64 {
+        self.bytes.len() as u64 / RECORD_LEN as u64
+    }
 }
 
 impl IndexFile {
@@ -140,7 +155,7 @@ impl IndexFile {
             run: RunId(uuid::Uuid::from_bytes(run)),
             epoch: u32::from_le_bytes([h[40], h[41], h[42], h[43]]),
             day_start_us: i64::from_le_bytes(day),
-            first: Mutex::new(None),
+            known: Mutex::new(None),
             block: Mutex::default(),
         })
     }
@@ -155,38 +170,62 @@ impl IndexFile {
         Ok(self.file.size()?.saturating_sub(HEADER_LEN) / RECORD_LEN as u64)
     }
 
-    /// The record at a position.
-    pub fn get(&self, position: u64) -> Result<Record> {
-        if position == 0
-            && let Some(first) = *self.first.lock()
-        {
-            return Ok(first);
-        }
-        let record = self.read(position)?;
-        if position == 0 {
-            *self.first.lock() = Some(record);
-        }
-        Ok(record)
+    /// Whether there is a record at a position.
+    pub fn has(&self, position: u64) -> Result<bool> {
+        let known = *self.known.lock();
+        Ok(known.is_some_and(|k| position < k.count) || position < self.count()?)
     }
 
-    fn read(&self, position: u64) -> Result<Record> {
-        let mut block = self.block.lock();
-        let held = block.bytes.len() as u64 / RECORD_LEN as u64;
-        if position < block.at || position >= block.at + held {
-            // Centred: interpolation lands near what it looks for, on either side.
-            let at = position.saturating_sub(BLOCK_RECORDS / 2);
-            block.bytes.resize(BLOCK_RECORDS as usize * RECORD_LEN, 0);
-            let n = self.file.read_at(&mut block.bytes, HEADER_LEN + at * RECORD_LEN as u64);
-            let n = match n {
-                Ok(n) => n,
-                Err(e) => {
-                    block.bytes.clear();
-                    return Err(e);
-                }
-            };
-            block.bytes.truncate(n / RECORD_LEN * RECORD_LEN);
-            block.at = at;
+    /// The ends of the index, read anew only if an instant is not before the last one known.
+    fn known(&self, at_us: i64) -> Result<Option<Known>> {
+        let before = *self.known.lock();
+        if let Some(known) = before
+            && at_us < known.last.wall_start_us
+        {
+            return Ok(before);
         }
+        let count = self.count()?;
+        if count == 0 || before.is_some_and(|k| k.count == count) {
+            return Ok(before);
+        }
+        let first = match before {
+            Some(known) => known.first,
+            None => self.get(0)?,
+        };
+        let now = Some(Known { count, first, last: self.get(count - 1)? });
+        *self.known.lock() = now;
+        Ok(now)
+    }
+
+    /// The first record; `None`: there is none yet.
+    pub fn first(&self) -> Result<Option<Record>> {
+        // No instant is before this one, so that nothing is read anew once the first is known.
+        Ok(self.known(i64::MIN)?.map(|known| known.first))
+    }
+
+    /// The record at a position.
+    pub fn get(&self, position: u64) -> Result<Record> {
+        let mut block = self.block.lock();
+        self.load(&mut block, position)?;
+        self.record(&block, position)
+    }
+
+    /// Reads the block around a position, unless it is the one that is held.
+    fn load(&self, block: &mut Block, position: u64) -> Result<()> {
+        if (block.at..block.at + block.records()).contains(&position) {
+            return Ok(());
+        }
+        // Centred: interpolation lands near what it looks for, on either side.
+        let at = position.saturating_sub(BLOCK_RECORDS / 2);
+        block.bytes.resize(BLOCK_RECORDS as usize * RECORD_LEN, 0);
+        let n = self.file.read_at(&mut block.bytes, HEADER_LEN + at * RECORD_LEN as u64);
+        block.bytes.truncate(n.as_ref().map_or(0, |n| n / RECORD_LEN * RECORD_LEN));
+        block.at = at;
+        n.map(|_| ())
+    }
+
+    /// A record of the block that is held.
+    fn record(&self, block: &Block, position: u64) -> Result<Record> {
         let start =
             usize::try_from(position - block.at).unwrap_or(usize::MAX).saturating_mul(RECORD_LEN);
         let bytes = block.bytes.get(start..).and_then(|b| b.first_chunk::<RECORD_LEN>());
@@ -204,19 +243,17 @@ impl IndexFile {
     /// Interpolates first (records are nearly evenly spaced), and halves when that does not
     /// close in, so that the worst case stays logarithmic.
     pub fn last_at_or_before(&self, at_us: i64) -> Result<Option<u64>> {
-        let count = self.count()?;
-        if count == 0 {
-            return Ok(None);
-        }
-        let (mut low, mut low_us) = (0, self.get(0)?.wall_start_us);
+        let Some(Known { count, first, last }) = self.known(at_us)? else { return Ok(None) };
+        let (mut low, mut low_us) = (0, first.wall_start_us);
+        let (mut high, mut high_us) = (count - 1, last.wall_start_us);
         if at_us < low_us {
             return Ok(None);
         }
-        let (mut high, mut high_us) = (count - 1, self.get(count - 1)?.wall_start_us);
         if at_us >= high_us {
             return Ok(Some(high));
         }
         // Invariant: record `low` starts at or before the instant, record `high` after it.
+        let mut block = self.block.lock();
         let mut halve = false;
         while high - low > 1 {
             let guess = if halve {
@@ -228,11 +265,21 @@ impl IndexFile {
             }
             .clamp(low + 1, high - 1);
             let width = high - low;
-            let start_us = self.get(guess)?.wall_start_us;
-            if start_us <= at_us {
-                (low, low_us) = (guess, start_us);
-            } else {
-                (high, high_us) = (guess, start_us);
+            self.load(&mut block, guess)?;
+            // An error where the file has become shorter, which nothing does while it is open.
+            self.record(&block, guess)?;
+            // What lies in the block that was read for the guess costs nothing more to look at.
+            let (mut first, mut end) = (block.at.max(low), (block.at + block.records()).min(high));
+            while first < end {
+                let middle = first + (end - first) / 2;
+                let start_us = self.record(&block, middle)?.wall_start_us;
+                if start_us <= at_us {
+                    (low, low_us) = (middle, start_us);
+                    first = middle + 1;
+                } else {
+                    (high, high_us) = (middle, start_us);
+                    end = middle;
+                }
             }
             halve = high - low > width / 2;
         }

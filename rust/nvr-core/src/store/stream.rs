@@ -258,7 +258,7 @@ impl StreamStore {
     /// index.
     pub(super) fn located(&self, index: &Arc<IndexFile>, position: u64) -> Result<Located> {
         let record = index.get(position)?;
-        let next = if position + 1 < index.count()? {
+        let next = if index.has(position + 1)? {
             Some(index.get(position + 1)?)
         } else {
             self.continuation(index)?
@@ -274,10 +274,7 @@ impl StreamStore {
     /// The first record of the next day's index of the same run.
     fn continuation(&self, index: &IndexFile) -> Result<Option<Record>> {
         let next_day = self.indexes_of(index.day_start_us + DAY_US)?;
-        match next_day.iter().find(|i| i.run == index.run) {
-            Some(i) if i.count()? > 0 => i.get(0).map(Some),
-            _ => Ok(None),
-        }
+        next_day.iter().find(|i| i.run == index.run).map_or(Ok(None), |i| i.first())
     }
 
     /// The fragment that shows an instant. Where runs overlap: of the higher epoch, then of the
@@ -285,9 +282,16 @@ impl StreamStore {
     pub fn at(&self, at_us: i64) -> Result<Option<Located>> {
         let expired = self.expired_before_us();
         let mut best: Option<Located> = None;
-        for day in self.days_for(at_us, at_us) {
+        // Wall time is monotone within a run: where its later day has begun by the instant, the
+        // earlier one has nothing to show.
+        let mut begun: Vec<RunId> = Vec::new();
+        for day in self.days_for(at_us, at_us).into_iter().rev() {
             for index in self.indexes_of(day)? {
+                if begun.contains(&index.run) {
+                    continue;
+                }
                 let Some(position) = index.last_at_or_before(at_us)? else { continue };
+                begun.push(index.run);
                 let found = self.located(&index, position)?;
                 let rank = |l: &Located| (l.index.epoch, l.index.run);
                 if at_us < found.end_us
@@ -315,7 +319,7 @@ impl StreamStore {
                     Some(p) => p + 1,
                     None => 0,
                 };
-                while position < index.count()? {
+                while index.has(position)? {
                     let found = self.located(&index, position)?;
                     position += 1;
                     if found.segment_start_us() < expired {

@@ -1,0 +1,424 @@
+"""Many sources of footage as one: what a gateway serves.
+
+Nearly every camera is recorded by one node: its reads go on unchanged to the
+child behind which that node is, and the answer comes back as it is. A camera
+that several nodes have is one timeline (:mod:`nvr.gateway.timeline`). Questions
+by place are in :mod:`nvr.gateway.questions`.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from nvr.directory.directory import Directory
+from nvr.directory.plan import next_cameras, plan
+from nvr.directory.types import AreaResolver, CameraEntry
+from nvr.errors import CameraNotFound, NodeUnavailable, NoFootage, NvrError
+from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
+from nvr.footage.source import Answer
+from nvr.footage.types import (
+    Camera,
+    ClipData,
+    ClipHead,
+    ClipRequest,
+    End,
+    Event,
+    Fragment,
+    FragmentRef,
+    FragmentsRequest,
+    Gap,
+    LiveUnit,
+    NodeInfo,
+    Notice,
+    Picture,
+    PictureOptions,
+    ReadContext,
+    Span,
+    StreamName,
+    StreamState,
+    TimeRange,
+)
+from nvr.gateway.events import merged_events
+from nvr.gateway.fanout import Fanout
+from nvr.gateway.links import Link, Links
+from nvr.gateway.merge import Told, merge_coverage
+from nvr.gateway.questions import Question, with_clocks
+from nvr.gateway.timeline import Timeline
+from nvr.gateway.trouble import trouble
+
+__all__ = ["FederatedFootage", "Sources"]
+
+T = TypeVar("T")
+# For more cameras than this a list has what the directory knows, without counters.
+_MOST_ASKED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """A camera, and the children behind which its footage is, the one that is to record it first."""
+
+    camera_id: str
+    entries: Sequence[CameraEntry]
+    links: Sequence[tuple[Link, str]]
+    """Each with the name of the node to ask for, or empty: all that it has."""
+
+    @property
+    def one(self) -> tuple[Link, str] | None:
+        """The only child, where there is one."""
+        return self.links[0] if len(self.links) == 1 else None
+
+
+class FederatedFootage:
+    """A :class:`nvr.footage.source.FootageSource` over the nodes below."""
+
+    def __init__(
+        self,
+        *,
+        node: NodeInfo,
+        directory: Directory,
+        links: Links,
+        fanout: Fanout,
+        areas: AreaResolver,
+        now_us: Callable[[], int] | None = None,
+        asked: Callable[[int, Iterable[str]], None] = lambda _contacted, _omissions: None,
+    ) -> None:
+        """``asked``: is told of each question by place: nodes contacted, codes of what was left out."""
+        self._node = node
+        self._directory = directory
+        self._links = links
+        self._fanout = fanout
+        self._areas = areas
+        self._now_us = now_us or (lambda: time.time_ns() // 1000)
+        self._asked = asked
+
+    async def node(self) -> NodeInfo:
+        """Who answers here."""
+        return replace(self._node, now_us=self._now_us())
+
+    # --- questions over many cameras --------------------------------------------
+
+    async def find(self, context: ReadContext, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
+        """Cameras at a place, and what the nodes that can have footage say."""
+        planned = plan(self._directory, request, self._areas)
+        notices = self._links.unknown()
+        for notice in notices:
+            yield notice
+        question = Question(self._directory, self._links, self._fanout, context, request)
+        if request.range is None:
+            for item in planned.items:
+                yield Found(item.camera, item.distance_m, (), item.camera.node if request.by_source else "")
+        else:
+            async for step in question.answer(planned.items, request.range):
+                if isinstance(step, Notice):
+                    notices.append(step)
+                yield step
+        if planned.cut:
+            message = f"{planned.remaining} more cameras; ask on with the cursor"
+            notices.append(Notice("truncated", message, self._node.name, cameras=planned.remaining))
+            yield notices[-1]
+        omissions = [notice.code for notice in notices if notice.code != "clock_apart"]
+        self._asked(question.contacted, omissions)
+        yield End(question.complete and not omissions, planned.cursor, planned.remaining)
+
+    async def next_cameras(
+        self, context: ReadContext, request: NextCamerasRequest
+    ) -> AsyncIterator[NextCamera | Notice | End]:
+        """Cameras that can be reached from a sighting, by the directory."""
+        for found in next_cameras(self._directory, request):
+            yield found
+        unknown = self._links.unknown()
+        for notice in unknown:
+            yield notice
+        yield End(complete=not unknown)
+
+    async def list_cameras(
+        self, context: ReadContext, cameras: Sequence[str] = ()
+    ) -> AsyncIterator[Camera | Notice | End]:
+        """By name. With what their streams do now where they are few enough to be asked for."""
+        unknown = [] if cameras else self._links.unknown()
+        for notice in unknown:
+            yield notice
+        ids = [self._directory.resolve(name)[0] for name in cameras] or self._directory.active_ids()
+        known = self._directory.entries(ids)
+        now: dict[str, list[Camera]] = {}
+        notices: list[Notice] = []
+        if len(ids) <= _MOST_ASKED:
+            wanted: dict[str, tuple[Link, list[str]]] = {}
+            for camera_id, entries in known.items():
+                for link, _ in self._sources(camera_id, entries, "").links:
+                    wanted.setdefault(link.node_id, (link, []))[1].append(camera_id)
+            asks = (self._state(context, link, asked, now, notices) for link, asked in wanted.values())
+            await asyncio.gather(*asks)
+        for notice in notices:
+            yield notice
+        views = [self._view(entries, now.get(camera_id, [])) for camera_id, entries in known.items()]
+        for view in sorted(views, key=lambda view: (view.name, view.id)):
+            yield view
+        yield End(complete=not notices and not unknown)
+
+    async def _state(
+        self,
+        context: ReadContext,
+        link: Link,
+        ids: Sequence[str],
+        now: dict[str, list[Camera]],
+        notices: list[Notice],
+    ) -> None:
+        """What a child's cameras do now; the directory stands in for one that does not answer."""
+        try:
+            async with self._fanout.asking(link):
+                async for step in link.footage.list_cameras(context, ids):
+                    if isinstance(step, Camera) and step.id in ids:
+                        now.setdefault(step.id, []).append(step)
+                    elif isinstance(step, Notice):
+                        notices.append(step)
+        except NvrError as error:
+            notices.append(trouble(error, node=link.name, cameras=len(ids)))
+
+    def _view(self, entries: Sequence[CameraEntry], now: Sequence[Camera]) -> Camera:
+        view = self._directory.camera_view(entries)
+        told = [each for each in now if each.node == view.node or len(entries) == 1]
+        if not told:
+            return view
+        oldest = {stream.kind: stream.oldest_us for stream in view.streams}
+        streams = [
+            replace(stream, oldest_us=min(stream.oldest_us, oldest.get(stream.kind) or stream.oldest_us))
+            for stream in told[0].streams
+        ]
+        return replace(told[0], streams=tuple(streams), sources=view.sources)
+
+    def watch_events(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Event]:
+        """What happens below, from now on; a child that comes back is listened to again."""
+        ids = {self._directory.resolve(name)[0] for name in cameras}
+        if not ids:
+            return merged_events(context, dict.fromkeys(self._links, ()))
+        wanted: dict[Link, list[str]] = {}
+        for camera_id, entries in self._directory.entries(sorted(ids)).items():
+            for link, _ in self._sources(camera_id, entries, "").links:
+                wanted.setdefault(link, []).append(camera_id)
+        return merged_events(context, wanted)
+
+    # --- reads of one camera -----------------------------------------------------
+
+    async def coverage(
+        self, context: ReadContext, camera: str, stream: StreamName, range: TimeRange, source: str = ""
+    ) -> AsyncIterator[Span | Gap | Notice | End]:
+        """Spans and gaps; what a node that may have footage does not answer is left out, with a warning."""
+        found = self._of(camera, source)
+        notices: list[Notice] = []
+        told: list[Told] = []
+        complete = True
+
+        async def ask(rank: int, link: Link, node: str) -> bool:
+            try:
+                async with self._fanout.asking(link):
+                    answer = link.footage.coverage(context, found.camera_id, stream, range, node)
+                    items: list[Span | Gap] = []
+                    whole = False
+                    async for step in answer:
+                        if isinstance(step, Notice):
+                            notices.append(step)
+                        elif isinstance(step, End):
+                            whole = step.complete
+                        else:
+                            items.append(step)
+            except NvrError as error:
+                notices.append(trouble(error, node=link.name, camera_id=found.camera_id, range=range))
+                return False
+            told.append(Told(items, rank))
+            return whole
+
+        asks = [ask(rank, link, node) for rank, (link, node) in enumerate(found.links)]
+        complete = all(await asyncio.gather(*asks))
+        merged = merge_coverage(range, told, all_answered=complete) if told else []
+        items = with_clocks(self._directory, merged, notices.append)
+        for notice in dict.fromkeys(notices):
+            yield notice
+        for item in items:
+            yield item
+        yield End(complete=complete)
+
+    async def locate(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        mode: Literal["at", "next", "previous"] = "at",
+        source: str = "",
+    ) -> FragmentRef:
+        """The fragment that shows an instant, of the node that is preferred there; or the nearest one."""
+        found = self._of(camera, source)
+        refs: list[FragmentRef] = []
+        failed: list[NvrError] = []
+        nothing: NoFootage | None = None
+
+        async def ask(link: Link, node: str) -> FragmentRef:
+            return await self._fanout.ask(
+                link, lambda: link.footage.locate(context, found.camera_id, stream, at_us, mode, node)
+            )
+
+        for answer in await asyncio.gather(
+            *(ask(link, node) for link, node in found.links), return_exceptions=True
+        ):
+            if isinstance(answer, FragmentRef):
+                refs.append(answer)
+            elif isinstance(answer, NoFootage):
+                nothing = answer
+            elif isinstance(answer, NvrError):
+                failed.append(answer)
+            else:
+                raise answer
+        if refs:
+            showing = [ref for ref in refs if ref.start_us <= at_us < ref.start_us + ref.duration_us]
+            if showing:
+                return max(showing, key=lambda ref: (ref.epoch, ref.run_id))
+            return min(refs, key=lambda ref: (abs(ref.start_us - at_us), -ref.epoch))
+        if failed:
+            raise failed[0]
+        raise nothing or NoFootage(f"no node has footage of {camera[:200]}", node=self._node.name)
+
+    async def read_fragments(
+        self, context: ReadContext, request: FragmentsRequest
+    ) -> AsyncIterator[Fragment | Notice | End]:
+        """Stored fragments, as the nodes have them."""
+        found = self._of(request.camera, request.source)
+        if found.one is not None:
+            link, node = found.one
+            asked = replace(request, camera=found.camera_id, source=node)
+            async for step in self._pass_on(link, link.footage.read_fragments(context, asked), found):
+                yield step
+            return
+        async for piece in self._timeline(context, found, request.stream).read_fragments(request):
+            yield piece
+
+    async def read_clip(
+        self, context: ReadContext, request: ClipRequest
+    ) -> AsyncIterator[ClipHead | ClipData | Notice | End]:
+        """A clip; each of its parts is one node's."""
+        found = self._of(request.camera, request.source)
+        if found.one is not None:
+            link, node = found.one
+            asked = replace(request, camera=found.camera_id, source=node)
+            async for step in self._pass_on(link, link.footage.read_clip(context, asked), found):
+                yield step
+            return
+        async for piece in self._timeline(context, found, request.stream).read_clip(request):
+            yield piece
+
+    async def read_frames(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        range: TimeRange,
+        interval_us: int,
+        options: PictureOptions,
+        source: str = "",
+    ) -> AsyncIterator[Picture | Notice | End]:
+        """Decoded pictures, decoded by the node that has them."""
+        found = self._of(camera, source)
+        if found.one is not None:
+            link, node = found.one
+            answer = link.footage.read_frames(
+                context, found.camera_id, stream, range, interval_us, options, node
+            )
+            async for step in self._pass_on(link, answer, found):
+                yield step
+            return
+        timeline = self._timeline(context, found, stream)
+        async for piece in timeline.read_frames(range, interval_us, options):
+            yield piece
+
+    async def snapshot(
+        self,
+        context: ReadContext,
+        camera: str,
+        stream: StreamName,
+        at_us: int,
+        options: PictureOptions,
+        source: str = "",
+    ) -> Picture:
+        """The picture shown at an instant; 0: the newest."""
+        found = self._of(camera, source)
+        link, node = found.one or await self._timeline(context, found, stream).holder(at_us)
+        if not link.up:
+            raise link.error()
+        return await link.footage.snapshot(context, found.camera_id, stream, at_us, options, node)
+
+    async def watch_live(
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
+    ) -> AsyncIterator[LiveUnit | Notice | End]:
+        """Units as they come, of the node that records the camera now."""
+        found = self._of(camera, source)
+        recording = [
+            self._sources(found.camera_id, [entry], source).links[0]
+            for entry in found.entries
+            if any(each.state is StreamState.RECORDING for each in entry.camera.streams)
+        ]
+        link, node = next((pair for pair in (*recording, *found.links) if pair[0].up), found.links[0])
+        answer = link.footage.watch_live(context, found.camera_id, stream, audio, node)
+        async for step in self._pass_on(link, answer, found):
+            yield step
+
+    # --- inside ----------------------------------------------------------------
+
+    async def _pass_on(self, link: Link, answer: AsyncIterator[T], found: Sources) -> AsyncIterator[T]:
+        """An answer as it comes. Bytes that were begun cannot be had elsewhere: a failure is the call's."""
+        if not link.up:
+            raise link.error()
+        self._fanout.contacted += 1
+        try:
+            async for step in answer:
+                yield step
+        except NodeUnavailable as error:
+            if not error.node:
+                error.node = link.name
+            raise
+        finally:
+            close = getattr(answer, "aclose", None)
+            if close is not None:
+                await close()
+
+    def _timeline(self, context: ReadContext, found: Sources, stream: StreamName) -> Timeline:
+        return Timeline(
+            context=context,
+            camera_id=found.camera_id,
+            stream=stream,
+            links={self._name_of(entry): self._link_of(entry) for entry in found.entries},
+            coverage=lambda range_: self.coverage(context, found.camera_id, stream, range_),
+            node=self._node.name,
+        )
+
+    def _of(self, camera: str, source: str) -> Sources:
+        """The camera that is meant. Raises :exc:`CameraNotFound`, :exc:`AmbiguousCamera`."""
+        camera_id, entries = self._directory.resolve(camera)
+        return self._sources(camera_id, entries, source)
+
+    def _sources(self, camera_id: str, entries: Sequence[CameraEntry], source: str) -> Sources:
+        if source:
+            entries = [entry for entry in entries if self._name_of(entry) == source]
+            if not entries:
+                raise CameraNotFound(
+                    f"node {source[:200]!r} has nothing of that camera", field="source", node=self._node.name
+                )
+        links: dict[str, tuple[Link, str]] = {}
+        for entry in entries:
+            link = self._link_of(entry)
+            # The node itself needs not be told its name, and one of the first version would not know it.
+            name = source if link.node_id != entry.node_id else ""
+            links.setdefault(link.node_id, (link, name))
+        return Sources(camera_id, entries, list(links.values()))
+
+    def _link_of(self, entry: CameraEntry) -> Link:
+        link = self._links.of(entry.node_id)
+        if link is None:
+            name = self._name_of(entry)
+            raise NodeUnavailable(f"node {name} is no child of this one any more", node=name)
+        return link
+
+    def _name_of(self, entry: CameraEntry) -> str:
+        node = self._directory.node(entry.node_id)
+        return entry.node_id[:16] if node is None else node.name

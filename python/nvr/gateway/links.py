@@ -1,0 +1,241 @@
+"""Links to the nodes that a gateway asks directly: who they are, what they have, whether they are there."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import grpc
+
+from nvr.directory.directory import Directory
+from nvr.directory.feed import RemoteDirectory
+from nvr.directory.types import CameraEntry, DirectoryBatch, node_entry
+from nvr.errors import InternalError, NodeUnavailable, NvrError, TreeRefused
+from nvr.footage.remote import RemoteFootage
+from nvr.footage.source import FootageSource
+from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
+from nvr.gateway.trouble import code_of
+
+__all__ = ["Link", "Links", "RemoteChild"]
+
+logger = logging.getLogger("nvr.gateway")
+
+_BACKOFF_FIRST_S = 0.2
+_BACKOFF_MOST_S = 10.0
+# A node that contradicts the tree does so again: somebody has to change its settings.
+_BACKOFF_REFUSED_S = 30.0
+_POLL_S = 30.0
+_CLOCK_S = 60.0
+_CLOCK_SAMPLES = 3
+_CONTEXT = ReadContext(purpose="directory")
+
+
+class RemoteChild:
+    """A node behind a channel, which its owner closes."""
+
+    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+        self.footage: FootageSource = RemoteFootage(channel, target=target)
+        self.directory = RemoteDirectory(channel, target=target)
+        self.channel = channel
+
+
+class Link:
+    """A connection to a child that is kept up for ever.
+
+    ``target``: its address, for messages. ``up``: it answers, and what it has is
+    known. ``node_id`` is empty until it has answered once.
+    """
+
+    def __init__(
+        self,
+        child: RemoteChild,
+        directory: Directory,
+        *,
+        target: str,
+        node_id: str = "",
+        uplink: bool = False,
+        now_us: Callable[[], int] | None = None,
+    ) -> None:
+        self._child = child
+        self._directory = directory
+        self._now_us = now_us or (lambda: time.time_ns() // 1000)
+        self._woken = asyncio.Event()
+        self.target = target
+        self.uplink = uplink
+        self.node_id = node_id
+        self.up = False
+        self.reason = "node_unknown"
+        self.detail = "it has not answered yet"
+        self.asked = 0
+        """How often it was asked, for tests and metrics."""
+
+    @property
+    def name(self) -> str:
+        """The child's name, or its address before it is known."""
+        node = self._directory.node(self.node_id)
+        return self.target if node is None else node.name
+
+    @property
+    def footage(self) -> FootageSource:
+        """What it has."""
+        self.asked += 1
+        return self._child.footage
+
+    def error(self) -> NodeUnavailable:
+        """Why it cannot be asked now."""
+        return NodeUnavailable(f"{self.target}: {self.detail}", node=self.name)
+
+    async def until(self, *, up: bool) -> None:
+        """Returns when the link is up, or down."""
+        while self.up != up:
+            self._woken.clear()
+            await self._woken.wait()
+
+    async def run(self) -> None:
+        """Keeps the link, for ever."""
+        failures = 0
+        while True:
+            try:
+                await self._follow()
+                error: BaseException = NodeUnavailable(f"{self.target}: the node stops")
+            except NvrError as caught:
+                error = caught
+            except Exception as caught:
+                logger.exception("the link to %s failed", self.target)
+                error = InternalError(str(caught))
+            failures = 0 if self.up else failures + 1
+            self._lost(error)
+            most_s = _BACKOFF_REFUSED_S if isinstance(error, TreeRefused) else _BACKOFF_MOST_S
+            wait_s = min(most_s, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
+            if isinstance(error, TreeRefused):
+                wait_s = most_s
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+
+    async def _follow(self) -> None:
+        info = await self._child.footage.node()
+        if info.id == self._directory.own.id:
+            own = self._directory.own.name
+            raise TreeRefused(
+                f"a cycle: {own} → {own}; {self.target} is this node itself",
+                facts={"code": "cycle", "path": f"{own} → {own}"},
+            )
+        if not info.id:
+            raise InternalError(f"{self.target}: the node does not say who it is")
+        self.node_id = info.id
+        clock = asyncio.create_task(self._measure_clock())
+        try:
+            if "directory" in info.capabilities:
+                await self._follow_directory()
+            else:
+                await self._poll_cameras(info)
+        finally:
+            clock.cancel()
+            with suppress(asyncio.CancelledError, NvrError):
+                await clock
+
+    async def _follow_directory(self) -> None:
+        epoch, version = self._directory.resume(self.node_id)
+        answer = self._child.directory.watch_directory(_CONTEXT, epoch, version)
+        try:
+            async for step in answer:
+                if isinstance(step, DirectoryBatch):
+                    self._directory.apply(self.node_id, step)
+                    if step.current:
+                        self._met()
+                elif isinstance(step, End):
+                    return
+        finally:
+            close = getattr(answer, "aclose", None)
+            if close is not None:
+                await close()
+
+    async def _poll_cameras(self, info: NodeInfo) -> None:
+        """A node of the first version tells no changes: it is asked for all, now and then."""
+        version = 0
+        while True:
+            answer = self._child.footage.list_cameras(_CONTEXT)
+            cameras = [CameraEntry(info.id, step) async for step in answer if isinstance(step, Camera)]
+            version += 1
+            self._directory.apply(
+                self.node_id,
+                DirectoryBatch(
+                    "", version, snapshot=True, current=True, nodes=(node_entry(info),), cameras=cameras
+                ),
+            )
+            self._met()
+            await asyncio.sleep(_POLL_S)
+
+    async def _measure_clock(self) -> None:
+        """The child's clock against ours: of some round trips the shortest is the truest (RFC 5905, 10)."""
+        while True:
+            best: tuple[int, int] | None = None
+            for _ in range(_CLOCK_SAMPLES):
+                before_us, started = self._now_us(), time.monotonic_ns()
+                told = await self._child.footage.node()
+                took_us = (time.monotonic_ns() - started) // 1000
+                if told.now_us and (best is None or took_us < best[0]):
+                    best = took_us, told.now_us - (before_us + took_us // 2)
+            if best is not None and self.up:
+                # Within half the round trip it is noise, and every change goes all the way up.
+                known = self._directory.node(self.node_id)
+                before = None if known is None else known.clock_offset_us
+                if before is None or abs(best[1] - before) > max(best[0], 100_000):
+                    self._directory.set_link(self.node_id, connected=True, clock_offset_us=best[1])
+                await asyncio.sleep(_CLOCK_S)
+            else:
+                await asyncio.sleep(_BACKOFF_FIRST_S)
+
+    def _met(self) -> None:
+        if not self.up:
+            logger.info("node %s is there (%s)", self.name, self.target)
+            self._directory.set_link(self.node_id, connected=True, seen_us=self._now_us())
+        self.up, self.reason, self.detail = True, "", ""
+        self._woken.set()
+
+    def _lost(self, error: BaseException) -> None:
+        detail = error.message if isinstance(error, NvrError) else str(error)
+        reason = code_of(error)
+        if self.up or (self.reason, self.detail) != (reason, detail):
+            logger.warning("node %s: %s: %s", self.name, reason, detail)
+        seen_us = self._now_us() if self.up else 0
+        self.up, self.reason, self.detail = False, reason, detail
+        self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
+        self._woken.set()
+
+
+class Links:
+    """The children of a gateway."""
+
+    def __init__(self, directory: Directory) -> None:
+        self._directory = directory
+        self._links: list[Link] = []
+
+    def add(self, link: Link) -> None:
+        """Adds one; its :meth:`Link.run` is its owner's."""
+        self._links.append(link)
+
+    def remove(self, link: Link) -> None:
+        """Removes one. What it had stays in the directory: it may come back."""
+        self._links.remove(link)
+
+    def __iter__(self) -> Iterator[Link]:
+        return iter(self._links)
+
+    def of(self, node_id: str) -> Link | None:
+        """The link by which a node is reached."""
+        child = self._directory.route(node_id)
+        return next((link for link in self._links if link.node_id == child), None)
+
+    def unknown(self) -> list[Notice]:
+        """Warnings of children that have never told what they have: any answer may lack theirs."""
+        return [
+            Notice(
+                "node_unknown" if link.reason == "node_unknown" else link.reason,
+                f"{link.target} has not told yet what it has: {link.detail}",
+                link.name,
+            )
+            for link in self._links
+            if self._directory.node(link.node_id) is None
+        ]

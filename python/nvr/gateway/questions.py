@@ -1,0 +1,194 @@
+"""A question by place over many nodes: asked of those that can hold an answer, put together in order."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from nvr.directory.directory import Directory
+from nvr.directory.plan import Planned, unheld_gap
+from nvr.errors import NvrError
+from nvr.footage.places import FindOrder, FindRequest, Found, Named
+from nvr.footage.types import End, Gap, Notice, ReadContext, Span, TimeRange
+from nvr.gateway.fanout import Fanout
+from nvr.gateway.links import Link, Links
+from nvr.gateway.merge import Told, merge_coverage
+from nvr.gateway.trouble import LieError, trouble
+
+__all__ = ["CLOCK_APART_US", "Question", "with_clocks"]
+
+CLOCK_APART_US = 1_000_000
+"""Clocks that are further apart than this are told with the spans."""
+_IDS_A_CALL = 500
+
+
+@dataclass(slots=True)
+class _Awaited:
+    """What a camera's answer still waits for: the children asked, and what each has told."""
+
+    planned: Planned
+    waiting: set[str] = field(default_factory=set)
+    told: dict[str, list[Found]] = field(default_factory=dict)
+    failed: bool = False
+    done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Question:
+    """One question by place that asks for footage."""
+
+    def __init__(
+        self, directory: Directory, links: Links, fanout: Fanout, context: ReadContext, request: FindRequest
+    ) -> None:
+        self._directory = directory
+        self._links = links
+        self._fanout = fanout
+        self._context = context
+        self._request = request
+        self._notices: list[Notice] = []
+        self._taken = 0
+        self.complete = True
+        self.contacted = 0
+
+    async def answer(self, items: Sequence[Planned], range_: TimeRange) -> AsyncIterator[Found | Notice]:
+        """Each camera as soon as it and all before it are answered; warnings as they come."""
+        awaited = {planned.camera.id: _Awaited(planned) for planned in items}
+        asked: dict[str, tuple[Link, list[str]]] = {}
+        for each in awaited.values():
+            for node_id in each.planned.holders:
+                self._want(each, node_id, asked)
+        tasks = [
+            asyncio.create_task(self._ask(link, ids[first : first + _IDS_A_CALL], awaited, range_))
+            for link, ids in asked.values()
+            for first in range(0, len(ids), _IDS_A_CALL)
+        ]
+        self.contacted = len(asked)
+        try:
+            for each in awaited.values():
+                await each.done.wait()
+                for notice in self._news():
+                    yield notice
+                for found in self._found(each, range_):
+                    yield found
+            await asyncio.gather(*tasks)
+            for notice in self._news():
+                yield notice
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _want(self, each: _Awaited, node_id: str, asked: dict[str, tuple[Link, list[str]]]) -> None:
+        link = self._links.of(node_id)
+        if link is None:
+            each.failed = True
+            node = self._directory.node(node_id)
+            name = node_id[:16] if node is None else node.name
+            message = f"node {name} is no child of this one any more"
+            self._warn(Notice("node_unreachable", message, name, each.planned.camera.id))
+            self.complete = False
+        elif link.node_id not in each.waiting:
+            each.waiting.add(link.node_id)
+            asked.setdefault(link.node_id, (link, []))[1].append(each.planned.camera.id)
+        self._settle(each)
+
+    async def _ask(
+        self, link: Link, ids: Sequence[str], awaited: dict[str, _Awaited], range_: TimeRange
+    ) -> None:
+        """Asks one node for some cameras. Whatever goes wrong costs these answers of it only."""
+        left = set(ids)
+        request = replace(
+            self._request, where=Named(ids), range=range_, order=FindOrder.NEAREST, limit=0, cursor=""
+        )
+        error: BaseException | None = None
+        try:
+            async with self._fanout.asking(link):
+                async for step in link.footage.find(self._context, request):
+                    if isinstance(step, Notice):
+                        self._warn(step)
+                    elif isinstance(step, End):
+                        self.complete = self.complete and step.complete
+                    else:
+                        self._take(link, step, ids, left, awaited)
+        except NvrError as caught:
+            error = caught
+        finally:
+            # A camera of which a node says nothing, though it was asked: it has forgotten it, or hides it.
+            for camera_id in left:
+                awaited[camera_id].failed = True
+            if left:
+                self.complete = False
+                what = error or LieError(f"it says nothing of {len(left)} cameras that it told of before")
+                one = next(iter(left)) if len(left) == 1 else ""
+                self._warn(trouble(what, node=link.name, camera_id=one, range=range_, cameras=len(left)))
+            for camera_id in ids:
+                awaited[camera_id].waiting.discard(link.node_id)
+                self._settle(awaited[camera_id])
+
+    def _take(
+        self, link: Link, found: Found, ids: Sequence[str], left: set[str], awaited: dict[str, _Awaited]
+    ) -> None:
+        each = awaited.get(found.camera.id)
+        if each is None or found.camera.id not in ids:
+            raise LieError(f"it answers for camera {found.camera.id[:80]}, for which it was not asked")
+        told = each.told.setdefault(link.node_id, [])
+        if told and not self._request.by_source:
+            raise LieError(f"it answers twice for camera {found.camera.id}")
+        told.append(found)
+        left.discard(found.camera.id)
+        if not self._request.by_source:
+            each.waiting.discard(link.node_id)
+            self._settle(each)
+
+    def _settle(self, each: _Awaited) -> None:
+        if not each.waiting:
+            each.done.set()
+
+    def _found(self, each: _Awaited, range_: TimeRange) -> list[Found]:
+        planned, request = each.planned, self._request
+        answers = [(child, found) for child, of in each.told.items() for found in of]
+        if not planned.holders:
+            coverage: list[Span | Gap] = [unheld_gap(planned, request.stream, range_)]
+            source = planned.camera.node if request.by_source else ""
+            return [Found(planned.camera, planned.distance_m, tuple(coverage), source)]
+        if request.by_source:
+            made = [
+                (found.source, with_clocks(self._directory, found.coverage, self._warn))
+                for _, found in answers
+            ]
+        elif not answers:
+            made = [("", [])]
+        else:
+            duty = self._directory.route(planned.entries[0].node_id)
+            told = [Told(found.coverage, int(child != duty)) for child, found in answers]
+            merged = merge_coverage(range_, told, all_answered=not each.failed)
+            made = [("", self._with_clocks(merged))]
+        if request.order is FindOrder.NEWEST:
+            made = [(source, list(reversed(items))) for source, items in made]
+        return [Found(planned.camera, planned.distance_m, tuple(items), source) for source, items in made]
+
+    def _with_clocks(self, items: Sequence[Span | Gap]) -> list[Span | Gap]:
+        return with_clocks(self._directory, items, self._warn)
+
+    def _warn(self, notice: Notice) -> None:
+        if notice not in self._notices:
+            self._notices.append(notice)
+
+    def _news(self) -> list[Notice]:
+        news, self._taken = self._notices[self._taken :], len(self._notices)
+        return news
+
+
+def with_clocks(
+    directory: Directory, items: Sequence[Span | Gap], warn: Callable[[Notice], None]
+) -> list[Span | Gap]:
+    """Spans of nodes whose clocks are apart from ours, marked so; one warning a node."""
+    marked: list[Span | Gap] = []
+    for item in items:
+        if isinstance(item, Span):
+            node = directory.node_named(item.node)
+            offset_us = None if node is None else directory.clock_offset_us(node.id)
+            if offset_us is not None and abs(offset_us) > CLOCK_APART_US:
+                item = replace(item, clock_offset_us=offset_us)
+                message = f"the clock of node {item.node} is {offset_us / 1e6:+.1f} s from this node's"
+                warn(Notice("clock_apart", message, item.node))
+        marked.append(item)
+    return marked

@@ -1,0 +1,39 @@
+"""What went wrong with a node below, as a warning with a stable code: it costs its own answer only."""
+
+from nvr.errors import (
+    AccessDenied,
+    DeadlineExceeded,
+    NodeUnavailable,
+    NvrError,
+    TreeRefused,
+)
+from nvr.footage.types import Notice, TimeRange
+
+__all__ = ["LieError", "code_of", "trouble"]
+
+
+class LieError(NvrError):
+    """A node's answer contradicts what it may say."""
+
+    reason = "NODE_LIED"
+
+
+def code_of(error: BaseException) -> str:
+    """The warning code that an error of a node stands for; see ``nvr.v1.Warning.code``."""
+    if isinstance(error, TreeRefused | LieError):
+        return "node_lied"
+    if isinstance(error, DeadlineExceeded | TimeoutError):
+        return "deadline"
+    if isinstance(error, AccessDenied):
+        return "node_refused"
+    if isinstance(error, NodeUnavailable):
+        return "node_unreachable"
+    return "node_failed"
+
+
+def trouble(
+    error: BaseException, *, node: str, camera_id: str = "", range: TimeRange | None = None, cameras: int = 0
+) -> Notice:
+    """A warning about a node whose answer is missing."""
+    text = error.message if isinstance(error, NvrError) else "it did not answer in time"
+    return Notice(code_of(error), f"no answer of node {node}: {text}", node, camera_id, range, cameras)

@@ -1,0 +1,110 @@
+"""A node: opens everything in order, serves until it is told to stop, and closes in the reverse order."""
+
+import asyncio
+import logging
+import signal
+from collections.abc import Coroutine
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from nvr.errors import StoreError
+from nvr.footage.types import NodeInfo
+
+__all__ = ["Addresses", "Node", "make_data_folder"]
+
+logger = logging.getLogger("nvr.node")
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where a running node is reached, with the ports that it got."""
+
+    grpc: str
+    metrics: str | None
+    rtsp: str | None = None
+
+
+class Node:
+    """``async with RecorderNode(settings) as node: await node.wait()``.
+
+    A subclass opens itself in :meth:`_open`, and gives ``_stack`` what closes each
+    part again. What cannot be opened raises; what was open by then is closed.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._stack = AsyncExitStack()
+        self._stop = asyncio.Event()
+        self._failure: BaseException | None = None
+        self._healthy = False
+        self.info = NodeInfo("", name, "")
+        self.addresses = Addresses("", None)
+
+    async def _open(self) -> None:
+        raise NotImplementedError
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            await self._open()
+            self._stack = self._stack.pop_all()
+        self._healthy = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._healthy = False
+        logger.info("node %s stops", self.info.name)
+        await self._stack.aclose()
+        logger.info("node %s has stopped", self.info.name)
+
+    def stop(self) -> None:
+        """Lets :meth:`wait` return."""
+        self._stop.set()
+
+    async def wait(self) -> None:
+        """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+        try:
+            await self._stop.wait()
+        finally:
+            # A second signal ends the process at once: the store bears it.
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+        if self._failure is not None:
+            raise self._failure
+
+    def _on_signal(self, number: signal.Signals) -> None:
+        logger.info("%s received", number.name)
+        self.stop()
+
+    def _run(self, name: str, work: Coroutine[None, None, None]) -> None:
+        """A task for as long as the node is open; when it fails, the node stops."""
+        task = asyncio.create_task(work, name=f"nvr-{name}")
+
+        def ended(task: "asyncio.Task[None]") -> None:
+            if not task.cancelled() and (error := task.exception()):
+                logger.critical("the node's task %r failed", name, exc_info=error)
+                self._failure = error
+                self._stop.set()
+
+        async def end() -> None:
+            task.cancel()
+            await asyncio.wait([task])
+
+        task.add_done_callback(ended)
+        self._stack.push_async_callback(end)
+
+
+def make_data_folder(folder: Path) -> None:
+    """The folder for a node's key, catalog and audit record, for its user only. Raises :exc:`StoreError`."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(
+            f"{folder}: the node's data folder cannot be made: {error.strerror}", error.errno, str(folder)
+        ) from error

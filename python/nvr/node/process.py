@@ -1,0 +1,85 @@
+"""A node as a process: what it prints when it serves, and where its log goes."""
+
+import asyncio
+import json
+import logging
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nvr.footage.calls import RequestIdFilter
+from nvr.node.lifecycle import Node
+
+__all__ = ["ConfigOption", "JsonOption", "LogLevelOption", "ReadyFileOption", "log_to_stderr", "run_node"]
+
+_LEVELS = ("debug", "info", "warning", "error")
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", help="Settings of the node, TOML.", dir_okay=False)
+]
+JsonOption = Annotated[
+    bool, typer.Option("--json", help="Print the node's name, id and addresses as one line of JSON.")
+]
+ReadyFileOption = Annotated[
+    Path | None, typer.Option(help="Write the same line to this file once the node serves.")
+]
+LogLevelOption = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+
+
+def run_node(node: Node, does: str, *, as_json: bool, ready_file: Path | None, log_level: str) -> None:
+    """Runs a node until SIGTERM or Ctrl-C. ``does``: what to say of it ("records")."""
+    log_to_stderr(log_level)
+    asyncio.run(_serve(node, does, as_json, ready_file))
+
+
+async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:
+    async with node:
+        facts: dict[str, Any] = {
+            "name": node.info.name,
+            "id": node.info.id,
+            "version": node.info.version,
+            "grpc": node.addresses.grpc,
+            "metrics": node.addresses.metrics,
+            "rtsp": node.addresses.rtsp,
+            "pid": os.getpid(),
+        }
+        line = json.dumps(facts)
+        if as_json:
+            typer.echo(line)
+        else:
+            typer.echo(f"node {node.info.name} ({node.info.id[:16]}…) {does}")
+            typer.echo(f"  gRPC     {node.addresses.grpc}")
+            if node.addresses.metrics:
+                typer.echo(f"  metrics  http://{node.addresses.metrics}/metrics")
+            if node.addresses.rtsp:
+                typer.echo(f"  RTSP     rtsp://{node.addresses.rtsp}/CAMERA/main")
+        sys.stdout.flush()
+        if ready_file is not None:
+            await asyncio.to_thread(_write_whole, ready_file, line + "\n")
+        await node.wait()
+
+
+def _write_whole(path: Path, text: str) -> None:
+    """Whoever waits for the file never reads half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def log_to_stderr(level: str) -> None:
+    """Log lines with UTC time, and the request and trace that they belong to."""
+    if level not in _LEVELS:
+        raise typer.BadParameter(f"one of {', '.join(_LEVELS)}", param_hint="--log-level")
+    formatter = logging.Formatter(
+        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s %(trace_id)s] %(message)s",
+        "%Y-%m-%dT%H:%M:%S",
+    )
+    formatter.converter = time.gmtime
+    handler = logging.StreamHandler()
+    handler.setFormatter(formatter)
+    handler.addFilter(RequestIdFilter())
+    logging.basicConfig(level=level.upper(), handlers=[handler])

@@ -1,0 +1,261 @@
+"""Questions by place: what is planned is what a look at every camera finds."""
+
+import math
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from nvr.directory import geometry
+from nvr.directory.directory import Directory
+from nvr.directory.geometry import distance_m
+from nvr.directory.plan import CodesOnly, Plan, next_cameras, plan, unheld_gap
+from nvr.directory.types import CameraEntry, DirectoryBatch
+from nvr.errors import AreaNotFound, CameraNotFound, InvalidArgument
+from nvr.footage.places import (
+    Circle,
+    Corridor,
+    FindOrder,
+    FindRequest,
+    InArea,
+    LooksAt,
+    Named,
+    NextCamerasRequest,
+    Polygon,
+    Where,
+)
+from nvr.footage.types import Camera, Place, StreamState, TimeRange
+from tests.directory.entries import SECOND, ZERO_US, camera, camera_id, cameras, entry, node, node_id, places
+
+wheres = st.one_of(
+    st.none(),
+    st.builds(Circle, places, st.floats(1, 20_000)),
+    st.builds(Polygon, st.lists(places, min_size=3, max_size=6, unique=True)),
+    st.builds(Corridor, st.lists(places, min_size=2, max_size=4, unique=True), st.floats(10, 5000)),
+    st.builds(LooksAt, places),
+    st.builds(InArea, st.sampled_from(["38-1", "38-2"])),
+    st.builds(Named, st.lists(st.integers(0, 12).map(camera_id), min_size=1, max_size=5)),
+)
+ranges = st.tuples(st.integers(-500, 500), st.integers(1, 500)).map(
+    lambda pair: TimeRange(ZERO_US + pair[0] * SECOND, ZERO_US + (pair[0] + pair[1]) * SECOND)
+)
+
+
+def filled(told: list[Camera]) -> tuple[Directory, dict[str, Camera]]:
+    """A directory of these cameras, half of them of a child; the last of an id counts."""
+    last = {each.id: each for each in told}
+    directory = Directory(None, node("top"))
+    ids = sorted(last)
+    directory.put_cameras(CameraEntry("", last[each]) for each in ids[::2])
+    batch = DirectoryBatch(
+        "e", 1, True, True, (node("left"),), cameras=tuple(entry("left", last[each]) for each in ids[1::2])
+    )
+    directory.apply(node_id("left"), batch)
+    return directory, last
+
+
+def holds(where: Where | None, each: Camera) -> bool:
+    match where:
+        case None:
+            return True
+        case Named():
+            return each.id in where.cameras
+        case InArea():
+            return each.area == where.area
+        case LooksAt():
+            return (
+                each.place is not None
+                and each.view is not None
+                and geometry.sees(each.place, each.view, where.point)
+            )
+        case _:
+            return each.place is not None and geometry.shape_of(where).holds(each.place)
+
+
+def answer(directory: Directory, request: FindRequest) -> Plan:
+    return plan(directory, request, CodesOnly(directory))
+
+
+@given(
+    told=st.lists(cameras, max_size=14),
+    where=wheres,
+    range_=st.none() | ranges,
+    order=st.sampled_from(FindOrder),
+)
+def test_a_plan_finds_what_a_look_at_every_camera_finds(
+    told: list[Camera], where: Where | None, range_: TimeRange | None, order: FindOrder
+) -> None:
+    directory, truth = filled(told)
+    try:
+        found = answer(directory, FindRequest(where, range_, order=order))
+    except AreaNotFound:
+        assert isinstance(where, InArea)
+        assert where.area not in {each.area for each in truth.values()}
+        return
+    except InvalidArgument:
+        assert isinstance(where, Polygon)  # all its corners on one spot
+        return
+    finally:
+        pages = directory
+    ids = [planned.camera.id for planned in found.items]
+    assert len(set(ids)) == len(ids)
+    expected = {each.id for each in truth.values() if holds(where, each)}
+    removed = {each.id for each in truth.values() if each.streams[0].reason == "removed"}
+    assert expected - removed <= set(ids) <= expected
+    for planned in found.items:
+        stream = truth[planned.camera.id].streams[0]
+        if range_ is None:
+            assert planned.holders == ()
+            continue
+        recording = stream.state is StreamState.RECORDING
+        newest_us = math.inf if recording else stream.newest_us
+        if newest_us > range_.start_us and stream.oldest_us < range_.end_us and newest_us:
+            assert planned.holders, "who may hold footage is asked"
+    if order is FindOrder.NEAREST and isinstance(where, Circle):
+        distances = [planned.distance_m for planned in found.items]
+        assert distances == sorted(distances, key=lambda metres: metres or 0)
+    pages.close()
+
+
+@given(
+    told=st.lists(cameras, min_size=1, max_size=14),
+    where=st.none() | st.builds(Circle, places, st.just(50_000.0)) | st.just(InArea("38-1")),
+    range_=st.none() | ranges,
+    order=st.sampled_from(FindOrder),
+    limit=st.integers(1, 4),
+)
+def test_pages_put_together_are_the_whole(
+    told: list[Camera], where: Where | None, range_: TimeRange | None, order: FindOrder, limit: int
+) -> None:
+    directory, _ = filled(told)
+    try:
+        whole = [each.camera.id for each in answer(directory, FindRequest(where, range_, order=order)).items]
+    except AreaNotFound:
+        return
+    paged: list[str] = []
+    cursor, left = "", len(whole)
+    for _ in range(20):
+        page = answer(directory, FindRequest(where, range_, order=order, limit=limit, cursor=cursor))
+        paged += [each.camera.id for each in page.items]
+        left -= len(page.items)
+        assert page.remaining == left
+        assert not page.cut
+        cursor = page.cursor
+        if not cursor:
+            break
+    assert paged == whole
+    directory.close()
+
+
+def test_rows_far_away_are_not_visited() -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(
+        CameraEntry("", camera(number, place=Place(19 + number * 0.001, 105 + number * 0.001)))
+        for number in range(2000)
+    )
+    found = answer(directory, FindRequest(Circle(Place(20, 106), 300)))
+    assert [each.camera.name for each in found.items] == ["camera-1000", "camera-1001", "camera-999"]
+    assert found.visited <= 5
+
+
+def test_the_nodes_own_limit_says_what_it_cuts() -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(CameraEntry("", camera(number)) for number in range(1234))
+    found = answer(directory, FindRequest())
+    assert (len(found.items), found.remaining, found.cut) == (1000, 234, True)
+    rest = answer(directory, FindRequest(cursor=found.cursor))
+    assert (len(rest.items), rest.remaining, rest.cut, rest.cursor) == (234, 0, False, "")
+
+
+@given(st.text(max_size=200) | st.binary(max_size=60).map(lambda raw: raw.hex()))
+def test_a_cursor_of_another_kind_is_refused(cursor: str) -> None:
+    directory = Directory(None, node("top"))
+    if cursor:
+        with pytest.raises(InvalidArgument) as caught:
+            answer(directory, FindRequest(cursor=cursor))
+        assert caught.value.field == "cursor"
+
+
+def test_a_cursor_is_of_its_order() -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(CameraEntry("", camera(number)) for number in range(3))
+    cursor = answer(directory, FindRequest(limit=1)).cursor
+    with pytest.raises(InvalidArgument, match="cursor"):
+        answer(directory, FindRequest(limit=1, cursor=cursor, order=FindOrder.NEWEST))
+
+
+def test_names_that_are_not_known() -> None:
+    directory, _ = filled([camera(1, "gate")])
+    with pytest.raises(CameraNotFound, match="yard"):
+        answer(directory, FindRequest(Named(["gate", "yard"])))
+    # A node above may know an id longer than this one does.
+    assert answer(directory, FindRequest(Named([camera_id(9)]))).items == []
+
+
+def test_why_there_is_nothing() -> None:
+    range_ = TimeRange(ZERO_US - 500 * SECOND, ZERO_US - 400 * SECOND)
+    directory, _ = filled(
+        [camera(1), camera(2, state=StreamState.WAITING, reason="auth_failed", kept=(0, 0))]
+    )
+    first, second = answer(directory, FindRequest(range=range_)).items
+    assert (first.holders, second.holders) == ((), ())
+    assert unheld_gap(first, "main", range_).reason == "expired"
+    assert unheld_gap(second, "main", range_).reason == "auth_failed"
+
+
+def next_of(directory: Directory, **more: Any) -> list[tuple[str, int, int]]:
+    asked: dict[str, Any] = {
+        "camera": "camera-0",
+        "at_us": ZERO_US,
+        "min_speed_mps": 1,
+        "max_speed_mps": 10,
+        "within_us": 600 * SECOND,
+    }
+    found = next_cameras(directory, NextCamerasRequest(**{**asked, **more}))
+    return [
+        (each.camera.name, each.window.start_us - ZERO_US, each.window.end_us - ZERO_US) for each in found
+    ]
+
+
+@given(
+    told=st.lists(cameras, min_size=1, max_size=14), speed=st.floats(0.5, 30), within_s=st.integers(1, 3600)
+)
+def test_whoever_can_be_reached_is_found_with_the_right_window(
+    told: list[Camera], speed: float, within_s: int
+) -> None:
+    directory, truth = filled(told)
+    start = truth[told[0].id]
+    request = NextCamerasRequest(start.id, ZERO_US, speed / 2, speed, within_s * SECOND, 2.0, 1000)
+    if start.place is None:
+        with pytest.raises(InvalidArgument, match="where"):
+            next_cameras(directory, request)
+        return
+    found = {each.camera.id: each for each in next_cameras(directory, request)}
+    for each in truth.values():
+        if each.place is None or each.id == start.id or each.streams[0].reason == "removed":
+            assert each.id not in found
+            continue
+        metres = distance_m(start.place, each.place)
+        if abs(metres / speed - within_s) > 0.001:
+            assert (each.id in found) == (metres / speed < within_s)
+        if each.id in found:
+            window = found[each.id].window
+            assert window.start_us - ZERO_US == pytest.approx(metres / speed * SECOND, abs=2)
+            slowest = min(metres * 2 / (speed / 2), within_s)
+            assert window.end_us - ZERO_US == pytest.approx(slowest * SECOND, abs=2)
+    assert [each.distance_m for each in found.values()] == sorted(each.distance_m for each in found.values())
+    directory.close()
+
+
+def test_next_cameras_nearest_first() -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(
+        CameraEntry("", camera(number, place=Place(19.9 + number * 0.001, 105.9))) for number in range(4)
+    )
+    names = [name for name, _, _ in next_of(directory)]
+    assert names == ["camera-1", "camera-2", "camera-3"]
+    assert [name for name, _, _ in next_of(directory, limit=1)] == ["camera-1"]
+    # 111 m: at least 11.1 s, at most 167 s on a way that is half as long again.
+    assert next_of(directory)[0][1:] == (11_119_508, 166_792_621)
+    assert next_of(directory, within_us=12 * SECOND) == [("camera-1", 11_119_508, 12_000_000)]
