@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from nvr import errors
 from nvr.errors import CameraNotFound, NvrError
 from nvr.footage.source import FootageSource
-from nvr.footage.types import Camera, ReadContext, StreamName, TimeRange
+from nvr.footage.types import Camera, ReadContext, StreamName, StreamState, TimeRange
 from nvr.rtsp.address import (
     INVALID_HEADER,
     INVALID_RANGE,
@@ -40,6 +40,7 @@ METHOD = "rtsp/PLAY"
 """By which the audit record calls it."""
 
 _BEGIN_WITHIN_S = 10.0
+_COMING = (StreamState.RECORDING, StreamState.UNKNOWN)
 _LINGER_S = 5.0
 _SECOND_US = 1_000_000
 
@@ -223,19 +224,28 @@ class RtspOut:
     async def _describe(self, request: "_core.RtspDescribe") -> None:
         named = parse_target(request.path, request.query, self._now_us())
         context = ReadContext(purpose="rtsp")
-        target = named.of((await self._camera(context, named.camera)).id)
-        if target.range is None:
-            feed = self._use(target.camera, target.stream)
-            try:
-                coded = await feed.begun(_BEGIN_WITHIN_S)
-            finally:
-                self._leave(feed)
-            range_ = "npt=now-"
-        else:
+        camera = await self._camera(context, named.camera)
+        target = named.of(camera.id)
+        if target.range is not None:
             start = await find_start(self._source, context, target, target.range)
-            coded = format_of(start.config)
-            range_ = f"npt=0-{_seconds(target.range.duration_us)}"
+            coded, range_ = format_of(start.config), f"npt=0-{_seconds(target.range.duration_us)}"
+        else:
+            coded, range_ = await self._described_live(context, camera, target), "npt=now-"
         request.accept(named.path, target.path, range_, coded)
+
+    async def _described_live(
+        self, context: ReadContext, camera: Camera, target: Target
+    ) -> "_core.RtspFormat":
+        """How a stream is coded; while nothing comes from it, how it was when it was recorded last."""
+        info = next((info for info in camera.streams if info.kind == target.stream), None)
+        if info is not None and info.newest_us and info.state not in _COMING:
+            last = TimeRange(info.newest_us - 1, info.newest_us)
+            return format_of((await find_start(self._source, context, target, last)).config)
+        feed = self._use(target.camera, target.stream)
+        try:
+            return await feed.begun(_BEGIN_WITHIN_S)
+        finally:
+            self._leave(feed)
 
     async def _camera(self, context: ReadContext, name: str) -> Camera:
         async for step in self._source.list_cameras(context, (name,)):
