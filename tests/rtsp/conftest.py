@@ -1,13 +1,14 @@
 """Footage that was recorded in the past, played over RTSP."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from nvr.footage.source import FootageSource
 from tests.acceptance.recorded import Recorded, local_footage, record_world
 from tests.rtsp.running import WAYS, Background, Out, background, reached, rtsp_out
+from tests.rtsp.station import Station
+from tests.rtsp.station import station as run_station
 
 
 @pytest.fixture(scope="package")
@@ -33,6 +34,7 @@ def out(request: pytest.FixtureRequest, loop: Background, footage: FootageSource
     return loop.enter(rtsp_out(source))
 
 
-@pytest.fixture(scope="session")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("scenes")
+@pytest.fixture(scope="package")
+def station(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Station]:
+    with run_station(tmp_path_factory.mktemp("station")) as running:
+        yield running

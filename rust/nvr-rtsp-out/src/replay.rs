@@ -11,7 +11,7 @@ use nvr_core::table::{Sample, TrackRun};
 use nvr_rtsp::{Error, Output, Packets, Report, Result, Track, VIDEO_CLOCK_HZ};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::events::{Event, Events, Signal, SignalKind};
 use crate::format::{Format, ticks};
@@ -28,6 +28,9 @@ const LATE: Duration = Duration::from_secs(1);
 
 /// Pre-roll goes out so many times as fast as it was, where it cannot go out at once.
 const PRE_ROLL_SPEED: u32 = 8;
+
+/// How long after the last datagram the goodbye is sent.
+const GOODBYE_AFTER: Duration = Duration::from_millis(500);
 
 /// A stored fragment.
 #[derive(Clone, Copy, Debug)]
@@ -218,7 +221,10 @@ impl Replay {
         let mut packets = Packets::default();
         let mut scratch = Vec::new();
         loop {
-            let Some(item) = self.next().await else { return };
+            let Some(item) = self.next().await else {
+                self.say_goodbye().await;
+                return;
+            };
             if self.paced {
                 let at_once = item.due_us < 0 && self.output.is_interleaved();
                 if !at_once {
@@ -260,7 +266,7 @@ impl Replay {
         }
     }
 
-    /// The next item; none when there will be no more.
+    /// The next item; none when there will be no more, or it was stopped.
     async fn next(&self) -> Option<Item> {
         loop {
             let changed = self.changed.notified();
@@ -278,7 +284,6 @@ impl Replay {
                     return Some(item);
                 }
                 if state.finished {
-                    self.say_goodbye(&mut state);
                     return None;
                 }
             }
@@ -286,13 +291,21 @@ impl Replay {
         }
     }
 
-    fn say_goodbye(&self, state: &mut State) {
-        state.closed = true;
+    /// Unless it was stopped.
+    async fn say_goodbye(&self) {
+        if !self.output.is_interleaved() {
+            // It goes by another port, and must not come before the last packets.
+            sleep(GOODBYE_AFTER).await;
+        }
+        let mut state = self.state.lock();
+        if std::mem::replace(&mut state.closed, true) {
+            return;
+        }
         self.output.goodbye(|track| {
             let Sent { wall_us, position_us } = state.sent?;
             Some(Report { wall_us, ticks: self.ticks(track, position_us) })
         });
-        self.signal(SignalKind::Finished, state);
+        self.signal(SignalKind::Finished, &state);
     }
 
     fn signal(&self, kind: SignalKind, state: &State) {
