@@ -474,8 +474,6 @@ class RtspPlay:
     user: str
     """Empty where there is no login."""
     key: str
-    again: bool
-    """It plays already."""
     range: str
     scale: str
     speed: str

@@ -2,10 +2,20 @@
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, cast
 
-from nvr.footage.types import Camera, Fragment, FragmentsRequest, LiveUnit, ReadContext, TimeRange
+from nvr.footage.source import Answer, FootageSource
+from nvr.footage.types import (
+    Camera,
+    Fragment,
+    FragmentsRequest,
+    LiveUnit,
+    ReadContext,
+    StreamName,
+    TimeRange,
+)
 from nvr.recorder.config import parse_settings
 from nvr.recorder.node import RecorderNode
 from nvr.simulate.scenes import Scene, generate
@@ -15,12 +25,33 @@ from tests.rtsp.running import WAYS, Background, Out, background, reached, rtsp_
 
 SECOND = 1_000_000
 
-_SCENE = {"width": 320, "height": 180, "fps": 10, "duration_s": 8, "bit_rate": 150_000}
+_SCENE = Scene(width=320, height=180, fps=10, duration_s=8, bit_rate=150_000)
 SCENES = {
-    "h264": Scene(**_SCENE, gop_s=1.0, audio=True),
-    "h264-b-frames": Scene(**_SCENE, gop_s=2.0, b_frames=2, seed=1),
-    "h265-b-frames": Scene(**_SCENE, codec="h265", gop_s=2.0, b_frames=3, seed=3),
+    "h264": replace(_SCENE, gop_s=1.0, audio=True),
+    "h264-b-frames": replace(_SCENE, gop_s=2.0, b_frames=2, seed=1),
+    "h265-b-frames": replace(_SCENE, codec="h265", gop_s=2.0, b_frames=3, seed=3),
 }
+
+
+class Counted:
+    """A source that counts the live watches of it that are open."""
+
+    def __init__(self, source: FootageSource) -> None:
+        self._source = source
+        self.watches = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)
+
+    async def watch_live(
+        self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True
+    ) -> Answer[LiveUnit]:
+        self.watches += 1
+        try:
+            async for step in self._source.watch_live(context, camera, stream, audio):
+                yield step
+        finally:
+            self.watches -= 1
 
 
 @dataclass
@@ -31,6 +62,7 @@ class Station:
     cameras: SimulatedCameras
     node: RecorderNode
     outs: dict[str, Out]
+    watched: dict[str, Counted]
     files: dict[str, Path]
 
     def recorded(self, name: str, duration_us: int) -> TimeRange:
@@ -46,14 +78,25 @@ class Station:
 
         return self.loop.run(until(find))
 
-    def fragments(self, name: str, range_: TimeRange) -> list[Fragment]:
-        """What is on disk of a range."""
+    def recorded_until(self, name: str, at_us: int) -> None:
+        """Returns when an instant of a camera is on disk."""
+
+        async def find() -> bool:
+            async for step in self.node.footage.list_cameras(ReadContext(), (name,)):
+                if isinstance(step, Camera):
+                    return step.streams[0].newest_us > at_us
+            return False
+
+        self.loop.run(until(find))
+
+    def pictures(self, name: str, range_: TimeRange) -> list[bytes]:
+        """NAL units of the pictures on disk, each after its length, in decoding order."""
 
         async def read() -> list[Fragment]:
             answer = self.node.footage.read_fragments(ReadContext(), FragmentsRequest(name, range_))
             return [step async for step in answer if isinstance(step, Fragment)]
 
-        return self.loop.run(read())
+        return [data for fragment in self.loop.run(read()) for data in samples(fragment.data)]
 
     def live(self, name: str) -> None:
         """Returns when a camera's pictures come."""
@@ -64,6 +107,22 @@ class Station:
                     return
 
         self.loop.run(first())
+
+
+def samples(fragment: bytes) -> list[bytes]:
+    """The pictures of a fragment, by its tables (``docs/on-disk-format.md``)."""
+    moof = fragment.index(b"moof") - 4
+    trun = fragment.index(b"trun", moof) - 4
+    flags = int.from_bytes(fragment[trun + 9 : trun + 12], "big")
+    count, at = (int.from_bytes(fragment[trun + n : trun + n + 4], "big") for n in (12, 16))
+    width = 16 if flags & 0x800 else 12
+    found, at = [], at + moof
+    for n in range(count):
+        entry = trun + 20 + n * width
+        size = int.from_bytes(fragment[entry + 4 : entry + 8], "big")
+        found.append(fragment[at : at + size])
+        at += size
+    return found
 
 
 @asynccontextmanager
@@ -83,11 +142,9 @@ def station(folder: Path) -> Iterator[Station]:
         for name, path in files.items():
             cameras.add(name, path)
         node = loop.enter(_recorder(folder, cameras))
-        outs = {}
-        for way in WAYS:
-            source = loop.enter(reached(way, node.footage))
-            outs[way] = loop.enter(rtsp_out(source))
-        found = Station(loop, cameras, node, outs, files)
+        watched = {way: Counted(loop.enter(reached(way, node.footage))) for way in WAYS}
+        outs = {way: loop.enter(rtsp_out(cast(FootageSource, source))) for way, source in watched.items()}
+        found = Station(loop, cameras, node, outs, watched, files)
         for name in SCENES:
             found.live(name)
         yield found

@@ -3,6 +3,7 @@
 import time
 from bisect import bisect_right
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 from hypothesis import Phase, given, settings
@@ -54,7 +55,9 @@ def test_a_replay_shows_its_instants(name: str, out: Out, recorded: Recorded, da
     shown = decode(units, CODECS[name], zero)
     wanted = [at_us for at_us in run.frames_us if start_us < at_us < end_us]
     for at_us in (start_us, *wanted, end_us - 1):
-        # A tick is 11 µs; the picture that begins at the instant itself may be rounded past it.
+        # A tick is 11 µs: which of two pictures an instant shows can be said no nearer than that.
+        if media_ms(run, at_us) != media_ms(run, at_us + 12):
+            continue
         ticks = (at_us - start_us) * TICKS // SECOND + 1
         found = [time_ms for at, time_ms in shown if at <= ticks]
         assert found, f"nothing is shown at {at_us - start_us} µs"
@@ -93,7 +96,7 @@ def test_a_gap_is_jumped_over_and_the_clock_follows(out: Out, recorded: Recorded
     _, zero = rtp_info(response)[0]
     shown = decode(units, "h264", zero)
     times = [ticks * SECOND // TICKS for ticks, _ in shown]
-    steps = [b - a for a, b in zip(times, times[1:], strict=False)]
+    steps = [b - a for a, b in pairwise(times)]
     assert max(steps) < SECOND, "RTP time goes on"
     played = [time_ms for ticks, time_ms in shown if ticks >= -1]
     wanted = [
@@ -110,7 +113,7 @@ def test_a_range_that_begins_in_a_gap_begins_after_it(out: Out, recorded: Record
     response, units, _ = play(out, "market-gate", start_us, end_us, {"Rate-Control": "no"})
     assert response.headers["range"] == clock(second.start_us, end_us)
     _, zero = rtp_info(response)[0]
-    assert [after(unit.timestamp, zero) for unit in units][0] == 0
+    assert after(units[0].timestamp, zero) == 0
 
 
 @pytest.mark.parametrize(
@@ -135,8 +138,6 @@ def test_a_range_that_cannot_be_played_is_refused(
 def described(client: Client, out: Out, recorded: Recorded) -> str:
     """The address that a description of the gate's whole footage gives."""
     gate = recorded.world.gate
-    start, end = (f"{us // SECOND}" for us in (gate.start_us, gate.end_us))
-    assert int(start) < int(end)
     url = out.url("market-gate", f"main?start={iso(gate.start_us)}&end={iso(gate.end_us)}")
     response = client.request("DESCRIBE", url)
     assert response.status == 200

@@ -1,13 +1,13 @@
 """What a client gets, decoded: which picture is shown at which RTP time."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import av
 import numpy as np
 
 from nvr.simulate import timecode
-from tests.simulate.rtsp import AccessUnit, Client, Response
+from tests.simulate.rtsp import AccessUnit, Client, Packet, Response
 
 TICKS = 90_000
 NTP_TO_UNIX_S = 2_208_988_800
@@ -51,29 +51,27 @@ def after(timestamp: int, zero: int) -> int:
 def whole_stream(client: Client, codec: str) -> tuple[list[AccessUnit], list[Report]]:
     """Pictures and reports of channels 0 and 1 until the server says goodbye."""
     reports: list[Report] = []
-    units = list(_until_goodbye(client, codec, reports))
+
+    def take(packet: Packet) -> None:
+        if packet.channel == 1:
+            reports.append(Report.parse(packet.data))
+
+    client.on_other = take
+    units = list(client.access_units(codec, lambda: any(report.goodbye for report in reports)))
     return units, reports
-
-
-def _until_goodbye(client: Client, codec: str, reports: list[Report]) -> Iterator[AccessUnit]:
-    client.on_other = lambda packet: reports.append(Report.parse(packet.data)) if packet.channel == 1 else None
-    for unit in client.access_units(codec, lambda: any(report.goodbye for report in reports)):
-        yield unit
 
 
 def decode(units: Iterable[AccessUnit], codec: str, zero: int) -> list[tuple[int, int | None]]:
     """(ticks after ``zero``, media time in the picture) of each picture, in the order shown."""
-    context = av.CodecContext.create(_CODECS[codec], "r")
-    shown = []
-
-    def take(packet: av.Packet | None) -> None:
-        for frame in context.decode(packet):
-            pixels = frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
-            shown.append((frame.pts or 0, timecode.read(pixels)))
-
+    decoder = av.CodecContext.create(_CODECS[codec], "r")
+    assert isinstance(decoder, av.VideoCodecContext)
+    frames = []
     for unit in units:
         packet = av.Packet(b"".join(b"\0\0\0\1" + nal for nal in unit.nals))
         packet.pts = after(unit.timestamp, zero)
-        take(packet)
-    take(None)
-    return shown
+        frames += decoder.decode(packet)
+    frames += decoder.decode(None)
+    return [
+        (frame.pts or 0, timecode.read(frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)))
+        for frame in frames
+    ]

@@ -122,9 +122,7 @@ class Client:
             self.session = response.headers["session"].split(";")[0]
         return response
 
-    def play(
-        self, url: str, *, audio: bool = False, headers: Mapping[str, str] | None = None
-    ) -> Response:
+    def play(self, url: str, *, audio: bool = False, headers: Mapping[str, str] | None = None) -> Response:
         """Sets up the pictures on channels 0-1 (and the sound on 2-3) and plays."""
         for track in range(2 if audio else 1):
             transport = f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
@@ -140,9 +138,7 @@ class Client:
         data = self._take(int.from_bytes(head[2:4], "big"))
         return Packet(head[1], data, time.time_ns() // 1000)
 
-    def rtp(
-        self, channel: int = 0, ended: Callable[[], bool] = lambda: False
-    ) -> Iterator[tuple[Rtp, int]]:
+    def rtp(self, channel: int = 0, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[Rtp, int]]:
         """RTP packets of a channel, and when each was read."""
         while not ended():
             packet = self.packet()

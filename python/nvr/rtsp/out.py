@@ -264,15 +264,12 @@ class RtspOut:
 
     async def _play(self, play: "_core.RtspPlay") -> None:
         target = parse_target(play.key, "", self._now_us())
-        if play.again and not play.range:
+        playing = play.session in self._playing
+        range_ = self._wanted(play, target)
+        if playing and (range_ is None or not play.range):
+            # Some clients stay alive this way.
             play.unchanged()
             return
-        range_ = self._wanted(play, target)
-        if play.again:
-            if range_ is None:
-                play.unchanged()
-                return
-            self._stop_before(play)
         scale = parse_scale(play.scale)
         if play.speed.strip() not in ("", "1", "1.0", "1.000"):
             raise RefusedError(INVALID_HEADER, "Speed: only 1")
@@ -284,6 +281,8 @@ class RtspOut:
             await self._play_live(play, target, entry)
             return
         start = await find_start(self._source, context, target, range_)
+        if playing:
+            self._stop_before(play)
         if start.at_us >= range_.end_us:
             raise RefusedError(INVALID_RANGE, "nothing of the range is recorded")
         replay = _Replay(

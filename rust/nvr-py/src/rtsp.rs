@@ -194,11 +194,6 @@ impl RtspPlay {
     }
 
     #[getter]
-    fn again(&self) -> bool {
-        self.request.again
-    }
-
-    #[getter]
     fn range(&self) -> &str {
         &self.request.range
     }

@@ -204,11 +204,12 @@ impl LiveFeed {
         let now = Instant::now();
         for viewer in viewers.iter_mut() {
             if viewer.takes(starts, self.max_backlog_bytes) {
+                viewer.send(&unit_out, scratch);
+                // After the first packet: some clients take none before it.
                 if viewer.next_report.is_none_or(|at| at <= now) {
                     viewer.next_report = Some(now + REPORT_INTERVAL);
                     report(&viewer.output, video, audio);
                 }
-                viewer.send(&unit_out, scratch);
             }
         }
         inner.keep(unit_out, starts);
@@ -238,8 +239,8 @@ impl LiveFeed {
             Viewer { session, output, waits: !burst, lost: 0, sent_bytes: 0, next_report: None };
         if burst {
             viewer.next_report = Some(Instant::now() + REPORT_INTERVAL);
-            report(&viewer.output, video, audio);
             gop.iter().for_each(|unit| viewer.send(unit, scratch));
+            report(&viewer.output, video, audio);
         }
         viewers.push(viewer);
         true
@@ -259,16 +260,17 @@ impl LiveFeed {
         inner.gop.clear();
         let Inner { viewers, video, audio, .. } = &mut *inner;
         for viewer in viewers.drain(..) {
-            viewer.output.goodbye(|track| match track {
-                Track::Video => video.report(video.last),
-                Track::Audio => audio.report(audio.last),
-            });
+            // Before the client knows: it may ask for more at once.
             self.events.push(Event::Signal(Signal {
                 kind: SignalKind::Finished,
                 session: viewer.session,
                 sent_bytes: viewer.sent_bytes,
                 position_us: None,
             }));
+            viewer.output.goodbye(|track| match track {
+                Track::Video => video.report(video.last),
+                Track::Audio => audio.report(audio.last),
+            });
         }
     }
 }

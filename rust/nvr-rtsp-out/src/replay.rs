@@ -251,13 +251,14 @@ impl Replay {
             if state.closed || self.output.is_closed() {
                 return;
             }
+            let at = self.ticks(item.track, item.position_us);
+            let bytes = self.output.deliver(item.track, at, &packets, &mut scratch);
+            // After the first packet: some clients take none before it.
             let now = Instant::now();
             if now >= next_report || item.jumped {
                 next_report = now + REPORT_INTERVAL;
                 self.output.report(|track| Some(self.report(track, &item)));
             }
-            let at = self.ticks(item.track, item.position_us);
-            let bytes = self.output.deliver(item.track, at, &packets, &mut scratch);
             state.sent_bytes += bytes as u64;
             if item.track == Track::Video {
                 let (wall_us, position_us) = (item.wall_us, item.position_us);
@@ -301,11 +302,12 @@ impl Replay {
         if std::mem::replace(&mut state.closed, true) {
             return;
         }
+        // Before the client knows: it may ask for more at once.
+        self.signal(SignalKind::Finished, &state);
         self.output.goodbye(|track| {
             let Sent { wall_us, position_us } = state.sent?;
             Some(Report { wall_us, ticks: self.ticks(track, position_us) })
         });
-        self.signal(SignalKind::Finished, &state);
     }
 
     fn signal(&self, kind: SignalKind, state: &State) {

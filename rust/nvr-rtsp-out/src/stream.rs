@@ -202,7 +202,7 @@ impl Stream for Played {
     // The stream itself goes with the request, so that its answer can begin to play.
     async fn play(self: &Arc<Self>, play: Play) -> Answer<()> {
         let text = |header: &Option<String>| header.clone().unwrap_or_default();
-        let (session, client, again) = (play.session, play.client.clone(), play.again);
+        let (session, client) = (play.session, play.client.clone());
         let (range, scale) = (text(&play.range), text(&play.scale));
         let (speed, rate_control) = (text(&play.speed), text(&play.rate_control));
         let (question, answer) = Question::ask((Arc::clone(self), play));
@@ -211,7 +211,6 @@ impl Stream for Played {
             session,
             client,
             key,
-            again,
             range,
             scale,
             speed,
@@ -238,8 +237,6 @@ pub struct PlayRequest {
     pub client: Client,
     /// Of what was described.
     pub key: String,
-    /// The session plays already.
-    pub again: bool,
     /// `Range`.
     pub range: String,
     /// `Scale`.
