@@ -110,6 +110,19 @@ def test_what_cannot_be_put_on_record_is_not_shown(open_out: Out, recorded: Reco
         assert client.request("OPTIONS", url).status == 200
 
 
+def test_what_was_refused_is_on_record(open_out: Out, recorded: Recorded) -> None:
+    url = open_out.url("market-gate", replayed(recorded))
+    with Client(open_out.port) as client:
+        client.request("SETUP", f"{url}/trackID=0", {"Transport": "RTP/AVP/TCP;unicast;interleaved=0-1"})
+        late = format_clock(recorded.world.gate.end_us + SECOND)
+        assert client.request("PLAY", url, {"Range": f"clock={late}-"}).status in (404, 457)
+        assert client.request("PLAY", url, {"Scale": "3.5"}).status == 456
+        assert client.request("PLAY", url, {"Rate-Control": "no"}).status == 200
+        whole_stream(client, "h264")
+    assert open_out.wait_outcomes(2)[-1] == "OK"
+    assert "INVALID_FIELD" in open_out.audit.outcomes()
+
+
 def test_a_client_that_goes_away_is_on_record(open_out: Out, recorded: Recorded) -> None:
     with Client(open_out.port) as client:
         client.play(open_out.url("market-gate", replayed(recorded, 10 * SECOND)))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from nvr import errors
-from nvr.errors import CameraNotFound, NvrError
+from nvr.errors import CameraNotFound, InvalidArgument, NvrError
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, ReadContext, StreamName, StreamState, TimeRange
 from nvr.rtsp.address import (
@@ -109,6 +109,7 @@ class RtspOut:
         self._playing: dict[int, _Playing] = {}
         self._paused_us: dict[int, int] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        self._answers: set[asyncio.Task[None]] = set()
 
     @property
     def address(self) -> str:
@@ -153,6 +154,8 @@ class RtspOut:
         asyncio.get_running_loop().remove_reader(server.notify_fd())
         for session in tuple(self._playing):
             self._ended(session, "CANCELLED", 0)
+        for task in self._answers:
+            task.cancel()
         await feeds.close()
         while self._tasks:
             await asyncio.wait(self._tasks)
@@ -164,14 +167,19 @@ class RtspOut:
         task.add_done_callback(self._tasks.discard)
         return task
 
+    def _begin_answer(self, work: Coroutine[None, None, None]) -> None:
+        task = self._spawn(work)
+        self._answers.add(task)
+        task.add_done_callback(self._answers.discard)
+
     def _on_events(self) -> None:
         from nvr import _core
 
         for event in self._started.take_events():
             if isinstance(event, _core.RtspDescribe):
-                self._spawn(self._answer(event, self._describe(event)))
+                self._begin_answer(self._answer(event, self._describe(event)))
             elif isinstance(event, _core.RtspPlay):
-                self._spawn(self._answer(event, self._play(event)))
+                self._begin_answer(self._answer(event, self._play(event)))
             else:
                 self._on_signal(event)
 
@@ -270,21 +278,38 @@ class RtspOut:
             # Some clients stay alive this way.
             play.unchanged()
             return
+        entry = self._entry(play, target, range_)
+        try:
+            await self._begin(play, target, range_, entry, playing=playing)
+        except (NvrError, RefusedError) as error:
+            outcome = error.reason if isinstance(error, NvrError) else InvalidArgument.reason
+            await self._close_entry(entry, outcome, 0)
+            raise
+        except asyncio.CancelledError:
+            self._spawn(self._close_entry(entry, "CANCELLED", 0))
+            raise
+
+    async def _begin(
+        self,
+        play: "_core.RtspPlay",
+        target: Target,
+        range_: TimeRange | None,
+        entry: AuditEntry,
+        *,
+        playing: bool,
+    ) -> None:
         scale = parse_scale(play.scale)
         if play.speed.strip() not in ("", "1", "1.0", "1.000"):
             raise RefusedError(INVALID_HEADER, "Speed: only 1")
-        entry = self._entry(play, target, range_)
-        context = ReadContext(purpose="rtsp", request_id=entry.request_id)
         if range_ is None:
             if scale != 1:
                 raise RefusedError(INVALID_HEADER, "Scale: what comes live has one pace")
             await self._play_live(play, target, entry)
             return
+        context = ReadContext(purpose="rtsp", request_id=entry.request_id)
         start = await find_start(self._source, context, target, range_)
         if playing:
             self._stop_before(play)
-        if start.at_us >= range_.end_us:
-            raise RefusedError(INVALID_RANGE, "nothing of the range is recorded")
         replay = _Replay(
             target=target,
             start=start,
@@ -325,7 +350,7 @@ class RtspOut:
             self._playing[play.session] = _Playing(entry, feed)
         else:
             self._leave(feed)
-            await self._audit.closed(entry, outcome="CANCELLED", sent_bytes=0)
+            await self._close_entry(entry, "CANCELLED", 0)
 
     async def _play_recorded(
         self, play: "_core.RtspPlay", replay: _Replay, context: ReadContext, entry: AuditEntry
@@ -341,7 +366,7 @@ class RtspOut:
             paced=replay.paced,
         )
         if core is None:
-            await self._audit.closed(entry, outcome="CANCELLED", sent_bytes=0)
+            await self._close_entry(entry, "CANCELLED", 0)
             return
         playing = _Playing(entry)
         self._playing[play.session] = playing

@@ -20,14 +20,17 @@ const BETWEEN_REPLAYS_US: i64 = 1_000_000;
 
 type Answer<T> = Result<T, StatusCode>;
 
+/// A question and where its answer goes; none when it is not to be answered any more.
+type Open<Q, A> = Mutex<Option<(Q, oneshot::Sender<Answer<A>>)>>;
+
 /// A question that is answered once, by whoever takes it first; nobody can when it is asked no more.
 struct Question<Q, A> {
-    open: Arc<Mutex<Option<(Q, oneshot::Sender<Answer<A>>)>>>,
+    open: Arc<Open<Q, A>>,
 }
 
 /// The asking side: withdraws the question when it is dropped.
 struct Asked<Q, A> {
-    open: Weak<Mutex<Option<(Q, oneshot::Sender<Answer<A>>)>>>,
+    open: Weak<Open<Q, A>>,
     answer: oneshot::Receiver<Answer<A>>,
 }
 

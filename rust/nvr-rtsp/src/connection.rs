@@ -201,6 +201,10 @@ impl<S: Service> Connection<S> {
         };
         if status == StatusCode::Unauthorized {
             self.denials += 1;
+            if self.denials == MAX_DENIALS {
+                let client = self.client.address;
+                log::warn!(target: "nvr.rtsp", "{client}: {MAX_DENIALS} times without a right password");
+            }
         }
         self.denials < MAX_DENIALS
     }
