@@ -32,6 +32,10 @@ const PRE_ROLL_SPEED: u32 = 8;
 /// How long after the last datagram the goodbye is sent.
 const GOODBYE_AFTER: Duration = Duration::from_millis(500);
 
+/// The year 9999, and more than any fragment lasts.
+const MAX_WALL_US: i64 = 253_402_300_800_000_000;
+const MAX_FRAGMENT_US: i64 = 3_600_000_000;
+
 /// A stored fragment.
 #[derive(Clone, Copy, Debug)]
 pub struct PushedFragment<'a> {
@@ -138,6 +142,12 @@ impl Replay {
     /// # Errors
     /// [`Error::Invalid`] when it is no fragment, or the client cannot go on with its format.
     pub fn push_fragment(&self, fragment: PushedFragment<'_>, format: Arc<Format>) -> Result<bool> {
+        // It may come from another node: what follows counts with these.
+        let times = (0..MAX_WALL_US).contains(&fragment.start_us)
+            && (0..MAX_FRAGMENT_US).contains(&fragment.duration_us);
+        if !times {
+            return Err(Error::invalid("start_us, duration_us: out of range"));
+        }
         let Some(parsed) = parse_fragment(fragment.data) else {
             return Err(Error::invalid("data: not a whole fragment"));
         };
@@ -419,7 +429,7 @@ fn items(
     let offsets: Vec<_> = shown
         .iter()
         // Not after the fragment's end: there the next one's mapping begins.
-        .map(|pts| us_from_90k(pts - earliest).min(fragment.duration_us))
+        .map(|pts| micros_after(*pts, earliest).min(fragment.duration_us))
         .collect();
     // What is decoded after the last picture of the range is of no use; what is decoded before it
     // may be needed.
@@ -432,7 +442,7 @@ fn items(
         let sample = parsed.video_samples[n];
         items.push(Item {
             track: Track::Video,
-            due_us: us_from_90k(times[n] - earliest).min(offsets[n]),
+            due_us: micros_after(times[n], earliest).min(offsets[n]),
             position_us: offsets[n],
             wall_us: fragment.start_us + offsets[n],
             data: piece,
@@ -445,8 +455,8 @@ fn items(
     let clock_hz = i128::from(format.audio_clock_hz());
     let times = decode(&parsed.audio_samples, audio.decode_time);
     for (time, piece) in times.iter().zip(pieces(&data, audio, &parsed.audio_samples)) {
-        let us = i128::from(*time) * 1_000_000 / clock_hz - i128::from(us_from_90k(earliest));
-        let offset = i64::try_from(us).unwrap_or(0);
+        let us = i128::from(*time) * 1_000_000 / clock_hz - i128::from(earliest) * 100 / 9;
+        let offset = i64::try_from(us).unwrap_or(0).clamp(-MAX_FRAGMENT_US, MAX_FRAGMENT_US);
         let wall_us = fragment.start_us.saturating_add(offset);
         if wall_us < from_us || wall_us >= until_us || format.audio_description().is_none() {
             continue;
@@ -467,6 +477,12 @@ fn items(
     items
 }
 
+/// Time from one media time to another, as far apart as those of one fragment can be.
+fn micros_after(time_90k: i64, from_90k: i64) -> i64 {
+    let most_90k = MAX_FRAGMENT_US / 100 * 9;
+    us_from_90k(time_90k.saturating_sub(from_90k).clamp(-most_90k, most_90k))
+}
+
 /// The bytes of each sample; ends at one that is not there.
 fn pieces<'a>(
     data: &'a Bytes,
@@ -480,4 +496,111 @@ fn pieces<'a>(
         at = end;
         Some(piece)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use nvr_core::segment::fragment::{FragmentParts, write_fragment};
+    use nvr_core::table::FragmentEntry;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::format::tests::format;
+
+    const START_US: i64 = 1_700_000_000_000_000;
+
+    /// I0 P3 b1 b2 and so on, a picture every 100 ms, shown from `START_US` on; sound as long.
+    fn fragment(groups: usize) -> Vec<u8> {
+        let sample = |n: usize| Sample {
+            size: 6,
+            duration: 9_000,
+            composition_offset: [9_000, 27_000, 0, 0][n % 4],
+            sync: n == 0,
+        };
+        let video_samples: Vec<_> = (0..groups * 4).map(sample).collect();
+        let video_data: Vec<_> = (0..groups * 4)
+            .map(|n| Bytes::from(vec![0, 0, 0, 2, if n == 0 { 0x65 } else { 0x41 }, n as u8]))
+            .collect();
+        let frame = Sample { size: 3, duration: 1024, composition_offset: 0, sync: true };
+        let frames = groups * 400 * 16 / 1024;
+        let entry = FragmentEntry {
+            sequence: 0,
+            wall_start_us: START_US,
+            duration_us: groups as u32 * 400_000,
+            random_access: true,
+            leading: false,
+            random_access_distance: 0,
+            activity_bytes: 0,
+            camera_clock_offset_ms: i32::MIN,
+            offset: 0,
+            length: 0,
+            crc: 0,
+            video: TrackRun { decode_time: 90_000, ..TrackRun::default() },
+            // The earliest picture is shown at 99,000 ticks: 1.1 s.
+            audio: TrackRun { decode_time: 17_600, ..TrackRun::default() },
+        };
+        let (bytes, _) = write_fragment(FragmentParts {
+            entry,
+            video_samples: &video_samples,
+            video_data: &video_data,
+            audio_samples: &vec![frame; frames],
+            audio_data: &vec![Bytes::from_static(&[1, 2, 3]); frames],
+        });
+        bytes
+    }
+
+    fn pushed(data: &[u8], groups: i64) -> PushedFragment<'_> {
+        let duration_us = groups * 400_000;
+        PushedFragment { data, start_us: START_US, duration_us, run: "run", random_access: true }
+    }
+
+    fn of(data: &[u8], groups: i64, range: (i64, i64)) -> Vec<Item> {
+        let Some(parsed) = parse_fragment(data) else { return Vec::new() };
+        items(&pushed(data, groups), &parsed, &Arc::new(format(30, true)), range)
+    }
+
+    #[test]
+    fn pictures_are_sent_in_decoding_order_and_shown_in_theirs() {
+        let data = fragment(2);
+        let items = of(&data, 2, (START_US, START_US + 800_000));
+        let video: Vec<_> = items.iter().filter(|item| item.track == Track::Video).collect();
+        let shown: Vec<_> = video.iter().map(|item| item.position_us / 100_000).collect();
+        assert_eq!(shown, [0, 3, 1, 2, 4, 7, 5, 6]);
+        assert!(items.windows(2).all(|pair| pair[0].due_us <= pair[1].due_us));
+        assert!(video.iter().all(|item| item.due_us <= item.position_us));
+        let first = items.iter().find(|item| item.track == Track::Audio).unwrap();
+        assert_eq!((first.position_us, first.wall_us), (0, START_US));
+    }
+
+    #[test]
+    fn what_is_not_needed_for_the_range_is_left_out() {
+        let data = fragment(2);
+        let items = of(&data, 2, (START_US + 250_000, START_US + 150_000 + 250_000));
+        let wall = |track| {
+            let items = items.iter().filter(move |item| item.track == track);
+            items.map(|item| (item.wall_us - START_US) / 1000).collect::<Vec<_>>()
+        };
+        assert_eq!(wall(Track::Video), [0, 300, 100, 200], "pre-roll stays");
+        assert_eq!(wall(Track::Audio), [256, 320, 384]);
+    }
+
+    proptest! {
+        #[test]
+        fn no_fragment_of_another_node_does_harm(
+            changes in prop::collection::vec((0..800usize, any::<u8>()), 0..20),
+            groups in 0..10i64,
+            from in any::<i64>(),
+            until in any::<i64>(),
+        ) {
+            let mut data = fragment(3);
+            let len = data.len();
+            for (at, value) in changes {
+                data[at % len] = value;
+            }
+            for item in of(&data, groups, (from, until)) {
+                prop_assert!(item.data.len() <= len);
+                prop_assert!(item.position_us.abs() <= MAX_FRAGMENT_US);
+            }
+        }
+    }
 }

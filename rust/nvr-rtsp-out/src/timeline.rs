@@ -168,14 +168,14 @@ mod tests {
             fragments in prop::collection::vec((-3 * S..4 * S, 1..4 * S, any::<bool>(), 0..2u8), 1..40),
         ) {
             let mut timeline = Timeline::new(0, i64::MAX, 1);
-            let (mut end, mut until) = (0, None);
+            let (mut end, mut until): (i64, Option<i64>) = (0, None);
             for (apart, duration, random_access, run) in fragments {
                 let start = (end + apart).max(0);
                 let placed =
                     timeline.fragment(&run.to_string(), (start, start + duration), random_access);
                 if let Some(placed) = placed {
                     if let Some(until) = until {
-                        prop_assert!((placed.position_us - until as i64).abs() <= GAP_US);
+                        prop_assert!((placed.position_us - until).abs() <= GAP_US);
                     }
                     until = Some(placed.position_us + duration);
                     end = start + duration;
