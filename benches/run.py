@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nvr._core
-from benches import clip_over_grpc, clips, live, recording, seek
+from benches import clip_over_grpc, clips, federation, live, province, recording, seek
 from benches.harness import Row, Settings, first_line, page, program, table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -18,6 +18,8 @@ MEASUREMENTS = {
     "clips": clips.measure,
     "clip-over-grpc": clip_over_grpc.measure,
     "live": live.measure,
+    "province": province.measure,
+    "federation": federation.measure,
 }
 
 

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from nvr.recorder.store_lock import StoreLocks
+from nvr.node.folder_lock import FolderLocks
 from tests.cli.conftest import Run
 
 
 def test_a_store_in_use_is_not_rebuilt(run: Run, tmp_path: Path) -> None:
     store = tmp_path / "store"
-    with StoreLocks([store], "station-1"):
+    with FolderLocks([store], "station-1"):
         refused = run("store", "rebuild", str(store))
         assert refused.code == 1
         assert "station-1" in refused.err

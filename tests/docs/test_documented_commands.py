@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import pytest
 
+import nvr
 from benches import node, recipe
 from benches.harness import wait_until
 from benches.simulator import simulated_cameras
@@ -20,6 +21,8 @@ from tests.support.skips import needs_program
 
 ALL = [block for page in pages() for block in blocks(page)]
 CAMERA = "market-gate"
+# Where the README's settings say that it stands.
+PLACE = (19.9275, 105.8571)
 # The examples look back so far.
 RECORDED_S = 12
 
@@ -87,6 +90,8 @@ def recorded(url: str, work: Path) -> Iterator[Running]:
     store = work / "store"
     with node.recorder(store, {CAMERA: url}, work) as started:
         wait_until(lambda: node.recording(started.address) == 1, "the camera is recorded")
+        with nvr.connect(started.address) as net:
+            net.camera(CAMERA).update(place=PLACE)
         oldest = time.time_ns() // 1000
         wait_until(
             lambda: node.newest_us(started.address) > oldest + RECORDED_S * 1_000_000, "there is footage"
@@ -135,7 +140,8 @@ def test_blocks_that_run_anywhere(block: Block, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("block", that_run("config"))
 def test_blocks_about_the_settings_file(block: Block, tmp_path: Path) -> None:
-    (settings,) = (
+    # The page's first settings file; others come with what they are for.
+    settings = next(
         other.text
         for other in blocks(block.page)
         if other.language == "toml" and other.text.startswith("[node]")

@@ -9,6 +9,7 @@ import hashlib
 import random
 import time
 from collections.abc import AsyncIterator, Sequence
+from functools import cached_property
 from typing import Literal, TypeVar
 
 from nvr.errors import (
@@ -59,21 +60,22 @@ GOP_FRAMES = 20
 CLIP_CHUNK = 700_000
 
 
-def memory_world() -> World:
+def memory_world(node: str = NODE, number: int = 0) -> World:
+    """``number`` tells the cameras of several nodes apart."""
     zero_us = 1_731_182_400 * SECOND
     gate = RecordedCamera(
-        id="0193143f-0000-7000-8000-000000000001",
+        id=f"0193143f-0000-7000-8000-{number:08x}0001",
         name="market-gate",
         runs=(regular_run(zero_us, 20, 10), regular_run(zero_us + 27 * SECOND + 300_000, 15, 10)),
         gap_reason="unreachable",
     )
     yard = RecordedCamera(
-        id="0193143f-0000-7000-8000-000000000002",
+        id=f"0193143f-0000-7000-8000-{number:08x}0002",
         name="yard",
         runs=(regular_run(zero_us + 3 * SECOND, 12, 25),),
         gap_reason="",
     )
-    return World(node=NODE, gate=gate, yard=yard, pictures_decode=False)
+    return World(node=node, gate=gate, yard=yard, pictures_decode=False)
 
 
 class MemoryFootage:
@@ -85,8 +87,14 @@ class MemoryFootage:
         self.live: asyncio.Queue[LiveUnit | Notice | End] = asyncio.Queue()
         self.events: asyncio.Queue[Event | Notice | End] = asyncio.Queue()
         self.contexts: list[ReadContext] = []
+        self.capabilities: Sequence[str] = CAPABILITIES
+        self.epoch = 0
         self.closed_streams = 0
-        self._fragments = {camera.id: self._make_fragments(camera) for camera in world.cameras}
+
+    @cached_property
+    def _fragments(self) -> dict[str, list[Fragment]]:
+        """Made when they are first read: many nodes are never asked for theirs."""
+        return {camera.id: self._make_fragments(camera) for camera in self.world.cameras}
 
     def _make_fragments(self, camera: RecordedCamera) -> list[Fragment]:
         bytes_of = random.Random(camera.id)
@@ -108,8 +116,8 @@ class MemoryFootage:
                 ref = FragmentRef(
                     camera_id=camera.id,
                     stream="main",
-                    run_id=f"0193143f-{number:04}-7000-8000-{camera.id[-12:]}",
-                    epoch=0,
+                    run_id=self._run_id(camera, number),
+                    epoch=self.epoch,
                     sequence=sequence,
                     start_us=frames[0],
                     duration_us=end_us - frames[0],
@@ -120,12 +128,15 @@ class MemoryFootage:
                     activity_bytes=len(data) // 2,
                     camera_clock_offset_us=-1500 if number else None,
                 )
-                made.append(Fragment(ref, config, data, NODE))
+                made.append(Fragment(ref, config, data, self.world.node))
         return made
 
+    def _run_id(self, camera: RecordedCamera, number: int) -> str:
+        return f"0193143f-{self.epoch:04}-7{number:03}-8000-{camera.id[-12:]}"
+
     def _camera(self, name: str, source: str = "") -> RecordedCamera:
-        if source not in ("", NODE):
-            raise CameraNotFound(f"this is {NODE}, not {source}", field="source")
+        if source not in ("", self.world.node):
+            raise CameraNotFound(f"this is {self.world.node}, not {source}", field="source")
         if name in self.ambiguous:
             raise AmbiguousCamera(
                 f"several cameras are called {name}",
@@ -133,7 +144,7 @@ class MemoryFootage:
                 facts={"candidates": f"a/{name},b/{name}"},
             )
         for camera in self.world.cameras:
-            if name in (camera.id, camera.name, f"{NODE}/{camera.name}"):
+            if name in (camera.id, camera.name, f"{self.world.node}/{camera.name}"):
                 return camera
         raise CameraNotFound(f"no camera is called {name}", field="camera")
 
@@ -147,8 +158,9 @@ class MemoryFootage:
         ]
 
     async def node(self) -> NodeInfo:
+        node_id = hashlib.sha256(self.world.node.encode()).hexdigest()
         now_us = time.time_ns() // 1000
-        return NodeInfo("ab" * 32, NODE, "0.1.0", CAPABILITIES, now_us, NodeKind.RECORDER)
+        return NodeInfo(node_id, self.world.node, "0.1.0", self.capabilities, now_us, NodeKind.RECORDER)
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         self.contexts.append(context)
@@ -160,7 +172,7 @@ class MemoryFootage:
                     name=camera.name,
                     title="Cổng chợ",
                     place=Place(19.9275, 105.8571),
-                    node=NODE,
+                    node=self.world.node,
                     streams=(
                         StreamInfo(
                             kind="main",
@@ -184,8 +196,8 @@ class MemoryFootage:
                 continue
             if start_us > at_us:
                 yield Gap(TimeRange(at_us, start_us), self._reason(found, at_us))
-            run_id = f"0193143f-{number:04}-7000-8000-{found.id[-12:]}"
-            yield Span(TimeRange(start_us, end_us), run_id, node=NODE)
+            run_id = self._run_id(found, number)
+            yield Span(TimeRange(start_us, end_us), run_id, self.epoch, self.world.node)
             at_us = end_us
         if at_us < range.end_us:
             yield Gap(TimeRange(at_us, range.end_us), self._reason(found, at_us))
@@ -247,7 +259,7 @@ class MemoryFootage:
                     etag=hashlib.sha256(body).hexdigest(),
                     video_codec="avc1.4d401f",
                     audio_codec="",
-                    node=NODE,
+                    node=self.world.node,
                     disclosed=TimeRange(start_us, end_us),
                 )
             )
@@ -335,7 +347,7 @@ class MemoryFootage:
             if request.range is not None:
                 answer = self.coverage(context, camera.id, request.stream, request.range)
                 items = [step async for step in answer if isinstance(step, Span | Gap)]
-            yield Found(camera, coverage=tuple(items), source=NODE if request.by_source else "")
+            yield Found(camera, coverage=tuple(items), source=self.world.node if request.by_source else "")
         yield End(complete=True)
 
     async def next_cameras(self, context: ReadContext, request: NextCamerasRequest) -> Answer[NextCamera]:

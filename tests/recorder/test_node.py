@@ -377,7 +377,7 @@ async def test_after_kill_9_everything_complete_is_there(tmp_path: Path, cameras
 def test_two_nodes_never_share_a_store(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, {})
     with running(settings) as node:
-        with pytest.raises(AssertionError, match="another recorder is using this store"), running(settings):
+        with pytest.raises(AssertionError, match="another process is using this folder"), running(settings):
             pass
         assert node.stop() == 0
 

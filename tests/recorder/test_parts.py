@@ -13,11 +13,11 @@ from nvr.catalog.catalog import CatalogCamera
 from nvr.errors import CameraNotFound, LimitExceeded, StoreError
 from nvr.footage.admin import CameraSettings
 from nvr.footage.types import Event
+from nvr.node.folder_lock import FolderLocks
 from nvr.recorder import frames
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
 from nvr.recorder.read_pool import ReadPool
-from nvr.recorder.store_lock import StoreLocks
 
 GATE, YARD, GONE, LOST = (f"0190a0a0-0000-7000-8000-00000000000{number}" for number in range(4))
 
@@ -197,30 +197,30 @@ async def test_a_reader_that_stalls_loses_its_decoder(monkeypatch: pytest.Monkey
 
 def test_a_store_has_one_owner(tmp_path: Path) -> None:
     stores = [tmp_path / "a", tmp_path / "deep" / "b"]
-    with StoreLocks(stores, "node one"):
+    with FolderLocks(stores, "node one"):
         with pytest.raises(StoreError, match="node one, process"):
-            StoreLocks([tmp_path / "c", stores[1]], "node two")
-        StoreLocks([tmp_path / "c"], "node two").close()
-    StoreLocks(stores, "node two").close()
+            FolderLocks([tmp_path / "c", stores[1]], "node two")
+        FolderLocks([tmp_path / "c"], "node two").close()
+    FolderLocks(stores, "node two").close()
 
 
 def test_a_killed_owner_lets_go(tmp_path: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from nvr.recorder.store_lock import StoreLocks\n"
-        "locks = StoreLocks([Path(sys.argv[1])], 'other'); print('held', flush=True); sys.stdin.read()"
+        "import sys; from pathlib import Path; from nvr.node.folder_lock import FolderLocks\n"
+        "locks = FolderLocks([Path(sys.argv[1])], 'other'); print('held', flush=True); sys.stdin.read()"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
         with pytest.raises(StoreError, match="other, process"):
-            StoreLocks([tmp_path], "node")
+            FolderLocks([tmp_path], "node")
         other.kill()
-    StoreLocks([tmp_path], "node").close()
+    FolderLocks([tmp_path], "node").close()
 
 
 def test_a_store_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError) as caught:
-        StoreLocks([tmp_path / "file" / "store"], "node")
+        FolderLocks([tmp_path / "file" / "store"], "node")
     assert caught.value.errno

@@ -116,6 +116,7 @@ class LiveMemoryFootage(MemoryFootage):
 
 async def main() -> None:
     source = LiveMemoryFootage(memory_world(), ambiguous=("twice",))
+    source.capabilities = ("find", "source")
     async with serve(source, cameras=MemoryAdmin()) as served:
         print(json.dumps({"address": served.address}), flush=True)
         await asyncio.Event().wait()

@@ -41,6 +41,8 @@ class Lazy:
 COMMANDS: dict[str, Lazy] = {
     "demo": Lazy("nvr.cli.demo", "demo", "Show it all: simulated cameras, a recorder, a clip.", foreign=True),
     "recorder": Lazy("nvr.recorder.command", "recorder", "Run a recorder node.", foreign=True),
+    "gateway": Lazy("nvr.gateway.command", "gateway", "Run a gateway over recorders.", foreign=True),
+    "up": Lazy("nvr.cli.up", "up", "Run several nodes in one process: a small station.", foreign=True),
     "simulate": Lazy("nvr.simulate.command", "simulate", "Play files as RTSP cameras.", foreign=True),
     "find": Lazy("nvr.cli.find", "find", "Find cameras at a place, and what each has of a range."),
     "next": Lazy(
@@ -61,7 +63,7 @@ COMMANDS: dict[str, Lazy] = {
     "events": Lazy("nvr.cli.live", "events", "Print what happens to cameras, as it happens."),
     "cameras": Lazy("nvr.cli.cameras", "app", "List, add, edit, remove and import cameras."),
     "store": Lazy("nvr.cli.store", "app", "Check and rebuild footage folders of a stopped recorder."),
-    "config": Lazy("nvr.cli.config", "app", "Check a recorder's settings file."),
+    "config": Lazy("nvr.cli.config", "app", "Check a node's settings file."),
 }
 
 

@@ -57,27 +57,22 @@ def list_cameras(
         for record in records.cameras(found):
             output.record(record)
         return
+    # Of a gateway, whose cameras they are.
+    of_others = any(camera.node != found.node for camera in found)
     rows: list[tuple[str, ...]] = []
     for camera in found:
+        who = (camera.name, camera.title, *([camera.node] if of_others else []))
         for stream in camera.streams:
             size = f"{stream.width}x{stream.height}" if stream.width else ""
             why = stream.reason and f": {stream.reason}"
-            rows.append(
-                (
-                    camera.name,
-                    camera.title,
-                    stream.kind,
-                    stream.state.value + why,
-                    stream.video_codec,
-                    size,
-                    output.instant(stream.last_frame_us),
-                    output.instant(stream.oldest_us),
-                )
-            )
+            last, oldest = output.instant(stream.last_frame_us), output.instant(stream.oldest_us)
+            state = stream.state.value + why
+            rows.append((*who, stream.kind, state, stream.video_codec, size, last, oldest))
         if not camera.streams:
-            rows.append((camera.name, camera.title, "", "", "", "", "", ""))
-    columns = ("name", "title", "stream", "state", "codec", "size", "last picture", "oldest footage")
-    output.table(f"{len(found)} cameras of {found.node}", columns, rows)
+            rows.append((*who, *[""] * 6))
+    columns = ("name", "title", *(["node"] if of_others else []), "stream", "state", "codec", "size")
+    title = f"{len(found)} cameras of {found.node}"
+    output.table(title, (*columns, "last picture", "oldest footage"), rows)
     output.warn(found.warnings, complete=found.complete)
 
 

@@ -56,13 +56,13 @@ def rebuild(
 ) -> None:
     """Make all indexes anew from the segment files. The recorder must be stopped."""
     from nvr._core import Store
-    from nvr.recorder.store_lock import StoreLocks
+    from nvr.node.folder_lock import FolderLocks
 
     roots = [str(folder) for folder in folders]
     if dry_run:
         _show(settings, Store.check(roots))
         return
-    with StoreLocks(folders, "nvr store rebuild"):
+    with FolderLocks(folders, "nvr store rebuild"):
         _show(settings, Store.rebuild(roots))
 
 

@@ -125,6 +125,21 @@ class Directory:
         """The nodes that this one asks directly."""
         return [node.entry for node in self._nodes.values() if node.child == node.entry.id]
 
+    def away(self) -> set[str]:
+        """Ids of the nodes to which, or to a node above which, there is no connection."""
+        away: set[str] = set()
+        for node in list(self._nodes.values()):
+            at, tiers = node, 0
+            while at.child and tiers <= len(self._nodes):
+                if not at.entry.connected:
+                    away.add(node.entry.id)
+                    break
+                above = self._nodes.get(at.entry.parent_id)
+                if above is None:
+                    break
+                at, tiers = above, tiers + 1
+        return away
+
     def path(self, node_id: str) -> str:
         """Names from this node down to one: ``province → district-1 → commune-3``."""
         names: list[str] = []

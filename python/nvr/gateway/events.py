@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 from nvr.errors import NvrError
 from nvr.footage.types import End, Event, Notice, ReadContext
-from nvr.gateway.links import Link
+from nvr.gateway.links import AnyLink
 from nvr.gateway.trouble import trouble
 
 __all__ = ["merged_events"]
@@ -14,7 +14,7 @@ _MOST_WAITING = 1000
 
 
 async def merged_events(
-    context: ReadContext, wanted: Mapping[Link, Sequence[str]]
+    context: ReadContext, wanted: Mapping[AnyLink, Sequence[str]]
 ) -> AsyncIterator[Event | Notice | End]:
     """Events of each child, of these cameras or of all. Ends with its reader, or with its only child."""
     waiting: asyncio.Queue[Event | Notice | End] = asyncio.Queue(_MOST_WAITING)
@@ -38,7 +38,7 @@ async def merged_events(
 
 async def _listen(
     context: ReadContext,
-    link: Link,
+    link: AnyLink,
     ids: Sequence[str],
     waiting: "asyncio.Queue[Event | Notice | End]",
 ) -> None:

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from nvr.errors import DeadlineExceeded
 from nvr.footage import onward
-from nvr.gateway.links import Link
+from nvr.gateway.links import AnyLink
 
 __all__ = ["Fanout"]
 
@@ -28,7 +28,7 @@ class Fanout:
         """How often a node was asked, for tests and metrics."""
 
     @asynccontextmanager
-    async def asking(self, link: Link) -> AsyncIterator[None]:
+    async def asking(self, link: AnyLink) -> AsyncIterator[None]:
         """Within, a node is asked. Raises :exc:`NodeUnavailable` when it is away, or late."""
         async with self._slots:
             if not link.up:
@@ -43,7 +43,7 @@ class Fanout:
                     f"{link.target}: no answer within {limit_s:.3g} s", node=link.name
                 ) from error
 
-    async def ask(self, link: Link, question: Callable[[], Awaitable[T]]) -> T:
+    async def ask(self, link: AnyLink, question: Callable[[], Awaitable[T]]) -> T:
         """A node's answer to a question that has one. Raises what it raises, and as :meth:`asking`."""
         async with self.asking(link):
             return await question()

@@ -18,7 +18,7 @@ from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
 from nvr.gateway.trouble import code_of
 
-__all__ = ["Link", "Links", "RemoteChild"]
+__all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
 logger = logging.getLogger("nvr.gateway")
 
@@ -67,7 +67,7 @@ class Link:
         self.node_id = node_id
         self.up = False
         self.reason = "node_unknown"
-        self.detail = "it has not answered yet"
+        self.detail = f"{target} has not answered yet"
         self.asked = 0
         """How often it was asked, for tests and metrics."""
 
@@ -85,7 +85,7 @@ class Link:
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
-        return NodeUnavailable(f"{self.target}: {self.detail}", node=self.name)
+        return NodeUnavailable(self.detail or f"{self.target} is away", node=self.name)
 
     async def until(self, *, up: bool) -> None:
         """Returns when the link is up, or down."""
@@ -205,6 +205,34 @@ class Link:
         self._woken.set()
 
 
+class Away:
+    """In the place of a link to a node of which only the directory knows: it cannot be asked."""
+
+    up = False
+    uplink = False
+
+    def __init__(self, node_id: str, name: str) -> None:
+        self.node_id = node_id
+        self.name = self.target = name
+
+    @property
+    def footage(self) -> FootageSource:
+        """Raises."""
+        raise self.error()
+
+    def error(self) -> NodeUnavailable:
+        """Why it cannot be asked now."""
+        return NodeUnavailable(f"there is no connection to node {self.name} now", node=self.name)
+
+    async def until(self, *, up: bool) -> None:
+        """Returns at once, or never: its node comes back as another link."""
+        if up:
+            await asyncio.Event().wait()
+
+
+AnyLink = Link | Away
+
+
 class Links:
     """The children of a gateway."""
 
@@ -223,17 +251,21 @@ class Links:
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links)
 
-    def of(self, node_id: str) -> Link | None:
-        """The link by which a node is reached."""
+    def of(self, node_id: str) -> AnyLink:
+        """The link by which a node is reached, or what stands for it while there is none."""
         child = self._directory.route(node_id)
-        return next((link for link in self._links if link.node_id == child), None)
+        for link in self._links:
+            if child and link.node_id == child:
+                return link
+        node = self._directory.node(child or node_id)
+        return Away(child or node_id, node_id[:16] if node is None else node.name)
 
     def unknown(self) -> list[Notice]:
         """Warnings of children that have never told what they have: any answer may lack theirs."""
         return [
             Notice(
                 "node_unknown" if link.reason == "node_unknown" else link.reason,
-                f"{link.target} has not told yet what it has: {link.detail}",
+                f"it has not told yet what it has: {link.detail}",
                 link.name,
             )
             for link in self._links

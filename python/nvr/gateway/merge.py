@@ -12,7 +12,7 @@ from itertools import pairwise
 
 from nvr.footage.types import Gap, Span, TimeRange
 
-__all__ = ["Stretch", "Told", "merge_coverage", "stretches"]
+__all__ = ["Stretch", "Told", "fills", "merge_coverage", "stretches"]
 
 # Reasons that a node gives for a time in which it was not the one to record.
 _NOT_ITS_DUTY = frozenset({"not_recorded", "removed", "disabled"})
@@ -50,6 +50,16 @@ def merge_coverage(range_: TimeRange, told: Sequence[Told], *, all_answered: boo
     if at_us < range_.end_us:
         merged += _gaps(TimeRange(at_us, range_.end_us), told)
     return merged
+
+
+def fills(items: Sequence[Span | Gap], range_: TimeRange) -> bool:
+    """Whether spans and gaps, in order of time, fill a range exactly: else a part of it was not answered."""
+    at_us = range_.start_us
+    for item in items:
+        if item.range.start_us != at_us:
+            return False
+        at_us = item.range.end_us
+    return at_us == range_.end_us
 
 
 def stretches(shown: Sequence[Span | Gap]) -> list[Stretch]:

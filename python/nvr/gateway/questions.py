@@ -6,12 +6,13 @@ from dataclasses import dataclass, field, replace
 
 from nvr.directory.directory import Directory
 from nvr.directory.plan import Planned, unheld_gap
+from nvr.directory.types import NodeEntry
 from nvr.errors import NvrError
 from nvr.footage.places import FindOrder, FindRequest, Found, Named
 from nvr.footage.types import End, Gap, Notice, ReadContext, Span, TimeRange
 from nvr.gateway.fanout import Fanout
-from nvr.gateway.links import Link, Links
-from nvr.gateway.merge import Told, merge_coverage
+from nvr.gateway.links import AnyLink, Links
+from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.trouble import LieError, trouble
 
 __all__ = ["CLOCK_APART_US", "Question", "with_clocks"]
@@ -41,7 +42,8 @@ class Question:
         self._directory = directory
         self._links = links
         self._fanout = fanout
-        self._context = context
+        # Who refuses a part decides so of the whole, where it is put together.
+        self._context = replace(context, partial="allow")
         self._request = request
         self._notices: list[Notice] = []
         self._taken = 0
@@ -51,10 +53,11 @@ class Question:
     async def answer(self, items: Sequence[Planned], range_: TimeRange) -> AsyncIterator[Found | Notice]:
         """Each camera as soon as it and all before it are answered; warnings as they come."""
         awaited = {planned.camera.id: _Awaited(planned) for planned in items}
-        asked: dict[str, tuple[Link, list[str]]] = {}
+        asked: dict[str, tuple[AnyLink, list[str]]] = {}
         for each in awaited.values():
             for node_id in each.planned.holders:
                 self._want(each, node_id, asked)
+            self._settle(each)
         tasks = [
             asyncio.create_task(self._ask(link, ids[first : first + _IDS_A_CALL], awaited, range_))
             for link, ids in asked.values()
@@ -76,22 +79,14 @@ class Question:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _want(self, each: _Awaited, node_id: str, asked: dict[str, tuple[Link, list[str]]]) -> None:
+    def _want(self, each: _Awaited, node_id: str, asked: dict[str, tuple[AnyLink, list[str]]]) -> None:
         link = self._links.of(node_id)
-        if link is None:
-            each.failed = True
-            node = self._directory.node(node_id)
-            name = node_id[:16] if node is None else node.name
-            message = f"node {name} is no child of this one any more"
-            self._warn(Notice("node_unreachable", message, name, each.planned.camera.id))
-            self.complete = False
-        elif link.node_id not in each.waiting:
+        if link.node_id not in each.waiting:
             each.waiting.add(link.node_id)
             asked.setdefault(link.node_id, (link, []))[1].append(each.planned.camera.id)
-        self._settle(each)
 
     async def _ask(
-        self, link: Link, ids: Sequence[str], awaited: dict[str, _Awaited], range_: TimeRange
+        self, link: AnyLink, ids: Sequence[str], awaited: dict[str, _Awaited], range_: TimeRange
     ) -> None:
         """Asks one node for some cameras. Whatever goes wrong costs these answers of it only."""
         left = set(ids)
@@ -101,7 +96,7 @@ class Question:
         error: BaseException | None = None
         try:
             async with self._fanout.asking(link):
-                async for step in link.footage.find(self._context, request):
+                async for step in self._answer_of(link, request):
                     if isinstance(step, Notice):
                         self._warn(step)
                     elif isinstance(step, End):
@@ -123,8 +118,38 @@ class Question:
                 awaited[camera_id].waiting.discard(link.node_id)
                 self._settle(awaited[camera_id])
 
+    def _answer_of(self, link: AnyLink, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
+        node = self._directory.node(link.node_id)
+        if node is None or "find" in node.capabilities:
+            return link.footage.find(self._context, request)
+        return self._by_coverage(link, node, request)
+
+    async def _by_coverage(
+        self, link: AnyLink, node: NodeEntry, request: FindRequest
+    ) -> AsyncIterator[Found | Notice | End]:
+        """A node of the first version is asked for each camera on its own."""
+        complete = True
+        cameras = request.where.cameras if isinstance(request.where, Named) else ()
+        for camera_id, entries in self._directory.entries(list(cameras)).items():
+            items: list[Span | Gap] = []
+            if request.range is not None:
+                answer = link.footage.coverage(self._context, camera_id, request.stream, request.range)
+                async for step in answer:
+                    if isinstance(step, Notice):
+                        yield step
+                    elif isinstance(step, End):
+                        complete = complete and step.complete
+                    else:
+                        items.append(step)
+            yield Found(
+                self._directory.camera_view(entries),
+                coverage=tuple(items),
+                source=node.name if request.by_source else "",
+            )
+        yield End(complete=complete)
+
     def _take(
-        self, link: Link, found: Found, ids: Sequence[str], left: set[str], awaited: dict[str, _Awaited]
+        self, link: AnyLink, found: Found, ids: Sequence[str], left: set[str], awaited: dict[str, _Awaited]
     ) -> None:
         each = awaited.get(found.camera.id)
         if each is None or found.camera.id not in ids:
@@ -159,7 +184,8 @@ class Question:
         else:
             duty = self._directory.route(planned.entries[0].node_id)
             told = [Told(found.coverage, int(child != duty)) for child, found in answers]
-            merged = merge_coverage(range_, told, all_answered=not each.failed)
+            whole = not each.failed and all(fills(found.coverage, range_) for _, found in answers)
+            merged = merge_coverage(range_, told, all_answered=whole)
             made = [("", self._with_clocks(merged))]
         if request.order is FindOrder.NEWEST:
             made = [(source, list(reversed(items))) for source, items in made]

@@ -23,7 +23,7 @@ from nvr.footage.types import (
     StreamName,
     TimeRange,
 )
-from nvr.gateway.links import Link
+from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
 
 __all__ = ["Timeline"]
@@ -58,7 +58,7 @@ class Timeline:
         context: ReadContext,
         camera_id: str,
         stream: StreamName,
-        links: Mapping[str, Link],
+        links: Mapping[str, AnyLink],
         coverage: Callable[[TimeRange], Answer[Span | Gap]],
         node: str,
     ) -> None:
@@ -80,13 +80,13 @@ class Timeline:
                 found.items.append(step)
         return found
 
-    def _link(self, node: str) -> Link:
+    def _link(self, node: str) -> AnyLink:
         link = self._links.get(node)
         if link is None or not link.up:
             raise NodeUnavailable(f"node {node} is away", node=node)
         return link
 
-    async def holder(self, at_us: int) -> tuple[Link, str]:
+    async def holder(self, at_us: int) -> tuple[AnyLink, str]:
         """The node that shows an instant (0: the newest picture). Raises :exc:`NoFootage`."""
         if at_us:
             found = (await self._plan(TimeRange(at_us, at_us + 1))).stretches

@@ -5,13 +5,18 @@ import logging
 import signal
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from prometheus_client.registry import CollectorRegistry
+
 from nvr.errors import StoreError
+from nvr.footage.node_server import NodeServer
 from nvr.footage.types import NodeInfo
+from nvr.metrics.http import MetricsServer
+from nvr.settings.fields import Address
 
 __all__ = ["Addresses", "Node", "make_data_folder"]
 
@@ -98,6 +103,21 @@ class Node:
 
         task.add_done_callback(ended)
         self._stack.push_async_callback(end)
+
+    def _serve_metrics(self, address: Address | None, registry: CollectorRegistry) -> None:
+        """Takes the address at once, and serves until the node is closed."""
+        if address is None:
+            return
+        metrics = MetricsServer(address.host, address.port, registry, lambda: self._healthy)
+        metrics.start()
+        self._stack.push_async_callback(asyncio.to_thread, metrics.close)
+        self.addresses = replace(self.addresses, metrics=address.with_port(metrics.port))
+
+    def _listen(self, server: NodeServer, address: Address, *, tls: bool) -> None:
+        """Takes the address, and says so when whoever calls from elsewhere is not answered there."""
+        self.addresses = replace(self.addresses, grpc=address.with_port(server.listen(str(address))))
+        if not tls and not address.is_loopback:
+            logger.warning("gRPC on %s has no TLS: only callers on this machine are answered", address)
 
 
 def make_data_folder(folder: Path) -> None:

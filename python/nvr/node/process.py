@@ -14,7 +14,15 @@ import typer
 from nvr.footage.calls import RequestIdFilter
 from nvr.node.lifecycle import Node
 
-__all__ = ["ConfigOption", "JsonOption", "LogLevelOption", "ReadyFileOption", "log_to_stderr", "run_node"]
+__all__ = [
+    "ConfigOption",
+    "JsonOption",
+    "LogLevelOption",
+    "ReadyFileOption",
+    "facts",
+    "log_to_stderr",
+    "run_node",
+]
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -36,18 +44,22 @@ def run_node(node: Node, does: str, *, as_json: bool, ready_file: Path | None, l
     asyncio.run(_serve(node, does, as_json, ready_file))
 
 
+def facts(node: Node) -> dict[str, Any]:
+    """Who a node is and where it is reached, for programs."""
+    return {
+        "name": node.info.name,
+        "id": node.info.id,
+        "version": node.info.version,
+        "grpc": node.addresses.grpc,
+        "metrics": node.addresses.metrics,
+        "rtsp": node.addresses.rtsp,
+        "pid": os.getpid(),
+    }
+
+
 async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:
     async with node:
-        facts: dict[str, Any] = {
-            "name": node.info.name,
-            "id": node.info.id,
-            "version": node.info.version,
-            "grpc": node.addresses.grpc,
-            "metrics": node.addresses.metrics,
-            "rtsp": node.addresses.rtsp,
-            "pid": os.getpid(),
-        }
-        line = json.dumps(facts)
+        line = json.dumps(facts(node))
         if as_json:
             typer.echo(line)
         else:

@@ -1,6 +1,5 @@
 """A recorder node: opens everything in order, serves, and closes everything in the reverse order."""
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING
 
@@ -12,9 +11,9 @@ from nvr.errors import InternalError
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
-from nvr.metrics.http import MetricsServer
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
-from nvr.node.lifecycle import Addresses, Node, make_data_folder
+from nvr.node.folder_lock import FolderLocks
+from nvr.node.lifecycle import Node, make_data_folder
 from nvr.recorder.config import Settings
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
@@ -22,7 +21,6 @@ from nvr.recorder.frames import Decoders
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.read_pool import ReadPool
-from nvr.recorder.store_lock import StoreLocks
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
@@ -72,7 +70,7 @@ class RecorderNode(Node):
         settings, stack = self._settings, self._stack
         folder = settings.node.data_folder
         # The loop serves nobody yet: what follows may block it.
-        stack.enter_context(StoreLocks(settings.node.stores, f"node {settings.node.name}"))
+        stack.enter_context(FolderLocks(settings.node.stores, f"node {settings.node.name}"))
         make_data_folder(folder)
         key = NodeKey.load_or_create(folder)
         catalog = Catalog(folder, key)
@@ -135,7 +133,11 @@ class RecorderNode(Node):
             decoders=decoders,
         )
         calls = CallMetrics(_method_names())
-        server, metrics = self._listen(audit, calls, self._node_metrics(store, ingest, directory), tree)
+        server = self._server(audit, calls, tree)
+        # A wrong address is told before anything is recorded.
+        self._listen(server, settings.node.grpc, tls=settings.tls is not None)
+        node_metrics = self._node_metrics(store, ingest, directory)
+        self._serve_metrics(settings.node.metrics, node_registry(node_metrics, calls))
         live.start()
         stack.callback(live.stop)
         self._run("events", self._supervisor.watch_streams())
@@ -145,8 +147,6 @@ class RecorderNode(Node):
         self._run("retention", self._supervisor.keep_space())
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
-        if metrics is not None:
-            metrics.start()
 
     def _import_cameras(self, catalog: Catalog) -> None:
         entries = [camera.settings() for camera in self._settings.camera]
@@ -163,32 +163,17 @@ class RecorderNode(Node):
                 ", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
             )
 
-    def _listen(
-        self, audit: AuditLog, calls: CallMetrics, node: NodeMetrics, tree: Directory
-    ) -> tuple[NodeServer, MetricsServer | None]:
-        """Takes the addresses before anything is recorded: a wrong one is told at once."""
+    def _server(self, audit: AuditLog, calls: CallMetrics, tree: Directory) -> NodeServer:
         settings, tls = self._settings, self._settings.tls
-        files = None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca)
-        server = NodeServer(
+        return NodeServer(
             self.footage,
             node=settings.node.name,
             audit=audit,
             cameras=self.cameras,
             services=[lambda runner: directory_handlers(tree, runner)],
             observers=[calls],
-            tls=files,
+            tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
         )
-        grpc = settings.node.grpc
-        self.addresses = Addresses(grpc.with_port(server.listen(str(grpc))), None)
-        if tls is None and not grpc.is_loopback:
-            logger.warning("gRPC on %s has no TLS: only callers on this machine are answered", grpc)
-        address = settings.node.metrics
-        if address is None:
-            return server, None
-        metrics = MetricsServer(address.host, address.port, node_registry(node, calls), lambda: self._healthy)
-        self._stack.push_async_callback(asyncio.to_thread, metrics.close)
-        self.addresses = Addresses(self.addresses.grpc, address.with_port(metrics.port))
-        return server, metrics
 
     def _node_metrics(
         self, store: "_core.Store", ingest: "_core.Ingest", directory: CameraDirectory

@@ -1,4 +1,4 @@
-"""One node for each store: two would write over one another."""
+"""One node for each folder: two would write over one another."""
 
 import fcntl
 import os
@@ -8,16 +8,16 @@ from types import TracebackType
 
 from nvr.errors import StoreError
 
-__all__ = ["StoreLocks"]
+__all__ = ["FolderLocks"]
 
 FILE_NAME = ".lock"
 
 
-class StoreLocks:
-    """Holds the file ``.lock`` of each store; the system lets go of it however the process ends."""
+class FolderLocks:
+    """Holds the file ``.lock`` of each folder; the system lets go of it however the process ends."""
 
     def __init__(self, stores: Iterable[Path], owner: str) -> None:
-        """Makes the folders that are missing. ``owner``: told to others that want the store.
+        """Makes the folders that are missing. ``owner``: told to others that want the folder.
 
         Raises :exc:`StoreError`, also when another process has one of them.
         """
@@ -34,7 +34,7 @@ class StoreLocks:
         while self._files:
             os.close(self._files.pop())
 
-    def __enter__(self) -> "StoreLocks":
+    def __enter__(self) -> "FolderLocks":
         return self
 
     def __exit__(
@@ -49,7 +49,7 @@ def _lock(store: Path, owner: str) -> int:
         store.mkdir(parents=True, exist_ok=True)
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     except OSError as error:
-        raise StoreError(f"{store}: the store cannot be used: {error}", error.errno, str(store)) from error
+        raise StoreError(f"{store}: the folder cannot be used: {error}", error.errno, str(store)) from error
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.ftruncate(file, 0)
@@ -58,11 +58,11 @@ def _lock(store: Path, owner: str) -> int:
         other = os.pread(file, 200, 0).decode("utf-8", "replace")
         os.close(file)
         raise StoreError(
-            f"{store}: another recorder is using this store ({other}); stop it first",
+            f"{store}: another process is using this folder ({other}); stop it first",
             error.errno,
             str(path),
         ) from None
     except OSError as error:
         os.close(file)
-        raise StoreError(f"{path}: the store cannot be locked: {error}", error.errno, str(path)) from error
+        raise StoreError(f"{path}: the folder cannot be locked: {error}", error.errno, str(path)) from error
     return file

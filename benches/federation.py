@@ -1,0 +1,253 @@
+"""What tiers cost: a question through two gateways, 300 nodes at once, a clip through two tiers."""
+
+import asyncio
+import json
+import resource
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from contextlib import AsyncExitStack, ExitStack
+from pathlib import Path
+
+import nvr
+from benches import stores
+from benches.clip_over_grpc import utc
+from benches.harness import Row, Settings, cost_of, percentile, process, wait_until
+from benches.node import free_port, recorder
+
+MIB = 2**20
+NODES, DEAD, STALLED = 300, 30, 10
+DEADLINE_S = 2.0
+ROUNDS = 5
+
+
+def start_gateway(stack: ExitStack, work: Path, name: str, children: list[str]) -> tuple[str, int]:
+    """Address and process id of a gateway that runs."""
+    address = f"127.0.0.1:{free_port()}"
+    text = f'[node]\nname = "{name}"\ndata = "{work / name}"\ngrpc = "{address}"\n'
+    text += "".join(f'[[child]]\naddress = "{child}"\n' for child in children)
+    config = work / f"{name}.toml"
+    config.write_text(text)
+    command = [str(Path(sys.executable).with_name("nvr")), "gateway", "--config", str(config)]
+    running = stack.enter_context(process(command, work / f"{name}.log"))
+
+    def knows() -> bool:
+        try:
+            with nvr.connect(address) as net:
+                return bool(net.cameras()) and net.cameras().complete
+        except nvr.errors.NodeUnavailable:
+            return False
+
+    wait_until(knows, f"{name} knows its cameras")
+    return address, running.pid
+
+
+def clip_through_tiers(settings: Settings) -> list[Row]:
+    """CPU of all processes together for each GB, direct and through two gateways."""
+    written = stores.hours_of_footage(settings.work, min(settings.clip_hours, 0.25))
+    start, end = utc(written.start_us + 777_000), utc(written.end_us - 1_000_000)
+    with ExitStack() as stack:
+        node = stack.enter_context(recorder(written.root, {}, settings.work))
+        district, district_pid = start_gateway(stack, settings.work, "bench-district", [node.address])
+        province, province_pid = start_gateway(stack, settings.work, "bench-province", [district])
+        pids = [node.pid, district_pid, province_pid]
+
+        def used_s(address: str) -> tuple[float, int]:
+            """CPU seconds a GB, all processes together and this one."""
+            with nvr.connect(address) as net:
+                clip = net.camera(stores.CAMERA).clip(start, end)
+                size = sum(part.size_bytes for part in clip.plan().parts)
+                before, own = cost_of(pids).cpu_s, time.process_time()
+                for _ in range(ROUNDS):
+                    for _ in clip.chunks():
+                        pass
+                spent = cost_of(pids).cpu_s - before + time.process_time() - own
+                return spent / (size * ROUNDS / 1e9), size
+
+        used_s(province)
+        memory_before = cost_of([district_pid, province_pid]).resident_bytes
+        tiers, direct = [], []
+        for _ in range(2):
+            direct.append(used_s(node.address)[0])
+            tiers.append(used_s(province)[0])
+        memory_after = cost_of([district_pid, province_pid]).resident_bytes
+    shutil.rmtree(written.root)
+    theirs, ours = statistics.mean(direct), statistics.mean(tiers)
+    extra = max(0, memory_after - memory_before) / 2 / MIB
+    met = ours <= 3.2 * theirs
+    return [
+        Row("clip through two tiers", ours, "CPU-s a GB", "direct", theirs, "≤ 3.2 × direct", met),
+        Row("extra memory of a tier for a stream", extra, "MiB", floor="≤ 16 MiB", met=extra <= 16),
+    ]
+
+
+def place_query(settings: Settings) -> list[Row]:
+    """12 cameras on 4 recorders through two gateways; the recorders share one process."""
+    command = [sys.executable, "-m", "benches.federation", "tree"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as tree:
+        assert tree.stdout is not None
+        assert tree.stdin is not None
+        addresses = json.loads(tree.stdout.readline())
+        with ExitStack() as stack:
+            district, _ = start_gateway(stack, settings.work, "query-district", addresses)
+            province, _ = start_gateway(stack, settings.work, "query-province", [district])
+            with nvr.connect(province) as net:
+                taken = []
+                start, end = utc(1_731_182_400_000_000), utc(1_731_182_440_000_000)
+                for number in range(220):
+                    started = time.perf_counter()
+                    found = net.find(near=(19.9, 105.9), radius="2km", start=start, end=end).all()
+                    if number >= 20:
+                        taken.append((time.perf_counter() - started) * 1000)
+                if len(found) != 12 or not all(each.coverage for each in found):
+                    raise RuntimeError(f"{len(found)} cameras were found, and 12 are there")
+        tree.stdin.close()
+    p50, p99 = percentile(taken, 50), percentile(taken, 99)
+    what = "place query: 12 cameras, 4 recorders, 2 gateways"
+    return [
+        Row(f"{what}, p50", p50, "ms", floor="≤ 25 ms", met=p50 <= 25),
+        Row(f"{what}, p99", p99, "ms", floor="≤ 100 ms", met=p99 <= 100),
+    ]
+
+
+def many_nodes(settings: Settings) -> list[Row]:
+    """300 nodes asked at once by a gateway in this process; the nodes are in others."""
+    found = json.loads(
+        subprocess.run(
+            [sys.executable, "-m", "benches.federation", "many", str(settings.work)],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.splitlines()[-1]
+    )
+    cpu_ms, late_ms = found["cpu_ms"], (found["late_s"] - DEADLINE_S) * 1000
+    lost = DEAD + STALLED
+    late = f"the same, {DEAD} dead and {STALLED} stalled: after the deadline"
+    warned = found["warnings"]
+    return [
+        Row(f"question to {NODES} nodes: CPU of who asks", cpu_ms, "ms", floor="≤ 60 ms", met=cpu_ms <= 60),
+        Row(late, late_ms, "ms", floor="≤ 50 ms", met=late_ms <= 50),
+        Row("warnings of it", warned, "nodes", floor=f"{lost}", met=warned == lost),
+    ]
+
+
+def measure(settings: Settings) -> list[Row]:
+    """All of it."""
+    settings.conditions.append(
+        "Tiers: real processes over loopback without TLS. Clip: CPU of recorder, gateways and client "
+        f"together, {ROUNDS} reads of a quarter of an hour each, by turns. Place query: the four recorders' "
+        f"answers come from memory. {NODES} nodes: in three processes, each node a gRPC server of its own; "
+        f"the gateway asks within {DEADLINE_S:g} s."
+    )
+    return clip_through_tiers(settings) + place_query(settings) + many_nodes(settings)
+
+
+async def serve_leaves(first: int, count: int, stall: int = 0) -> None:
+    """Nodes with a few cameras each, until input ends; ``stall``: so many of them never answer."""
+    from tests.gateway.test_faults import Leaf
+    from tests.gateway.tree import serving
+
+    async with AsyncExitStack() as stack:
+        addresses = []
+        for number in range(first, first + count):
+            leaf = Leaf(number)
+            leaf.hang = number - first < stall
+            addresses.append((await stack.enter_async_context(serving(leaf))).address)
+        print(json.dumps(addresses), flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+async def serve_tree() -> None:
+    """Four recorders with three cameras each at one place."""
+    from dataclasses import replace
+
+    from nvr.footage.types import Camera, Place
+    from tests.footage.memory import MemoryFootage, memory_world
+    from tests.gateway.tree import serving
+
+    class Three(MemoryFootage):
+        async def list_cameras(self, context, cameras=()):  # type: ignore[no-untyped-def]
+            async for step in super().list_cameras(context, cameras):
+                yield replace(step, place=Place(19.9, 105.9)) if isinstance(step, Camera) else step
+
+    async with AsyncExitStack() as stack:
+        addresses = []
+        for number in range(4):
+            world = memory_world(f"leaf-{number}", number)
+            addresses.append((await stack.enter_async_context(serving(Three(world)))).address)
+        print(json.dumps(addresses), flush=True)
+        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+
+
+async def ask_many(work: Path) -> None:
+    """The gateway over all of them."""
+    from nvr.footage.places import FindRequest
+    from nvr.footage.types import End, Notice, ReadContext
+    from tests.footage.memory import memory_world
+    from tests.gateway.tree import gateway
+
+    third = NODES // 3
+    groups = []
+    for number, stall in enumerate((0, 0, STALLED)):
+        words = [
+            sys.executable,
+            "-m",
+            "benches.federation",
+            "leaves",
+            str(number * third),
+            str(third),
+            str(stall),
+        ]
+        groups.append(
+            await asyncio.create_subprocess_exec(
+                *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
+            )
+        )
+    addresses = []
+    for group in groups:
+        assert group.stdout is not None
+        addresses += json.loads(await group.stdout.readline())
+    whole = memory_world().gate.whole
+    found: dict[str, float] = {}
+
+    async def ask() -> list[Notice]:
+        answer = made.footage.find(ReadContext(), FindRequest(range=whole))
+        notices = []
+        async for step in answer:
+            if isinstance(step, Notice):
+                notices.append(step)
+            elif isinstance(step, End):
+                break
+        return notices
+
+    async with gateway("bench", addresses, path=work / "many.sqlite", timeout_s=DEADLINE_S) as made:
+        await ask()
+        used = []
+        for _ in range(ROUNDS):
+            before = resource.getrusage(resource.RUSAGE_SELF)
+            await ask()
+            after = resource.getrusage(resource.RUSAGE_SELF)
+            used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+        found["cpu_ms"] = statistics.median(used) * 1000
+        for link in list(made.links)[:DEAD]:
+            link.up, link.reason, link.detail = False, "node_unreachable", "dead"
+        started = time.monotonic()
+        notices = await ask()
+        found["late_s"] = time.monotonic() - started
+        found["warnings"] = len({notice.node for notice in notices})
+    for group in groups:
+        assert group.stdin is not None
+        group.stdin.close()
+        await group.wait()
+    print(json.dumps(found), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "leaves":
+        asyncio.run(serve_leaves(*map(int, sys.argv[2:])))
+    elif sys.argv[1] == "tree":
+        asyncio.run(serve_tree())
+    else:
+        asyncio.run(ask_many(Path(sys.argv[2])))

@@ -1,0 +1,89 @@
+"""A gateway's settings; :mod:`nvr.settings` says how they are read and their faults told."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from nvr.settings.document import Fault, load_document, parse_document
+from nvr.settings.fields import (
+    AbsolutePath,
+    Address,
+    DurationUs,
+    ListenAddress,
+    NodeName,
+    Section,
+    TlsSettings,
+)
+
+__all__ = ["GatewaySettings", "load_settings", "parse_settings"]
+
+
+class GatewayNodeSettings(Section):
+    """``[node]``: who it is, where it keeps what it knows, where it listens."""
+
+    name: NodeName
+    """Slug, unique among the nodes of a tree."""
+    data: AbsolutePath
+    """Folder for the node's key, directory and audit record."""
+    grpc: ListenAddress = Address("127.0.0.1:7600")
+    """Where gRPC is served."""
+    metrics: ListenAddress | None = None
+    """Where /metrics is served over HTTP; default: nowhere."""
+
+
+class GatewayTlsSettings(TlsSettings):
+    """``[tls]``: PEM files for gRPC, as a server and as a caller of the nodes below."""
+
+    ca: AbsolutePath | None = None
+    """Authorities that the nodes below are checked against; default: ``client_ca``."""
+
+
+class ChildEntry(Section):
+    """``[[child]]``: a node below that this one dials."""
+
+    address: ListenAddress
+    """Its gRPC address: host:port."""
+    tls: bool | None = None
+    """Whether it speaks TLS; default: where this node does."""
+
+
+class QuerySettings(Section):
+    """``[query]``: how questions are spread."""
+
+    at_once: int = Field(default=256, ge=1, le=10_000)
+    """Nodes asked at the same time, by all callers together."""
+    timeout: DurationUs = 20_000_000
+    """A node that has not answered by then is late; its answer is missing, and the others' are not."""
+
+
+class GatewaySettings(Section):
+    """The whole file."""
+
+    node: GatewayNodeSettings
+    tls: GatewayTlsSettings | None = None
+    query: QuerySettings = QuerySettings()
+    child: list[ChildEntry] = Field(default=[], max_length=5000)
+
+
+def load_settings(path: Path) -> GatewaySettings:
+    """The settings in a file. Raises :exc:`ConfigError` with a line for each fault."""
+    return load_document(path, GatewaySettings, _faults_across)
+
+
+def parse_settings(text: str, source: str = "settings") -> GatewaySettings:
+    """The settings in a TOML text; ``source`` begins every line of the :exc:`ConfigError`."""
+    return parse_document(text, GatewaySettings, _faults_across, source)
+
+
+def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
+    children = document.get("child")
+    first: dict[str, int] = {}
+    for number, child in enumerate(children if isinstance(children, list) else [], 1):
+        address = child.get("address") if isinstance(child, dict) else None
+        if not isinstance(address, str):
+            continue
+        if address in first:
+            yield f"child[{number}].address", f"the same as child[{first[address]}].address"
+        first.setdefault(address, number)

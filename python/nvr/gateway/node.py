@@ -1,0 +1,155 @@
+"""A gateway node: opens everything in order, serves, and closes everything in the reverse order."""
+
+import logging
+from collections.abc import Sequence
+from importlib.metadata import version as installed_version
+from pathlib import Path
+
+from nvr.directory.directory import Directory
+from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
+from nvr.directory.plan import CodesOnly
+from nvr.directory.rollup import area_counts
+from nvr.directory.types import node_entry
+from nvr.errors import InternalError
+from nvr.footage.channel import dial
+from nvr.footage.node_server import NodeServer
+from nvr.footage.server import FOOTAGE_SERVICE, NODE_SERVICE
+from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind
+from nvr.gateway.config import ChildEntry, GatewaySettings
+from nvr.gateway.fanout import Fanout
+from nvr.gateway.federated import FederatedFootage
+from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.metrics.gateway_metrics import (
+    AreaRollup,
+    GatewayMetrics,
+    LinkState,
+    QueryMetrics,
+    gateway_registry,
+)
+from nvr.metrics.node_metrics import CallMetrics
+from nvr.node.folder_lock import FolderLocks
+from nvr.node.lifecycle import Node, make_data_folder
+from nvr.security.audit import AuditLog
+from nvr.security.node_key import NodeKey
+from nvr.security.tls import TlsFiles
+
+__all__ = ["GatewayNode"]
+
+logger = logging.getLogger("nvr.gateway")
+
+_STOP_GRACE_S = 5.0
+_US_PER_S = 1_000_000
+
+
+class GatewayNode(Node):
+    """``async with GatewayNode(settings) as node: await node.wait()``.
+
+    Within, the nodes below are followed, and their footage is served as one.
+    """
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        super().__init__(settings.node.name)
+        self._settings = settings
+        self._footage: FederatedFootage | None = None
+        self._links: Links | None = None
+
+    @property
+    def footage(self) -> FederatedFootage:
+        """The footage of all nodes below, for callers in this process."""
+        if self._footage is None:
+            raise InternalError("the node is not open")
+        return self._footage
+
+    async def _open(self) -> None:
+        settings, stack = self._settings, self._stack
+        folder = settings.node.data
+        make_data_folder(folder)
+        stack.enter_context(FolderLocks([folder], f"node {settings.node.name}"))
+        key = NodeKey.load_or_create(folder)
+        audit = AuditLog(folder)
+        stack.callback(audit.close)
+        self.info = NodeInfo(
+            key.id, settings.node.name, installed_version("nvr"), CAPABILITIES, kind=NodeKind.GATEWAY
+        )
+        database = folder / "directory.sqlite"
+        directory = Directory(database, node_entry(self.info))
+        stack.callback(directory.close)
+        links = self._links = Links(directory)
+        queries = QueryMetrics()
+        self._footage = FederatedFootage(
+            node=self.info,
+            directory=directory,
+            links=links,
+            fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
+            areas=CodesOnly(directory),
+            asked=queries.query,
+        )
+        calls = CallMetrics(_method_names())
+        tls = settings.tls
+        server = NodeServer(
+            self._footage,
+            node=settings.node.name,
+            audit=audit,
+            services=[lambda runner: directory_handlers(directory, runner)],
+            observers=[calls],
+            tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
+        )
+        self._listen(server, settings.node.grpc, tls=tls is not None)
+        metrics = GatewayMetrics(
+            version=self.info.version,
+            links=lambda: _link_states(links, directory),
+            areas=lambda: _rollups(database, directory),
+        )
+        self._serve_metrics(settings.node.metrics, gateway_registry(metrics, queries, calls))
+        for child in settings.child:
+            self._follow(child, links, directory)
+        await server.start()
+        stack.push_async_callback(server.stop, _STOP_GRACE_S)
+
+    def _follow(self, child: ChildEntry, links: Links, directory: Directory) -> None:
+        tls = self._settings.tls
+        files = None
+        if tls is not None and child.tls is not False:
+            files = TlsFiles(tls.cert, tls.key, tls.ca or tls.client_ca)
+        elif child.tls:
+            files = TlsFiles()
+        channel = dial(str(child.address), files)
+        self._stack.push_async_callback(channel.close)
+        link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
+        links.add(link)
+        self._run(f"link-{child.address}", link.run())
+
+
+def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
+    states = []
+    for link in list(links):
+        node = directory.node(link.node_id)
+        states.append(
+            LinkState(
+                link.name,
+                up=link.up,
+                uplink=link.uplink,
+                seen_us=0 if node is None else node.seen_us,
+                clock_offset_us=None if node is None else node.clock_offset_us,
+            )
+        )
+    return states
+
+
+def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:
+    return [
+        AreaRollup(
+            area=counts.area,
+            recording=counts.recording,
+            waiting=counts.waiting,
+            disabled=counts.disabled,
+            away=counts.away,
+            oldest_us=counts.oldest_us,
+        )
+        for counts in area_counts(database, directory.away())
+    ]
+
+
+def _method_names() -> list[str]:
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, DIRECTORY_SERVICE)
+    return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]
