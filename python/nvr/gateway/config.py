@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
     AbsolutePath,
@@ -64,6 +65,7 @@ class GatewaySettings(Section):
     node: GatewayNodeSettings
     tls: GatewayTlsSettings | None = None
     query: QuerySettings = QuerySettings()
+    rtsp: RtspSettings | None = None
     child: list[ChildEntry] = Field(default=[], max_length=5000)
 
 

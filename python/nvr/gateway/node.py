@@ -105,6 +105,7 @@ class GatewayNode(Node):
             self._follow(child, links, directory)
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE_S)
+        await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _follow(self, child: ChildEntry, links: Links, directory: Directory) -> None:
         tls = self._settings.tls
