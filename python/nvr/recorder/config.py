@@ -12,6 +12,7 @@ from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings
 from nvr.footage.time import parse_duration
 from nvr.footage.types import Place
+from nvr.recorder.copy_settings import CopySettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
     AbsolutePath,
@@ -107,6 +108,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
+    copies: list[CopySettings] = Field(default=[], max_length=10_000, alias="copy")
 
 
 def load_settings(path: Path) -> Settings:

@@ -9,7 +9,7 @@ use crate::fs::FileSystem;
 use crate::index::{IndexFile, IndexWriter, Record};
 use crate::segment::head::SegmentHead;
 use crate::store::StreamStore;
-use crate::store::check::{rename_index, write_new_index};
+use crate::store::check::{show_new_index, write_new_index};
 use crate::store::copying::Target;
 use crate::store::layout::index_name;
 
@@ -82,7 +82,7 @@ impl Change {
     ) -> Result<()> {
         let Change::Anew(records) = self else { return Ok(()) };
         let run = (head.run, head.epoch);
-        write_new_index(fs, stream.id, target.day, day_dir, run, records).map(drop)
+        write_new_index(fs, stream.id, target.day, day_dir, run, records)
     }
 
     /// Brings the prepared change about, durably but for names, and shows it to readers.
@@ -94,10 +94,10 @@ impl Change {
         head: &SegmentHead,
         target: Target,
     ) -> Result<()> {
-        let path = day_dir.join(index_name(head.run));
         match self {
             Change::None => Ok(()),
             Change::Append(records) => {
+                let path = day_dir.join(index_name(head.run));
                 let mut writer =
                     IndexWriter::open(fs, &path, stream.id, head.run, head.epoch, target.day)?;
                 let written = writer.append_all(&records).and_then(|()| writer.file().sync_data());
@@ -108,7 +108,7 @@ impl Change {
                 written
             }
             Change::Anew(_) => {
-                rename_index(fs, &path.with_added_extension("new"), &path)?;
+                let path = show_new_index(fs, day_dir, head.run)?;
                 stream.show_index(target.day, &path)
             }
         }

@@ -259,8 +259,12 @@ fn write_index(
     run: (RunId, u32),
     records: &[Record],
 ) -> Result<()> {
-    let new = write_new_index(fs, id, day, day_dir, run, records)?;
-    rename_index(fs, &new, &day_dir.join(index_name(run.0)))
+    write_new_index(fs, id, day, day_dir, run, records)?;
+    show_new_index(fs, day_dir, run.0).map(drop)
+}
+
+fn new_index(day_dir: &Path, run: RunId) -> PathBuf {
+    day_dir.join(format!("{}.new", index_name(run)))
 }
 
 /// Writes and syncs an index beside the one that it is to replace.
@@ -271,8 +275,8 @@ pub(crate) fn write_new_index(
     day_dir: &Path,
     (run, epoch): (RunId, u32),
     records: &[Record],
-) -> Result<PathBuf> {
-    let new = day_dir.join(format!("{}.new", index_name(run)));
+) -> Result<()> {
+    let new = new_index(day_dir, run);
     match fs.remove_file(&new) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
             return Err(Error::io("remove", &new, e));
@@ -281,11 +285,12 @@ pub(crate) fn write_new_index(
     }
     let mut writer = IndexWriter::open(fs, &new, id, run, epoch, day)?;
     writer.append_all(records)?;
-    writer.file().sync_data()?;
-    Ok(new)
+    writer.file().sync_data()
 }
 
-/// Puts a new index in its place.
-pub(crate) fn rename_index(fs: &dyn FileSystem, new: &Path, path: &Path) -> Result<()> {
-    fs.rename(new, path).map_err(|e| Error::io("rename", new, e))
+/// Puts a new index in the place of the old one.
+pub(crate) fn show_new_index(fs: &dyn FileSystem, day_dir: &Path, run: RunId) -> Result<PathBuf> {
+    let (new, path) = (new_index(day_dir, run), day_dir.join(index_name(run)));
+    fs.rename(&new, &path).map_err(|e| Error::io("rename", &new, e))?;
+    Ok(path)
 }
