@@ -25,7 +25,8 @@ from nvr.footage.types import (
 )
 from nvr.recorder.backfill import Backfill, CopyJob
 from nvr.recorder.read_pool import ReadPool
-from tests.acceptance.recorded import GATE, ZERO_US, Recorded, local_footage, record_world
+from nvr.simulate.scenes import Scene, generate
+from tests.acceptance.recorded import GATE, ZERO_US, Recorded, local_footage, record_run, record_world
 from tests.acceptance.world import SECOND
 
 CONTEXT = ReadContext(purpose="test")
@@ -319,3 +320,22 @@ def test_the_core_names_what_it_refuses(recorded: Recorded, tmp_path: Path) -> N
     writer.add(config.init_segment, recorded.store.read_fragment(all_of(recorded)[4]))
     with pytest.raises(NvrError, match="closed"):
         writer.flush()
+
+
+async def test_a_run_that_another_hides_is_copied_with_it(recorded: Recorded, tmp_path: Path) -> None:
+    origin = _core.Store([str(tmp_path / "origin")])
+    path = generate(Scene(seed=1, width=320, height=180, fps=10, duration_s=20), tmp_path / "scenes")
+    try:
+        record_run(origin, GATE, path, ZERO_US, "clock_step")
+        record_run(origin, GATE, path, ZERO_US + 5 * SECOND, "silent")
+        both = dataclasses.replace(recorded, store=origin)
+        async with copying(both, tmp_path) as copy:
+            assert await copy.fill()
+            assert copy.held() == names(all_of(both))
+            assert len({run for run, _ in copy.held()}) == 2
+            assert len(copy.source.given) < 2 * len(copy.held())
+            copy.source.given.clear()
+            assert await copy.fill()
+            assert copy.source.given == []
+    finally:
+        origin.close()

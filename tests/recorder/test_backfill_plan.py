@@ -75,19 +75,23 @@ def reference(run_id: str, sequence: int) -> FragmentRef:
     )
 
 
-@given(
-    listed=st.lists(st.tuples(RUNS, st.integers(0, 30)), unique=True, max_size=40),
-    held=st.sets(st.integers(0, 30)),
-)
-def test_stretches_of_fragments(listed: list[tuple[str, int]], held: set[int]) -> None:
+NAMES = st.tuples(RUNS, st.integers(0, 30))
+
+
+@given(listed=st.lists(NAMES, unique=True, max_size=40), held=st.sets(NAMES))
+def test_stretches_of_fragments(listed: list[tuple[str, int]], held: set[tuple[str, int]]) -> None:
     page = [reference(*each) for each in sorted(listed, key=lambda each: each[1])]
-    stretches = missing_fragments(page, "a", held)
-    flat = [ref.sequence for stretch in stretches for ref in stretch]
-    ours = [ref.sequence for ref in page if ref.run_id == "a"]
-    assert flat == [sequence for sequence in ours if sequence not in held]
-    # Between two stretches lies one that is held.
-    for before, after in pairwise(stretches):
-        assert any(before[-1].sequence < each < after[0].sequence for each in ours if each in held)
+    stretches = missing_fragments(page, held)
+    flat = [(ref.run_id, ref.sequence) for stretch in stretches for ref in stretch]
+    assert len(flat) == len(set(flat))
+    assert set(flat) == set(listed) - held
+    assert all(len({ref.run_id for ref in stretch}) == 1 for stretch in stretches)
+    for run_id in "abc":
+        # Between two stretches of a run lies one that is held.
+        own = [stretch for stretch in stretches if stretch[0].run_id == run_id]
+        between = sorted(sequence for run, sequence in set(listed) & held if run == run_id)
+        for before, after in pairwise(own):
+            assert any(before[-1].sequence < each < after[0].sequence for each in between)
 
 
 def test_which_gaps_are_told() -> None:

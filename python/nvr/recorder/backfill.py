@@ -138,10 +138,7 @@ class Backfill:
                 await self._copy(job, run, status)
             except (DamagedError, LimitExceeded) as error:
                 # A lie, damage on the way or there, or too old: no reason to leave the other runs.
-                logger.warning(
-                    "copy of camera %s: run %s is left for now: %s", job.camera_id, run.run_id, error
-                )
-                self._refuse(job, status, run.run_id, f"{error.reason}: {error.message}")
+                self._refuse(job, status, run.run_id, error)
                 complete = False
                 continue
             status.runs_behind -= 1
@@ -186,21 +183,36 @@ class Backfill:
         status.refused.pop(run_id, None)
         return False
 
-    def _refuse(self, job: CopyJob, status: CopyStatus, run_id: str, why: str) -> None:
+    def _refuse(self, job: CopyJob, status: CopyStatus, run_id: str, error: NvrError) -> None:
+        logger.warning("copy of camera %s: run %s is left for now: %s", job.camera_id, run_id, error)
         self._refused[job.camera_id, job.stream, run_id] = self._now_s() + _REFUSED_S
-        status.refused[run_id] = why
+        status.refused[run_id] = f"{error.reason}: {error.message}"
 
     async def _copy(self, job: CopyJob, run: MissingRun, status: CopyStatus) -> None:
         """Fetches what is missing of a run. Raises :exc:`DamagedError` and :exc:`LimitExceeded`."""
         writer = await self._pool.run(self._store.copy_writer, job.camera_id, job.stream)
         damaged = ""
         for range in run.ranges:
-            held = {each.sequence for each in await self._fragments(job, range) if each.run_id == run.run_id}
+            held = {(each.run_id, each.sequence) for each in await self._fragments(job, range)}
             async for page in self._listed(job, range):
-                for stretch in missing_fragments(page, run.run_id, held):
-                    damaged = await self._fetch(job, writer, stretch, status) or damaged
+                # Others than the run's: what the source has, and hides behind this one.
+                for stretch in missing_fragments(page, held):
+                    if stretch[0].run_id == run.run_id:
+                        damaged = await self._fetch(job, writer, stretch, status) or damaged
+                    else:
+                        await self._fetch_hidden(job, writer, stretch, status)
         if damaged:
             raise DamagedError(damaged)
+
+    async def _fetch_hidden(
+        self, job: CopyJob, writer: "_core.CopyWriter", stretch: list[FragmentRef], status: CopyStatus
+    ) -> None:
+        run_id = stretch[0].run_id
+        if not self._is_refused(job, status, run_id):
+            try:
+                await self._fetch(job, writer, stretch, status)
+            except (DamagedError, LimitExceeded) as error:
+                self._refuse(job, status, run_id, error)
 
     async def _fragments(self, job: CopyJob, range: TimeRange) -> "list[_core.Fragment]":
         return await self._pool.run(

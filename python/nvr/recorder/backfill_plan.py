@@ -1,6 +1,6 @@
 """What a copy lacks: the source's footage without one's own, run by run. Nothing here does I/O."""
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from nvr.footage.types import FragmentRef, Gap, Span, TimeRange
@@ -48,22 +48,19 @@ def missing_runs(
 
 
 def missing_fragments(
-    listed: Sequence[FragmentRef], run_id: str, held: Collection[int]
+    listed: Iterable[FragmentRef], held: Collection[tuple[str, int]]
 ) -> list[list[FragmentRef]]:
-    """The run's fragments that are not held (by sequence), in stretches that are listed without a break."""
+    """Those that are not held (by run and sequence), in unbroken stretches of one run each."""
     stretches: list[list[FragmentRef]] = []
-    unbroken = False
+    unbroken: dict[str, list[FragmentRef]] = {}
     for ref in listed:
-        if ref.run_id != run_id:
-            continue
-        if ref.sequence in held:
-            unbroken = False
-            continue
-        if unbroken:
-            stretches[-1].append(ref)
+        if (ref.run_id, ref.sequence) in held:
+            unbroken.pop(ref.run_id, None)
+        elif ref.run_id in unbroken:
+            unbroken[ref.run_id].append(ref)
         else:
-            stretches.append([ref])
-        unbroken = True
+            unbroken[ref.run_id] = [ref]
+            stretches.append(unbroken[ref.run_id])
     return stretches
 
 

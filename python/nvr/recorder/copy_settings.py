@@ -3,7 +3,7 @@
 import re
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from nvr.settings.fields import AbsolutePath, DurationUs, ListenAddress, Section
 
@@ -33,6 +33,12 @@ def _rate(value: object) -> int:
     return parse_rate(value)
 
 
+def _not_too_short(duration_us: int) -> int:
+    if duration_us < _LEAST_US:
+        raise ValueError("must be at least 1s")
+    return duration_us
+
+
 class CopySettings(Section):
     """One source of copies."""
 
@@ -42,11 +48,11 @@ class CopySettings(Section):
     """Names or ids at the source; default: all that it has."""
     stream: Literal["main", "sub"] = "main"
     """Which stream of them."""
-    since: Annotated[DurationUs, Field(ge=_LEAST_US)] = 7 * 86_400_000_000
+    since: Annotated[DurationUs, AfterValidator(_not_too_short)] = 7 * 86_400_000_000
     """How far back, from now; stored as microseconds."""
     cap: Annotated[int, BeforeValidator(_rate)] | None = None
     """The most that is fetched, in bits a second; default: no cap."""
-    every: Annotated[DurationUs, Field(ge=_LEAST_US)] = 30_000_000
+    every: Annotated[DurationUs, AfterValidator(_not_too_short)] = 30_000_000
     """How often to look for what is new; stored as microseconds."""
     ca: AbsolutePath | None = None
     """PEM file of the authorities whose certificate the source shows; with it, TLS is used."""

@@ -66,7 +66,8 @@ class CameraDirectory:
         node, slash, name = text.rpartition("/")
         cameras = self.active()
         for camera in cameras:
-            if camera.settings.name == name and (not slash or node in (self._node_name, camera.copied_from)):
+            nodes = {self._node_name, camera.copied_from} - {""}
+            if camera.settings.name == name and (not slash or node in nodes):
                 return camera
         near = difflib.get_close_matches(name, [camera.settings.name for camera in cameras], n=1)
         hint = f"; did you mean {near[0]}?" if near and near[0] != name else ""
