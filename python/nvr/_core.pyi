@@ -21,6 +21,8 @@ __all__ = [
     "ClipPart",
     "ClipPlan",
     "CodecConfig",
+    "Copied",
+    "CopyWriter",
     "DiskUsage",
     "EventWatch",
     "Fragment",
@@ -200,6 +202,8 @@ class Store:
     def coverage(
         self, camera_id: str, stream: str, start_us: int, end_us: int
     ) -> tuple[list[Span], list[Gap]]: ...
+    def runs(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Span]:
+        """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
         """``mode``: ``at``, ``next`` or ``previous`` (what to give inside a gap)."""
     def fragments(
@@ -236,12 +240,45 @@ class Store:
     ) -> int:
         """Deletes the oldest segments until the limits hold; how many."""
     def writer(self, camera_id: str, stream: str, *, epoch: int = 0) -> StreamWriter: ...
+    def copy_writer(self, camera_id: str, stream: str) -> CopyWriter:
+        """For copies of footage that other nodes recorded; several at once are possible."""
     @staticmethod
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""
+
+@final
+class Copied:
+    """What a flush made durable."""
+
+    fragments: int
+    """Those that were not held before."""
+    bytes: int
+    expired: int
+    """Fragments of segments that retention has deleted, or would: they are not written."""
+
+@final
+class CopyWriter:
+    """Writes fragments of other nodes exactly as they were recorded, in any order, once each.
+
+    A fragment is named by camera, stream, run and sequence. What contradicts itself, its segment or
+    what is held is refused with ``DamagedError``, which names it.
+    """
+
+    def add(self, init_segment: bytes, fragment: bytes) -> None:
+        """Checks CRC and digests and holds the fragment in memory until ``flush``.
+
+        ``init_segment``: ftyp, header and moov of its segment, as ``CodecConfig`` has them.
+        """
+    def flush(self) -> Copied:
+        """Returns when what was added is on stable storage and found by readers.
+
+        After an error the segments that could be written are; nothing waits any more.
+        """
+    def absent(self, start_us: int, end_us: int, reason: str, detail: str = "") -> None:
+        """Notes, durably, that the source has nothing of a range, and the gap reason that it gives."""
 
 @final
 class StreamWriter:

@@ -10,7 +10,7 @@ import pytest
 from nvr.footage.channel import dial
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
-from tests.acceptance.recorded import Recorded, local_footage, record_world
+from tests.acceptance.recorded import Recorded, copy_world, local_footage, record_world
 from tests.acceptance.world import World
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import serve
@@ -35,6 +35,20 @@ def recorded_world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorde
 @asynccontextmanager
 async def recorded(request: pytest.FixtureRequest) -> AsyncIterator[tuple[FootageSource, World]]:
     found: Recorded = request.getfixturevalue("recorded_world")
+    async with local_footage(found) as source:
+        yield source, found.world
+
+
+@pytest.fixture(scope="session")
+def copied_world(recorded_world: Recorded, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Recorded]:
+    with copy_world(recorded_world, tmp_path_factory.mktemp("copied")) as found:
+        yield found
+
+
+@asynccontextmanager
+async def copied(request: pytest.FixtureRequest) -> AsyncIterator[tuple[FootageSource, World]]:
+    """A copy is footage like any other."""
+    found: Recorded = request.getfixturevalue("copied_world")
     async with local_footage(found) as source:
         yield source, found.world
 
@@ -80,7 +94,7 @@ async def two_tiers(source: FootageSource, folder: Path) -> AsyncIterator[Footag
             await channel.close()
 
 
-BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded}
+BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded, "copied": copied}
 TRANSPORTS: dict[str, Transport] = {
     "direct": direct,
     "unix": over_unix_socket,
@@ -90,7 +104,10 @@ TRANSPORTS: dict[str, Transport] = {
 }
 
 
-@pytest.fixture(params=[f"{backend}-{way}" for backend, way in product(BACKENDS, TRANSPORTS)])
+WAYS = [f"{backend}-{way}" for backend, way in product(["memory", "recorded"], TRANSPORTS)]
+
+
+@pytest.fixture(params=[*WAYS, "copied-direct"])
 async def reached(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[FootageSource, World]]:

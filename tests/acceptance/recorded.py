@@ -66,6 +66,25 @@ def record_world(folder: Path) -> Iterator[Recorded]:
         store.close()
 
 
+@contextmanager
+def copy_world(original: Recorded, folder: Path) -> Iterator[Recorded]:
+    """A store that holds a copy of all of it, made newest fragment first."""
+    store = _core.Store([str(folder / "store")])
+    try:
+        for camera in original.world.cameras:
+            writer = store.copy_writer(camera.id, "main")
+            start_us, end_us = ZERO_US - 3600 * SECOND, ZERO_US + 3600 * SECOND
+            for fragment in original.store.fragments(camera.id, "main", start_us, end_us, backward=True):
+                config = original.store.config(fragment)
+                writer.add(config.init_segment, original.store.read_fragment(fragment))
+                writer.flush()
+            for gap in original.store.coverage(camera.id, "main", start_us, end_us)[1]:
+                writer.absent(gap.start_us, gap.end_us, gap.reason, gap.detail)
+        yield Recorded(store, original.world)
+    finally:
+        store.close()
+
+
 def record_run(store: _core.Store, camera_id: str, path: Path, start_us: int, reason: str) -> Run:
     """One run of a file's pictures; each is shown at ``start_us`` + its media time."""
     media = read_media(path)

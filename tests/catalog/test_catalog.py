@@ -1,5 +1,6 @@
 """The catalog: its cameras, its secrets, its schema, and that nothing acknowledged is lost."""
 
+import dataclasses
 import os
 import signal
 import sqlite3
@@ -14,7 +15,7 @@ from nvr.catalog.catalog import Catalog
 from nvr.catalog.schema import MIGRATIONS, migrate, version
 from nvr.errors import CameraExists, CameraNotFound, DamagedError, InvalidArgument, StoreError
 from nvr.footage.admin import CameraSettings
-from nvr.footage.types import Place
+from nvr.footage.types import Camera, Place
 from nvr.security.node_key import NodeKey
 
 GATE = CameraSettings(
@@ -213,6 +214,52 @@ def test_the_schema_of_version_1_is_what_its_step_makes() -> None:
         return columns
 
     assert schema(MIGRATIONS[0]) == schema(WRITTEN_BY_VERSION_1)
+
+
+COPIED = Camera("0190a0a0-0000-7000-8000-00000000000a", "yard", "Sân", Place(19.5, 105.25))
+
+
+def test_copied_cameras_are_kept_as_their_node_describes_them(tmp_path: Path, key: NodeKey) -> None:
+    clock = iter(range(100, 200))
+    catalog = Catalog(tmp_path, key, now_us=lambda: next(clock))
+    own = catalog.add(GATE)
+    kept = catalog.keep_copied(COPIED, "edge-1")
+    assert kept is not None
+    assert (kept.id, kept.copied_from, kept.removed_us) == (COPIED.id, "edge-1", None)
+    assert kept.settings == CameraSettings("yard", "", title="Sân", place=COPIED.place, enabled=False)
+    assert catalog.keep_copied(COPIED, "edge-1") is None
+    renamed = catalog.keep_copied(dataclasses.replace(COPIED, name="court", place=None), "edge-2")
+    assert renamed is not None
+    assert (renamed.settings.name, renamed.settings.place) == ("court", None)
+    assert renamed.created_us == kept.created_us < renamed.changed_us
+    # A camera of the node's own is not overwritten.
+    assert catalog.keep_copied(dataclasses.replace(COPIED, id=own.id), "edge-1") is None
+    catalog.close()
+    catalog = Catalog(tmp_path, key)
+    assert catalog.copied_cameras() == [renamed]
+    assert catalog.cameras(removed=True) == [own]
+    catalog.close()
+
+
+@pytest.mark.parametrize(
+    ("camera", "node", "field"),
+    [
+        (dataclasses.replace(COPIED, id="../../etc"), "edge-1", "camera"),
+        (dataclasses.replace(COPIED, name="Yard"), "edge-1", "name"),
+        (dataclasses.replace(COPIED, title="a\nb"), "edge-1", "title"),
+        (dataclasses.replace(COPIED, place=Place(91.0, 0.0)), "edge-1", "place"),
+        (COPIED, "", "node"),
+    ],
+)
+def test_what_no_node_can_say_of_a_camera_is_refused(
+    tmp_path: Path, key: NodeKey, camera: Camera, node: str, field: str
+) -> None:
+    catalog = Catalog(tmp_path, key)
+    with pytest.raises(InvalidArgument) as caught:
+        catalog.keep_copied(camera, node)
+    assert caught.value.field == field
+    assert catalog.copied_cameras() == []
+    catalog.close()
 
 
 def test_a_step_that_fails_leaves_nothing_behind() -> None:

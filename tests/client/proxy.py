@@ -13,21 +13,38 @@ class CuttingProxy:
         self._target = (host, int(port))
         self._cuts = list(cuts)
         self._tasks: set[asyncio.Task[None]] = set()
+        self._open: set[asyncio.StreamWriter] = set()
+        self._is_down = False
         self.cut = 0
         self.trickle = False
         self.address = ""
 
+    def down(self) -> None:
+        """Cuts all connections and refuses new ones, until :meth:`up`."""
+        self._is_down = True
+        for writer in self._open:
+            writer.transport.abort()
+
+    def up(self) -> None:
+        """Passes on again."""
+        self._is_down = False
+
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
+        if self._is_down:
+            writer.transport.abort()
+            return
         budget = self._cuts.pop(0) if self._cuts else None
         up_reader, up_writer = await asyncio.open_connection(*self._target)
         forward = asyncio.create_task(self._pass(reader, up_writer, None))
         self._tasks.add(forward)
+        self._open |= {writer, up_writer}
         forward.add_done_callback(self._tasks.discard)
         try:
             await self._pass(up_reader, writer, budget)
         finally:
             forward.cancel()
+            self._open -= {writer, up_writer}
             for each in (writer, up_writer):
                 each.transport.abort()
 

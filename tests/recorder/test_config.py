@@ -52,6 +52,15 @@ sub = "rtsp://user:geheim@10.0.0.7/sub"
 lat = 19
 lon = 105.8571
 enabled = false
+
+[[copy]]
+from = "10.0.0.9:7600"
+cameras = ["pier"]
+stream = "sub"
+since = "2d"
+cap = "1.5Mbit"
+every = "1m"
+ca = "/etc/nvr/tree.pem"
 """
 
 
@@ -88,6 +97,10 @@ def test_every_key() -> None:
     assert entry.place == Place(19.0, 105.8571)
     assert entry.main_url == "rtsp://user:geheim@10.0.0.7/main"
     assert not entry.enabled
+    (copy,) = settings.copies
+    assert (copy.source, copy.cameras, copy.stream) == ("10.0.0.9:7600", ["pier"], "sub")
+    assert (copy.since, copy.cap, copy.every) == (2 * 86_400_000_000, 1_500_000, 60_000_000)
+    assert copy.ca == Path("/etc/nvr/tree.pem")
     assert "geheim" not in repr(settings)
 
 
@@ -128,6 +141,13 @@ def test_every_key() -> None:
         (("lat = 19\n", ""), "camera[1].lat: missing; lat and lon go together"),
         (("enabled = false", "enabled = 0"), "camera[1].enabled: must be true or false"),
         (('name = "market-gate"', 'name = "Market"'), "camera[1].name: 'Market' is not a camera name"),
+        (("10.0.0.9:7600", "10.0.0.9"), "copy[1].from: not host:port"),
+        (('stream = "sub"', 'stream = "both"'), "copy[1].stream: "),
+        (('"2d"', '"0.1"'), "copy[1].since: "),
+        (('"1m"', '"10ms"'), "copy[1].every: must be at least 1s"),
+        (('"1.5Mbit"', '"1.5Mb"'), "copy[1].cap: not a rate such as 500kbit, 2Mbit or 1.5Gbit"),
+        (('"1.5Mbit"', '"0kbit"'), "copy[1].cap: must be at least 1kbit"),
+        (("/etc/nvr/tree.pem", "tree.pem"), "copy[1].ca: the path must be absolute"),
         (('title = "Cổng chợ"', 'title = "a\\nb"'), "camera[1].title: at most 200 printable characters"),
     ],
 )
@@ -188,16 +208,25 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         load_settings(tmp_path)
 
 
+def test_a_key_is_called_as_in_the_file() -> None:
+    assert faults_of(MINIMAL + '[[copy]]\nform = "h:1"\n') == [
+        'copy[1].form: unknown key; did you mean "from"?',
+        "copy[1].from: missing; it must be set",
+    ]
+
+
 def test_the_document_lists_every_key() -> None:
     text = (Path(__file__).parents[2] / "docs" / "configuration.md").read_text()
-    for section, field in Settings.model_fields.items():
-        heading = "## `[[camera]]`" if section == "camera" else f"## `[{section}]`"
+    for name, field in Settings.model_fields.items():
+        section = field.alias or name
+        heading = f"## `[[{section}]]`" if section in ("camera", "copy") else f"## `[{section}]`"
         _, found, rest = text.partition(heading)
         assert found, heading
         (model,) = (
             each for each in (field.annotation, *get_args(field.annotation)) if hasattr(each, "model_fields")
         )
-        missing = [key for key in model.model_fields if f"`{key}`" not in rest.partition("\n## ")[0]]
+        keys = [field.alias or key for key, field in model.model_fields.items()]
+        missing = [key for key in keys if f"`{key}`" not in rest.partition("\n## ")[0]]
         assert not missing, heading
 
 

@@ -1,6 +1,7 @@
 """The small parts of a node, each on its own."""
 
 import asyncio
+import dataclasses
 import subprocess
 import sys
 import threading
@@ -54,6 +55,29 @@ def test_nobody_is_meant(directory: CameraDirectory, text: str) -> None:
     with pytest.raises(CameraNotFound) as caught:
         directory.resolve(text)
     assert len(str(caught.value)) < 400
+
+
+def test_a_copied_camera_keeps_its_name_unless_it_is_taken() -> None:
+    def copied(camera_id: str, name: str) -> CatalogCamera:
+        return dataclasses.replace(camera(camera_id, name), copied_from="edge-1")
+
+    directory = CameraDirectory(
+        "station-1", [camera(GATE, "gate"), copied(YARD, "gate"), copied(GONE, "pier")]
+    )
+    assert [each.settings.name for each in directory.active()] == sorted([YARD, "gate", "pier"])
+    for text, camera_id in (
+        ("gate", GATE),
+        (YARD, YARD),
+        ("pier", GONE),
+        ("edge-1/pier", GONE),
+        ("station-1/pier", GONE),
+    ):
+        assert directory.resolve(text).id == camera_id
+    with pytest.raises(CameraNotFound):
+        directory.resolve("edge-1/gate")
+    # The name is free again.
+    directory.put(copied(YARD, "yard"))
+    assert directory.resolve("yard").id == YARD
 
 
 def test_a_near_name_is_suggested(directory: CameraDirectory) -> None:

@@ -19,7 +19,7 @@ from nvr.catalog.ids import uuid7
 from nvr.catalog.schema import migrate
 from nvr.errors import CameraExists, CameraNotFound, InvalidArgument, StoreError
 from nvr.footage.admin import CameraSettings, mask_password, restore_password
-from nvr.footage.types import Place
+from nvr.footage.types import Camera, Place
 from nvr.security.node_key import NodeKey
 from nvr.security.seal import seal, unseal
 
@@ -34,6 +34,7 @@ _COLUMNS = (
     "id, name, title, main_masked, main_sealed, sub_masked, sub_sealed, "
     "latitude, longitude, enabled, created_us, changed_us, removed_us"
 )
+_COPIED = "SELECT id, node, name, title, latitude, longitude, created_us, changed_us FROM copied_camera"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,19 @@ class CatalogCamera:
     created_us: int
     changed_us: int
     removed_us: int | None = None
+    copied_from: str = ""
+    """Name of the node that records it, when this one only keeps a copy."""
 
 
 def check_settings(settings: CameraSettings) -> None:
     """Raises :exc:`InvalidArgument` for settings that no camera can have."""
-    name = settings.name
+    _check_shown(settings.name, settings.title, settings.place)
+    parse_address(restore_password(settings.main_url, "", field="main_url"), field="main_url")
+    if settings.sub_url:
+        parse_address(restore_password(settings.sub_url, "", field="sub_url"), field="sub_url")
+
+
+def _check_shown(name: str, title: str, place: Place | None) -> None:
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
             f"name: {name[:80]!r} is not a camera name: 1 to 63 of a-z, 0-9 and - "
@@ -58,12 +67,8 @@ def check_settings(settings: CameraSettings) -> None:
         )
     if _UUID.fullmatch(name):
         raise InvalidArgument("name: it looks like a camera's id; choose a word", field="name")
-    if len(settings.title) > _MAX_TITLE or not settings.title.isprintable():
+    if len(title) > _MAX_TITLE or not title.isprintable():
         raise InvalidArgument(f"title: at most {_MAX_TITLE} printable characters", field="title")
-    parse_address(restore_password(settings.main_url, "", field="main_url"), field="main_url")
-    if settings.sub_url:
-        parse_address(restore_password(settings.sub_url, "", field="sub_url"), field="sub_url")
-    place = settings.place
     # Also false for NaN.
     if place and not (-90 <= place.latitude <= 90 and -180 <= place.longitude <= 180):
         raise InvalidArgument("place: latitude is -90 to 90 and longitude -180 to 180 degrees", field="place")
@@ -171,6 +176,49 @@ class Catalog:
             self._db.execute("INSERT INTO fact (name, value) VALUES (?, ?)", (_IMPORTED, str(self._now_us())))
             return added
 
+    def copied_cameras(self) -> list[CatalogCamera]:
+        """Cameras of other nodes whose footage is copied here, ordered by name."""
+        with self._lock, self._errors():
+            rows = self._db.execute(f"{_COPIED} ORDER BY name, id").fetchall()
+        return [_copied(row) for row in rows]
+
+    def keep_copied(self, camera: Camera, node: str) -> CatalogCamera | None:
+        """Keeps what another node says of its camera. None: nothing is new, or it is a camera of this node.
+
+        Raises :exc:`InvalidArgument` for what no camera can be called.
+        """
+        if not _UUID.fullmatch(camera.id):
+            raise InvalidArgument(f"camera: {camera.id[:80]!r} is not a camera's id", field="camera")
+        if not _NAME.fullmatch(node):
+            raise InvalidArgument(f"node: {node[:80]!r} is not a node's name", field="node")
+        # A node names cameras whose name is taken by their id.
+        _check_shown("-" if camera.name == camera.id else camera.name, camera.title, camera.place)
+        place = camera.place
+        shown = (
+            node,
+            camera.name,
+            camera.title,
+            None if place is None else float(place.latitude),
+            None if place is None else float(place.longitude),
+        )
+        with self._transaction():
+            if self._db.execute("SELECT 1 FROM camera WHERE id = ?", (camera.id,)).fetchone():
+                return None
+            row = self._db.execute(f"{_COPIED} WHERE id = ?", (camera.id,)).fetchone()
+            if row is not None and row[1:6] == shown:
+                return None
+            now = self._now_us()
+            self._db.execute(
+                "INSERT INTO copied_camera "
+                "(id, node, name, title, latitude, longitude, created_us, changed_us) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
+                "node = excluded.node, name = excluded.name, title = excluded.title, "
+                "latitude = excluded.latitude, longitude = excluded.longitude, "
+                "changed_us = excluded.changed_us",
+                (camera.id, *shown, now, now),
+            )
+            return _copied(self._db.execute(f"{_COPIED} WHERE id = ?", (camera.id,)).fetchone())
+
     def _insert(self, settings: CameraSettings) -> CatalogCamera:
         self._refuse_taken(settings.name, "")
         camera_id, now = uuid7(), self._now_us()
@@ -255,3 +303,14 @@ class Catalog:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: the catalog: {error}", filename=str(self._path)) from error
+
+
+def _copied(row: tuple[object, ...]) -> CatalogCamera:
+    camera_id, node, name, title, latitude, longitude, created, changed = row
+    place = None
+    if isinstance(latitude, float) and isinstance(longitude, float):
+        place = Place(latitude, longitude)
+    settings = CameraSettings(name=str(name), main_url="", title=str(title), place=place, enabled=False)
+    return CatalogCamera(
+        str(camera_id), settings, int(str(created)), int(str(changed)), copied_from=str(node)
+    )

@@ -38,6 +38,21 @@ MIGRATIONS: Sequence[str] = (
         value TEXT NOT NULL
     ) STRICT;
     """,
+    # 2: cameras of other nodes whose footage is copied here, as those nodes describe
+    # them: what is told of them when their node is away.
+    """
+    CREATE TABLE copied_camera (
+        id TEXT NOT NULL PRIMARY KEY,
+        node TEXT NOT NULL,
+        name TEXT NOT NULL,
+        title TEXT NOT NULL,
+        latitude REAL,
+        longitude REAL,
+        created_us INTEGER NOT NULL,
+        changed_us INTEGER NOT NULL,
+        CHECK ((latitude IS NULL) = (longitude IS NULL))
+    ) STRICT;
+    """,
 )
 
 

@@ -50,7 +50,7 @@ def _stream_view(
         removed = camera.removed_us is not None
         wanted = stream in recorded_streams(camera)
         state = StreamState.CONNECTING if wanted else StreamState.DISABLED
-        reason = "" if wanted else "removed" if removed else "disabled"
+        reason = "" if wanted else "removed" if removed else "copied" if camera.copied_from else "disabled"
         return StreamInfo(stream, state, reason, oldest_us=oldest_us, newest_us=newest_us)
     try:
         state = StreamState(status.state)

@@ -12,6 +12,7 @@ from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings
 from nvr.footage.time import parse_duration
 from nvr.footage.types import Place
+from nvr.recorder.copy_settings import CopySettings
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
@@ -109,6 +110,7 @@ class Settings(Section):
     limits: LimitSettings = LimitSettings()
     rtsp: RtspSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
+    copies: list[CopySettings] = Field(default=[], max_length=10_000, alias="copy")
 
 
 def load_settings(path: Path) -> Settings:

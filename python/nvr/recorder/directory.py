@@ -1,5 +1,6 @@
 """The node's cameras in memory: who is meant by an id or a name."""
 
+import dataclasses
 import difflib
 from collections.abc import Iterable
 
@@ -18,13 +19,21 @@ class CameraDirectory:
     ) -> None:
         """``footage_of``: ids of cameras in the stores; one that the catalog lost is named by its id."""
         self._node_name = node_name
-        self._by_id = {camera.id: camera for camera in cameras}
+        self._by_id: dict[str, CatalogCamera] = {}
+        for camera in cameras:
+            self.put(camera)
         for camera_id in footage_of:
             settings = CameraSettings(name=camera_id, main_url="", enabled=False)
             self._by_id.setdefault(camera_id, CatalogCamera(camera_id, settings, 0, 0, removed_us=0))
 
     def put(self, camera: CatalogCamera) -> None:
-        """Adds or replaces a camera."""
+        """Adds or replaces a camera. A copied one whose name is another's already is named by its id."""
+        name = camera.settings.name
+        if camera.copied_from and any(
+            other.settings.name == name and other.id != camera.id for other in self.active()
+        ):
+            settings = dataclasses.replace(camera.settings, name=camera.id)
+            camera = dataclasses.replace(camera, settings=settings)
         self._by_id[camera.id] = camera
 
     def all(self) -> list[CatalogCamera]:
@@ -48,17 +57,18 @@ class CameraDirectory:
     def resolve(self, text: str, *, active: bool = False) -> CatalogCamera:
         """The camera that an id, a name or ``node/name`` means. Raises :exc:`CameraNotFound`.
 
-        A removed camera is found by its id only, and with ``active`` not at all.
+        ``node`` is this one, or that from which the camera is copied. A removed camera is found by its id
+        only, and with ``active`` not at all.
         """
         camera = self._by_id.get(text.lower())
         if camera is not None and not (active and camera.removed_us is not None):
             return camera
         node, slash, name = text.rpartition("/")
         cameras = self.active()
-        if not slash or node == self._node_name:
-            for camera in cameras:
-                if camera.settings.name == name:
-                    return camera
+        for camera in cameras:
+            nodes = {self._node_name, camera.copied_from} - {""}
+            if camera.settings.name == name and (not slash or node in nodes):
+                return camera
         near = difflib.get_close_matches(name, [camera.settings.name for camera in cameras], n=1)
         hint = f"; did you mean {near[0]}?" if near and near[0] != name else ""
         raise CameraNotFound(

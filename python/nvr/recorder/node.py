@@ -8,18 +8,23 @@ from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.types import node_entry
 from nvr.errors import InternalError
+from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
+from nvr.footage.remote import RemoteFootage
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
+from nvr.recorder.backfill import Backfill
 from nvr.recorder.config import Settings
+from nvr.recorder.copies import CopyKeeper
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
 from nvr.recorder.frames import Decoders
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
+from nvr.recorder.rate_limit import TokenBucket
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
@@ -102,7 +107,8 @@ class RecorderNode(Node):
             key.id, settings.node.name, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER
         )
         footage_of = {camera_id for camera_id, _ in store.streams()}
-        directory = CameraDirectory(settings.node.name, catalog.cameras(removed=True), footage_of)
+        cameras = catalog.cameras(removed=True) + catalog.copied_cameras()
+        directory = CameraDirectory(settings.node.name, cameras, footage_of)
         tree = Directory(folder / "directory.sqlite", node_entry(self.info))
         stack.callback(tree.close)
         told = ToldCameras(
@@ -145,9 +151,42 @@ class RecorderNode(Node):
         await told.tell_all()
         self._run("told", told.keep_telling())
         self._run("retention", self._supervisor.keep_space())
+        self._keep_copies(store, catalog, directory, told, pool)
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
+
+    def _keep_copies(
+        self,
+        store: "_core.Store",
+        catalog: Catalog,
+        directory: CameraDirectory,
+        told: ToldCameras,
+        pool: ReadPool,
+    ) -> None:
+        """Copies what the settings say from other nodes, as long as the node is open."""
+        settings, tls = self._settings, self._settings.tls
+        for number, entry in enumerate(settings.copies, 1):
+            files = None
+            if tls is not None or entry.ca is not None:
+                files = TlsFiles(
+                    None if tls is None else tls.cert,
+                    None if tls is None else tls.key,
+                    entry.ca or (None if tls is None else tls.client_ca),
+                )
+            channel = dial(entry.source, files)
+            self._stack.push_async_callback(channel.close)
+            keeper = CopyKeeper(
+                entry,
+                RemoteFootage(channel, target=entry.source),
+                Backfill(store, pool, None if entry.cap is None else TokenBucket(entry.cap)),
+                catalog=catalog,
+                directory=directory,
+                told=told,
+                pool=pool,
+                since_us=min(entry.since, settings.retention.max_age or entry.since),
+            )
+            self._run(f"copies-{number}", keeper.run())
 
     def _import_cameras(self, catalog: Catalog) -> None:
         entries = [camera.settings() for camera in self._settings.camera]

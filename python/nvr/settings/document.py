@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_args
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 
 from nvr.errors import ConfigError
 from nvr.settings.fields import Section
@@ -132,7 +133,7 @@ def _in_words(kind: str, context: Mapping[str, Any], message: str) -> str:
 
 
 def _unknown_key(model: type[Section], location: Sequence[str | int]) -> str:
-    known = list(_model_at(model, location[:-1]).model_fields)
+    known = list(_fields(_model_at(model, location[:-1])))
     near = difflib.get_close_matches(str(location[-1]), known, n=1)
     if near:
         return f'unknown key; did you mean "{near[0]}"?'
@@ -143,8 +144,13 @@ def _model_at(model: type[BaseModel], location: Sequence[str | int]) -> type[Bas
     """The section at a place of the document."""
     for step in location:
         if isinstance(step, str):
-            model = next(_models_in(model.model_fields[step].annotation))
+            model = next(_models_in(_fields(model)[step].annotation))
     return model
+
+
+def _fields(model: type[BaseModel]) -> dict[str, FieldInfo]:
+    """The fields of a section by the names that the file has for them."""
+    return {field.alias or name: field for name, field in model.model_fields.items()}
 
 
 def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:

@@ -514,7 +514,8 @@ class Gap(_message.Message):
     `no_such_path`, `codec_not_supported`, `silent`, `protocol_error`,
     `disconnected`, `disabled`, `removed`, `recorder_stopped`,
     `recorder_crashed`, `clock_step`, `overload`, `disk_full`, `disk_error`,
-    `parameter_flood`, `expired` (deleted by retention), `damaged`, `pending`
+    `parameter_flood`, `not_copied` (this node keeps a copy, which does not have
+    it), `expired` (deleted by retention), `damaged`, `pending`
     (received, not yet on disk), `future`. A reader must accept others.
     """
     detail: _builtins.str
@@ -780,7 +781,9 @@ class CodecConfig(_message.Message):
     height: _builtins.int
     """Pixels down."""
     init_segment: _builtins.bytes
-    """ftyp and moov of the segment: with the fragments after it, a playable file."""
+    """ftyp, header and moov of the segment, as stored: with the fragments after it,
+    a playable file; and all that a copy of the segment needs beside its fragments.
+    """
     video_extra_data: _builtins.bytes
     """Decoder configuration record of the video (avcC or hvcC content)."""
     audio_extra_data: _builtins.bytes

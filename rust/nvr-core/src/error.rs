@@ -32,6 +32,9 @@ pub enum Error {
     /// Something the media contains cannot be handled.
     #[error("{0}")]
     Media(String),
+    /// What another node gave is not what it should be, and was not taken.
+    #[error("{0}")]
+    Refused(String),
     /// There is no footage where some is needed.
     #[error("{0}")]
     NoFootage(String),

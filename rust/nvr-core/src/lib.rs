@@ -8,6 +8,7 @@
 
 pub mod clip;
 pub mod codec;
+pub mod copy;
 pub mod error;
 pub mod fs;
 pub mod ids;

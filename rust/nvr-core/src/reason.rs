@@ -56,6 +56,8 @@ reasons! {
     PARAMETERS_CHANGED = "parameters_changed";
     /// Codec parameters changed too often.
     PARAMETER_FLOOD = "parameter_flood";
+    /// Another node may have it; this one has not copied it.
+    NOT_COPIED = "not_copied";
     /// Deleted by retention.
     EXPIRED = "expired";
     /// Stored, but the bytes are damaged.

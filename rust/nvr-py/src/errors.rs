@@ -14,7 +14,7 @@ fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let message = error.to_string();
     let name = match error {
         Error::Io { .. } => return store_error(py, error, &message),
-        Error::Damaged { .. } => "DamagedError",
+        Error::Damaged { .. } | Error::Refused(_) => "DamagedError",
         Error::Invalid(_) | Error::Media(_) => "InvalidArgument",
         Error::NoFootage(_) => "NoFootage",
         Error::Closed(_) => "Closed",

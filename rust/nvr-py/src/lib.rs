@@ -5,6 +5,7 @@ use pyo3::prelude::*;
 
 mod camera_sim;
 mod clip;
+mod copy;
 mod errors;
 mod ingest;
 mod rtsp;
@@ -20,6 +21,8 @@ mod _core {
     use super::camera_sim::{CameraSim, SimMedia};
     #[pymodule_export]
     use super::clip::{ClipPart, ClipPlan, FrameSamples, GopSamples};
+    #[pymodule_export]
+    use super::copy::{Copied, CopyWriter};
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
     #[pymodule_export]

@@ -19,6 +19,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
 use crate::clip::{ClipPlan, FrameSamples, GopSamples};
+use crate::copy::CopyWriter;
 use crate::errors::IntoPy;
 use crate::values::{CodecConfig, Fragment, Gap, Span, stream_id};
 use crate::writer::StreamWriter;
@@ -137,6 +138,19 @@ impl Store {
         ))
     }
 
+    fn runs(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+    ) -> PyResult<Vec<Span>> {
+        let id = stream_id(camera_id, stream)?;
+        let found = py.detach(|| self.store.runs(id, start_us, end_us)).py()?;
+        Ok(found.into_iter().map(Span::from).collect())
+    }
+
     #[pyo3(signature = (camera_id, stream, at_us, mode="at"))]
     fn locate(
         &self,
@@ -192,7 +206,8 @@ impl Store {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let id = fragment.stream_id()?;
         let path = Path::new(&fragment.segment);
-        let bytes = py.detach(|| self.store.read_fragment(id, path, fragment.offset)).py()?;
+        let (offset, sequence) = (fragment.offset, fragment.sequence);
+        let bytes = py.detach(|| self.store.read_fragment(id, path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -203,7 +218,8 @@ impl Store {
     ) -> PyResult<Bound<'py, PyBytes>> {
         let id = fragment.stream_id()?;
         let path = Path::new(&fragment.segment);
-        let bytes = py.detach(|| self.store.read_keyframe(id, path, fragment.offset)).py()?;
+        let (offset, sequence) = (fragment.offset, fragment.sequence);
+        let bytes = py.detach(|| self.store.read_keyframe(id, path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -301,6 +317,11 @@ impl Store {
         let recorder = self.recorder()?;
         let stream = py.detach(|| recorder.lock().stream(id, epoch)).py()?;
         Ok(StreamWriter::new(recorder.clone(), stream))
+    }
+
+    fn copy_writer(&self, py: Python<'_>, camera_id: &str, stream: &str) -> PyResult<CopyWriter> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| CopyWriter::new(self.store.clone(), id)).py()
     }
 
     #[staticmethod]

@@ -75,7 +75,7 @@ pub(crate) struct Fragment {
     stream: String,
     run_id: String,
     epoch: u32,
-    sequence: u32,
+    pub(crate) sequence: u32,
     start_us: i64,
     duration_us: i64,
     random_access: bool,

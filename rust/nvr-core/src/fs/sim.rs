@@ -54,6 +54,9 @@ struct State {
     fail: Option<(&'static str, i32)>,
     /// How often the machine started.
     boots: u64,
+    /// Changes until the moment to remember, and what there was then.
+    moment_in: Option<u64>,
+    moment: Option<Box<State>>,
 }
 
 /// The simulated file system; clones share it.
@@ -156,8 +159,28 @@ impl SimFs {
         SimFs(Arc::new(Mutex::new(state)))
     }
 
-    fn change(&self, op: &'static str) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+    /// After so many changes from now, what there is then is remembered; of a write that is
+    /// under way, the first half.
+    pub(crate) fn remember_after(&self, changes: u64) {
+        self.0.lock().moment_in = Some(changes);
+    }
+
+    /// What was remembered; what there is now if that moment has not come.
+    pub(crate) fn remembered(&self) -> SimFs {
         let state = self.0.lock();
+        SimFs(Arc::new(Mutex::new(state.moment.as_deref().unwrap_or(&state).clone())))
+    }
+
+    fn change(&self, op: &'static str) -> io::Result<parking_lot::MutexGuard<'_, State>> {
+        let mut state = self.0.lock();
+        state.moment_in = match state.moment_in {
+            Some(0) => {
+                let now = state.clone();
+                state.moment = Some(Box::new(now));
+                None
+            }
+            more => more.map(|n| n - 1),
+        };
         match state.fail {
             Some((failing, code)) if failing == op => Err(errno(code)),
             _ => Ok(state),
@@ -189,7 +212,15 @@ impl File for SimFile {
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        let last = self.fs.0.lock().moment_in == Some(0);
         let mut state = self.fs.change("write")?;
+        if let Some(then) = state.moment.as_mut().filter(|_| last)
+            && let Some(inode) = then.inodes.get_mut(&self.inode)
+        {
+            let torn = Change::Write(offset, buf[..buf.len() / 2].to_vec());
+            Inode::apply(&mut inode.now, &torn);
+            inode.pending.push(torn);
+        }
         // A full disk takes what fits.
         let fits = state
             .room

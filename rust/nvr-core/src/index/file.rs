@@ -81,6 +81,18 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Appends records by one write; what a failed one left behind is cut off.
+    pub fn append_all(&mut self, records: &[Record]) -> Result<()> {
+        let bytes: Vec<u8> = records.iter().flat_map(Record::to_bytes).collect();
+        let at = HEADER_LEN + self.records * RECORD_LEN as u64;
+        if let Err(e) = self.file.write_all_at(&bytes, at) {
+            self.truncate(self.records)?;
+            return Err(e);
+        }
+        self.records += records.len() as u64;
+        Ok(())
+    }
+
     /// Keeps only the first `records` records.
     pub fn truncate(&mut self, records: u64) -> Result<()> {
         let len = HEADER_LEN + records * RECORD_LEN as u64;

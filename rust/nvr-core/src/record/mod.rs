@@ -6,7 +6,7 @@ mod segments;
 pub mod stats;
 pub mod stream;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use disk::Recorder;
 pub use stream::StreamRecorder;

@@ -21,8 +21,8 @@ use crate::store::{Limits, Store};
 use crate::time::{Clock, SECOND_US, SimClock};
 
 /// 2026-11-23 23:59:30 UTC: midnight is near.
-const T0: i64 = 1_795_478_370 * SECOND_US;
-const ID: StreamId =
+pub(crate) const T0: i64 = 1_795_478_370 * SECOND_US;
+pub(crate) const ID: StreamId =
     StreamId { camera: CameraId(uuid::Uuid::from_u128(7)), kind: StreamKind::Main };
 /// 10 pictures a second.
 const PICTURE_90K: i64 = 9000;
@@ -34,21 +34,21 @@ fn params() -> VideoParams {
 }
 
 /// A node that records one stream.
-struct Node {
-    fs: SimFs,
-    clock: Arc<SimClock>,
-    store: Arc<Store>,
-    recorder: Recorder,
-    stream: StreamRecorder,
+pub(crate) struct Node {
+    pub(crate) fs: SimFs,
+    pub(crate) clock: Arc<SimClock>,
+    pub(crate) store: Arc<Store>,
+    pub(crate) recorder: Recorder,
+    pub(crate) stream: StreamRecorder,
     picture: i64,
 }
 
-fn roots() -> Vec<PathBuf> {
+pub(crate) fn roots() -> Vec<PathBuf> {
     vec![PathBuf::from("/store")]
 }
 
 impl Node {
-    fn start(fs: SimFs, clock: Arc<SimClock>) -> crate::Result<Node> {
+    pub(crate) fn start(fs: SimFs, clock: Arc<SimClock>) -> crate::Result<Node> {
         let shared: Arc<dyn crate::fs::FileSystem> = Arc::new(fs.clone());
         let store = Arc::new(Store::open(shared, clock.clone(), &roots(), false)?);
         // Only the test syncs.
@@ -62,12 +62,12 @@ impl Node {
         Ok(Node { fs, clock, store, recorder, stream, picture: 0 })
     }
 
-    fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.stream.begin(self.clock.now(), params(), None);
     }
 
     /// Pictures arrive; every tenth is a random-access point.
-    fn pictures(&mut self, count: i64) {
+    pub(crate) fn pictures(&mut self, count: i64) {
         for _ in 0..count {
             let kind = if self.picture % 10 == 0 { 0x65 } else { 0x41 };
             let mut data = vec![0, 0, 0, 41, kind];
@@ -87,17 +87,18 @@ impl Node {
     fn fragments(&self) -> Vec<(String, u32)> {
         let found = self.store.fragments(ID, 0, i64::MAX).unwrap();
         for f in &found {
-            self.store.read_fragment(ID, &f.segment_path(), f.record.offset).unwrap();
+            let (offset, sequence) = (f.record.offset, f.record.sequence);
+            self.store.read_fragment(ID, &f.segment_path(), offset, sequence).unwrap();
         }
         found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
     }
 
-    fn problems(&self) -> Vec<String> {
+    pub(crate) fn problems(&self) -> Vec<String> {
         check(&self.fs, &roots(), Depth::Digests).unwrap().problems
     }
 }
 
-fn clock() -> Arc<SimClock> {
+pub(crate) fn clock() -> Arc<SimClock> {
     Arc::new(SimClock::at(T0))
 }
 

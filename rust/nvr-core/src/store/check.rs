@@ -81,7 +81,8 @@ pub fn rebuild(fs: &dyn FileSystem, roots: &[PathBuf]) -> Result<Report> {
             }
         }
         for (run, segments) in by_run {
-            write_index(fs, id, day, day_dir, run, &segments)?;
+            let epoch = segments.first().map_or(0, |s| s.table.epoch);
+            write_index(fs, id, day, day_dir, (run, epoch), &records(segments.into_iter()))?;
         }
         fs.sync_dir(day_dir).map_err(|e| Error::io("sync", day_dir, e))
     })?;
@@ -249,27 +250,47 @@ fn check_indexes(
     Ok(())
 }
 
+/// Makes the index of a run's day anew.
 fn write_index(
     fs: &dyn FileSystem,
     id: StreamId,
     day: i64,
     day_dir: &Path,
-    run: RunId,
-    segments: &[&Found],
+    run: (RunId, u32),
+    records: &[Record],
 ) -> Result<()> {
-    let temporary = day_dir.join(format!("{}.new", index_name(run)));
-    match fs.remove_file(&temporary) {
+    write_new_index(fs, id, day, day_dir, run, records)?;
+    show_new_index(fs, day_dir, run.0).map(drop)
+}
+
+fn new_index(day_dir: &Path, run: RunId) -> PathBuf {
+    day_dir.join(format!("{}.new", index_name(run)))
+}
+
+/// Writes and syncs an index beside the one that it is to replace.
+pub(crate) fn write_new_index(
+    fs: &dyn FileSystem,
+    id: StreamId,
+    day: i64,
+    day_dir: &Path,
+    (run, epoch): (RunId, u32),
+    records: &[Record],
+) -> Result<()> {
+    let new = new_index(day_dir, run);
+    match fs.remove_file(&new) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-            return Err(Error::io("remove", &temporary, e));
+            return Err(Error::io("remove", &new, e));
         }
         _ => {}
     }
-    let epoch = segments.first().map_or(0, |s| s.table.epoch);
-    let mut writer = IndexWriter::open(fs, &temporary, id, run, epoch, day)?;
-    for record in records(segments.iter().copied()) {
-        writer.append(&record)?;
-    }
-    writer.file().sync_data()?;
-    let path = day_dir.join(index_name(run));
-    fs.rename(&temporary, &path).map_err(|e| Error::io("rename", &temporary, e))
+    let mut writer = IndexWriter::open(fs, &new, id, run, epoch, day)?;
+    writer.append_all(records)?;
+    writer.file().sync_data()
+}
+
+/// Puts a new index in the place of the old one.
+pub(crate) fn show_new_index(fs: &dyn FileSystem, day_dir: &Path, run: RunId) -> Result<PathBuf> {
+    let (new, path) = (new_index(day_dir, run), day_dir.join(index_name(run)));
+    fs.rename(&new, &path).map_err(|e| Error::io("rename", &new, e))?;
+    Ok(path)
 }

@@ -44,6 +44,22 @@ pub struct Coverage {
     pub gaps: Vec<Gap>,
 }
 
+/// The unbroken stretches of each run in [from, until), in order of start: also those that
+/// another run hides.
+pub fn runs(stream: &StreamStore, from_us: i64, until_us: i64) -> Result<Vec<Span>> {
+    let mut spans = Vec::new();
+    for (index, positions) in stream.overlapping(from_us, until_us)? {
+        unbroken(stream, &index, positions.start, positions.end - 1, &mut spans)?;
+    }
+    for span in &mut spans {
+        span.start_us = span.start_us.max(from_us);
+        span.end_us = span.end_us.min(until_us);
+    }
+    spans.retain(|s| s.start_us < s.end_us);
+    spans.sort_by_key(|s| (s.start_us, s.epoch, s.run));
+    Ok(spans)
+}
+
 /// What is recorded of [from, until). `now_us` tells what has yet to come; `run_since_us`, since
 /// when the stream is being recorded without a break: what is missing after that and after the
 /// newest footage is still in memory.
@@ -54,16 +70,7 @@ pub fn coverage(
     now_us: i64,
     run_since_us: Option<i64>,
 ) -> Result<Coverage> {
-    let mut spans = Vec::new();
-    for (index, positions) in stream.overlapping(from_us, until_us)? {
-        unbroken(stream, &index, positions.start, positions.end - 1, &mut spans)?;
-    }
-    for span in &mut spans {
-        span.start_us = span.start_us.max(from_us);
-        span.end_us = span.end_us.min(until_us);
-    }
-    spans.retain(|s| s.start_us < s.end_us);
-    let spans = prefer(spans);
+    let spans = prefer(runs(stream, from_us, until_us)?);
     let gaps = gaps(stream, &spans, from_us, until_us, now_us, run_since_us)?;
     Ok(Coverage { spans, gaps })
 }
@@ -82,10 +89,10 @@ fn unbroken(
     let whole = u64::from(b.record.sequence.wrapping_sub(a.record.sequence)) == last - first;
     if whole && a.segment_start_us() >= expired {
         let (start_us, end_us) = (a.record.wall_start_us, b.end_us);
-        match spans.last_mut() {
+        match spans.iter_mut().rev().find(|s| s.run == index.run && s.end_us == start_us) {
             // Goes on from the half (or the day) before.
-            Some(s) if s.run == index.run && s.end_us == start_us => s.end_us = end_us,
-            _ => spans.push(Span { start_us, end_us, run: index.run, epoch: index.epoch }),
+            Some(s) => s.end_us = end_us,
+            None => spans.push(Span { start_us, end_us, run: index.run, epoch: index.epoch }),
         }
     } else if first < last && b.segment_start_us() >= expired {
         let middle = first + (last - first) / 2;

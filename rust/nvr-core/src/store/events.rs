@@ -55,6 +55,27 @@ pub enum Event {
         /// For people, without secrets.
         detail: String,
     },
+    /// Footage of a run that another node recorded is being copied. Synced before the first of it
+    /// is written.
+    RunCopied {
+        /// Start of the segment that was copied first.
+        at_us: i64,
+        /// Its id.
+        run: String,
+        /// Its lease epoch.
+        epoch: u32,
+    },
+    /// The node that is copied from has nothing of this range.
+    Absent {
+        /// From.
+        at_us: i64,
+        /// Until.
+        until_us: i64,
+        /// Why, as it says.
+        reason: Reason,
+        /// For people, without secrets.
+        detail: String,
+    },
     /// All segments that start before an instant are deleted. Synced before the first of them is.
     Expired {
         /// When this was decided.
@@ -187,10 +208,12 @@ fn parse_line(line: &[u8]) -> Option<Event> {
 pub struct History {
     /// Since when and why nothing is recorded, in order of time.
     stops: Vec<(i64, Reason, Arc<str>)>,
-    /// Ranges that were lost.
+    /// Ranges that were lost, here or where the footage was copied from.
     lost: Vec<(i64, i64, Reason, Arc<str>)>,
     /// When the first run began.
     pub first_us: Option<i64>,
+    /// Runs of other nodes are copied here: what nobody explains may not have been copied yet.
+    copied: bool,
 }
 
 /// A stop shortly after a gap's begin still explains it: wall times of pictures and of events are
@@ -209,10 +232,12 @@ impl History {
                 history.stops.push((at_us, reason.clone(), detail.into()));
             }
             match event {
-                Event::RunStarted { at_us, .. } => {
+                Event::RunStarted { at_us, .. } | Event::RunCopied { at_us, .. } => {
                     history.first_us = Some(history.first_us.map_or(*at_us, |f| f.min(*at_us)));
+                    history.copied |= matches!(event, Event::RunCopied { .. });
                 }
-                Event::Lost { at_us, until_us, reason, detail } => {
+                Event::Lost { at_us, until_us, reason, detail }
+                | Event::Absent { at_us, until_us, reason, detail } => {
                     history.lost.push((*at_us, *until_us, reason.clone(), detail.as_str().into()));
                 }
                 _ => {}
@@ -261,7 +286,8 @@ impl History {
             None if self.first_us.is_some_and(|first| first < from_us) => later.first(),
             None => None,
         };
-        let unknown = (from_us, Reason::NOT_RECORDED, Arc::from(""));
+        let unexplained = if self.copied { Reason::NOT_COPIED } else { Reason::NOT_RECORDED };
+        let unknown = (from_us, unexplained, Arc::from(""));
         let (_, reason, detail) = first.unwrap_or(&unknown);
         let mut at = (from_us, reason, detail);
         for (when, reason, detail) in later {

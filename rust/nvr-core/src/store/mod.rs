@@ -2,6 +2,7 @@
 //! reader asks of it.
 
 pub mod check;
+pub(crate) mod copying;
 pub mod coverage;
 pub mod events;
 pub mod layout;
@@ -163,7 +164,7 @@ impl Store {
         if self.closed.load(Ordering::SeqCst) { Err(Error::Closed("the store")) } else { Ok(()) }
     }
 
-    fn writable(&self) -> Result<()> {
+    pub(crate) fn writable(&self) -> Result<()> {
         self.usable()?;
         if self.read_only {
             return Err(Error::Invalid("the store was opened to be read only".to_owned()));

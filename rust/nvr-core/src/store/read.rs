@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use super::coverage::{Coverage, coverage};
+use super::coverage::{Coverage, Span, coverage, runs};
 use super::stream::{Located, StreamStore};
 use super::{Root, Store};
 use crate::clip::SegmentRef;
@@ -57,6 +57,14 @@ impl Store {
         }
     }
 
+    /// The unbroken stretches of each run in [from, until), also those that another run hides.
+    pub fn runs(&self, id: StreamId, from_us: i64, until_us: i64) -> Result<Vec<Span>> {
+        match self.stream(id)? {
+            Some(stream) => runs(&stream, from_us, until_us),
+            None => Ok(Vec::new()),
+        }
+    }
+
     /// The fragment that shows an instant, or the nearest one.
     pub fn locate(&self, id: StreamId, at_us: i64, mode: Mode) -> Result<Option<Located>> {
         let Some(stream) = self.stream(id)? else { return Ok(None) };
@@ -92,9 +100,10 @@ impl Store {
         id: StreamId,
         path: &std::path::Path,
         offset: u32,
+        sequence: u32,
     ) -> Result<Vec<u8>> {
         let SegmentRef { file, table } = self.segment_of(id, path)?;
-        read_checked(&file, entry_at(&file, &table, offset)?)
+        read_checked(&file, entry_at(&file, &table, offset, sequence)?)
     }
 
     /// The NAL units of a fragment's random-access point.
@@ -103,9 +112,10 @@ impl Store {
         id: StreamId,
         path: &std::path::Path,
         offset: u32,
+        sequence: u32,
     ) -> Result<Vec<u8>> {
         let SegmentRef { file, table } = self.segment_of(id, path)?;
-        let entry = entry_at(&file, &table, offset)?;
+        let entry = entry_at(&file, &table, offset, sequence)?;
         let first = table.video_of(entry).first().filter(|s| s.sync).ok_or_else(|| {
             Error::NoFootage("this fragment does not begin with a random-access point".to_owned())
         })?;
@@ -179,10 +189,17 @@ fn pre_roll(
     Ok(back)
 }
 
-/// The fragment of a segment that begins at an offset.
-fn entry_at<'a>(file: &Named, table: &'a SegmentTable, offset: u32) -> Result<&'a FragmentEntry> {
+/// The fragment of a segment that begins at an offset. A copy whose hole was filled meanwhile has
+/// another one there than the index said a moment ago.
+fn entry_at<'a>(
+    file: &Named,
+    table: &'a SegmentTable,
+    offset: u32,
+    sequence: u32,
+) -> Result<&'a FragmentEntry> {
     let position = table.fragments.binary_search_by_key(&offset, |f| f.offset);
-    position.ok().map(|p| &table.fragments[p]).ok_or_else(|| {
+    let found = position.ok().map(|p| &table.fragments[p]);
+    found.filter(|f| f.sequence == sequence).ok_or_else(|| {
         Error::damaged(
             &file.path,
             u64::from(offset),

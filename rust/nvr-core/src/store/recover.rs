@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use super::copying;
 use super::events::Event;
 use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
 use super::stream::StreamStore;
@@ -62,6 +63,7 @@ pub(super) fn recover(
         for &day in days.iter().filter(|d| **d >= first) {
             recover_day(fs, stream, &dir, day, since_us, trust, repairs)?;
         }
+        copying::recover(fs, stream, &dir, trust, repairs)?;
         if repairs.len() > repairs_before {
             tell_holes(stream, &dir, first.max(since_us))?;
         }
@@ -77,7 +79,8 @@ fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64) -> Result<()> {
     for (a, b) in found.iter().zip(found.iter().skip(1)) {
         let hole = b.record.sequence > a.record.sequence.wrapping_add(1);
         let untold = hole && !history.tells_loss(a.end_us, b.record.wall_start_us);
-        if a.index.run == b.index.run && untold {
+        // What is missing of a copy may never have been there.
+        if a.index.run == b.index.run && untold && !stream.copied(a.index.run) {
             let event = Event::Lost {
                 at_us: a.end_us,
                 until_us: b.record.wall_start_us,
@@ -119,7 +122,11 @@ fn recover_day(
     for (run, segments) in runs {
         let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
         let segments: Vec<u32> = segments.into_iter().collect();
-        run.recover(&segments, since_us, trust, repairs)?;
+        let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
+        let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
+        if let Some(&from_ms) = segments.get(recent) {
+            run.recover(&segments, from_ms, &|ms| ms >= from_ms, trust, repairs)?;
+        }
     }
     stream.forget_day(day, false);
     Ok(())
@@ -130,13 +137,13 @@ fn remove(fs: &dyn FileSystem, path: &Path) -> Result<()> {
 }
 
 /// A run's share of a day.
-struct RunOfDay<'a> {
-    fs: &'a dyn FileSystem,
-    stream: &'a StreamStore,
-    dir: &'a Path,
-    day_dir: &'a Path,
-    day: i64,
-    run: RunId,
+pub(super) struct RunOfDay<'a> {
+    pub fs: &'a dyn FileSystem,
+    pub stream: &'a StreamStore,
+    pub dir: &'a Path,
+    pub day_dir: &'a Path,
+    pub day: i64,
+    pub run: RunId,
 }
 
 impl RunOfDay<'_> {
@@ -146,15 +153,16 @@ impl RunOfDay<'_> {
         Ok(Named { file, path })
     }
 
-    fn recover(
+    /// Puts right those of its segments (all of the day, in order) that may have been written to,
+    /// and the index from one of them on (which need not be there).
+    pub(super) fn recover(
         &self,
         segments: &[u32],
-        since_us: i64,
+        from_ms: u32,
+        in_doubt: &dyn Fn(u32) -> bool,
         trust: Trust,
         repairs: &mut Vec<String>,
     ) -> Result<()> {
-        let recent = segments.partition_point(|ms| self.day + i64::from(*ms) * 1000 < since_us);
-        let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
         let index_path = self.day_dir.join(index_name(self.run));
         let index = match IndexFile::open(self.fs, &index_path) {
             Ok(index) => Some(index),
@@ -166,15 +174,16 @@ impl RunOfDay<'_> {
             Err(e) => return Err(e),
         };
         // Without an index, all of the day is read.
-        let from = if index.is_some() { recent } else { 0 };
+        let from_ms = if index.is_some() { from_ms } else { 0 };
+        let from = segments.partition_point(|ms| *ms < from_ms);
         let mut records = Vec::new();
         let mut epoch = 0;
-        for (n, &segment_ms) in segments.iter().enumerate().skip(from) {
+        for &segment_ms in &segments[from..] {
             let file = self.open(segment_ms)?;
-            let table = if n < recent {
-                read_segment(&file)?.map(|s| s.table)
-            } else {
+            let table = if in_doubt(segment_ms) {
                 self.sealed(&file, trust, repairs)?
+            } else {
+                read_segment(&file)?.map(|s| s.table)
             };
             if let Some(table) = table {
                 epoch = table.epoch;
@@ -185,7 +194,7 @@ impl RunOfDay<'_> {
             return index.map_or(Ok(()), |_| remove(self.fs, &index_path));
         }
         let kept = match &index {
-            Some(index) if from > 0 => records_before(index, segments[from])?,
+            Some(index) if from > 0 => records_before(index, from_ms)?,
             // All segments were read: records of any others are of segments that are gone.
             _ => 0,
         };
@@ -295,8 +304,8 @@ pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
 fn end_open_runs(fs: &dyn FileSystem, stream: &StreamStore) -> Result<()> {
     for (dir, last) in stream.last_run_events() {
         let Some(Event::RunStarted { at_us, run, .. }) = last else { continue };
-        let newest = stream.previous(i64::MAX)?;
-        let end_us = newest.filter(|n| n.index.run.to_string() == run).map_or(at_us, |n| n.end_us);
+        let newest = run.parse().ok().map_or(Ok(None), |run| stream.end_of_run(run))?;
+        let end_us = newest.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
         let event =
             Event::RunEnded { at_us: end_us, run, reason: Reason::RECORDER_CRASHED, detail };

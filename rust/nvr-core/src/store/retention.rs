@@ -180,9 +180,12 @@ impl Store {
         for dir in stream.dirs() {
             let day_dir = dir.join(day_name(day));
             let Ok(entries) = self.fs().read_dir(&day_dir) else { continue };
-            // A rebuild that was interrupted leaves `<run>.index.new` behind.
-            let ours =
-                |name: &str| parse_index_name(name.strip_suffix(".new").unwrap_or(name)).is_some();
+            // A rebuild that was interrupted leaves `<run>.index.new` behind, a copy a segment's.
+            let ours = |name: &str| {
+                let new = name.strip_suffix(".new");
+                parse_index_name(new.unwrap_or(name)).is_some()
+                    || new.is_some_and(|name| parse_segment_name(name).is_some())
+            };
             for entry in entries.iter().filter(|e| ours(&e.name)) {
                 let path = day_dir.join(&entry.name);
                 self.fs().remove_file(&path).map_err(|e| Error::io("remove", &path, e))?;

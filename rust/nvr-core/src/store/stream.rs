@@ -1,7 +1,7 @@
 //! One stream's footage: its folders under the roots, its indexes, its logs, and the segment that
 //! is being written.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -32,6 +32,9 @@ pub struct StreamStore {
     days: RwLock<BTreeMap<i64, Day>>,
     logs: Mutex<BTreeMap<PathBuf, EventLog>>,
     open: RwLock<Option<OpenSegment>>,
+    /// Held by who writes copies: one at a time. What could not be written and may not be as it
+    /// was before.
+    pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
 }
 
 /// Index files of a day: listed once, and kept in step by the writer.
@@ -102,6 +105,7 @@ impl StreamStore {
             days: RwLock::new(days),
             logs: Mutex::new(logs),
             open: RwLock::new(None),
+            copying: Mutex::default(),
         })
     }
 
@@ -173,6 +177,18 @@ impl StreamStore {
         Ok(writer)
     }
 
+    /// Shows readers the index that lies at a path now, instead of the one before.
+    pub(crate) fn show_index(&self, day: i64, path: &Path) -> Result<()> {
+        let index = Arc::new(IndexFile::open(&*self.fs, path)?);
+        let mut days = self.days.write();
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
+        if d.listed {
+            d.runs.retain(|r| r.path() != path);
+            d.runs.push(index);
+        }
+        Ok(())
+    }
+
     /// Makes sure that the stream has a folder under a root, and returns it.
     pub fn dir_under(&self, root: &Path) -> Result<PathBuf> {
         let dir = super::layout::stream_dir(root, self.id);
@@ -201,6 +217,40 @@ impl StreamStore {
     /// Why there is nothing where there is nothing.
     pub fn history(&self) -> History {
         History::of(self.logs.lock().values())
+    }
+
+    /// Says whether the log tells that this store recorded a run itself.
+    pub fn recorded_here(&self, run: RunId) -> bool {
+        self.logs_name(run, |e| match e {
+            Event::RunStarted { run, .. } => Some(run),
+            _ => None,
+        })
+    }
+
+    /// Says whether the log tells that a run is copied from another node.
+    pub fn copied(&self, run: RunId) -> bool {
+        self.logs_name(run, |e| match e {
+            Event::RunCopied { run, .. } => Some(run),
+            _ => None,
+        })
+    }
+
+    fn logs_name(&self, run: RunId, of: impl Fn(&Event) -> Option<&String>) -> bool {
+        let run = run.to_string();
+        let names = |log: &EventLog| log.events.iter().any(|e| of(e) == Some(&run));
+        self.logs.lock().values().any(names)
+    }
+
+    /// End of the newest footage of a run.
+    pub fn end_of_run(&self, run: RunId) -> Result<Option<i64>> {
+        for day in self.days().into_iter().rev() {
+            for index in self.indexes_of(day)?.iter().filter(|i| i.run == run) {
+                if let Some(last) = index.count()?.checked_sub(1) {
+                    return Ok(Some(self.located(index, last)?.end_us));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// The newest event about runs in each log, with its folder.
