@@ -75,7 +75,7 @@ def holds(where: Where | None, each: Camera) -> bool:
 
 
 def end_in(range_: TimeRange, stream: StreamInfo, order: FindOrder) -> float:
-    """Where its footage ends in the range (or starts, for the oldest); the last of all where there is none."""
+    """Where its footage ends in the range (for the oldest: starts); last of all where there is none."""
     newest_us = math.inf if stream.state is StreamState.RECORDING else stream.newest_us
     slack_us = 60 * SECOND
     held = newest_us > 0 and newest_us + slack_us > range_.start_us and stream.oldest_us < range_.end_us

@@ -38,6 +38,12 @@ __all__ = ["Directory"]
 _MAX_CANDIDATES = 20
 _MAX_TOMBSTONES = 20_000
 _BURY_EVERY = 1_000
+_CAMERA = (
+    *("node", "id", "name", "area", "latitude", "longitude", "assigned", "state", "first", "removed"),
+    *("main_oldest", "main_newest", "sub_oldest", "sub_newest", "entry", "kept", "gone", "version"),
+)
+_INSERT_CAMERA = f"INSERT INTO camera ({', '.join(_CAMERA)}) VALUES ({', '.join('?' * len(_CAMERA))})"  # noqa: S608
+_UPDATE_CAMERA = f"UPDATE camera SET {', '.join(f'{name} = ?' for name in _CAMERA)} WHERE key = ?"  # noqa: S608
 
 
 @dataclass(slots=True)
@@ -181,7 +187,7 @@ class Directory:
         with self._writing():
             own = self._nodes[self.own.id]
             for entry in cameras:
-                self._put_camera(own, replace(entry, node_id=self.own.id))
+                self._put_camera(own, entry)
 
     def remove_cameras(self, camera_ids: Iterable[str]) -> None:
         """Forgets cameras of this node."""
@@ -309,8 +315,12 @@ class Directory:
             return [text.lower()]
         node, slash, name = text.rpartition("/")
         rows = self._db.execute(
+            # Of the rows that stand for a camera there is one index, of the few others another.
             "SELECT c.id, n.id FROM camera c JOIN node n ON n.key = c.node "
-            "WHERE c.name = ? AND NOT c.gone AND c.state <> 'removed' ORDER BY c.id LIMIT 1000",
+            "WHERE c.name = ?1 AND c.first AND c.state <> 'removed' UNION "
+            "SELECT c.id, n.id FROM camera c JOIN node n ON n.key = c.node "
+            "WHERE c.name = ?1 AND NOT c.first AND NOT c.gone AND c.state <> 'removed' "
+            "ORDER BY 1 LIMIT 1000",
             (name,),
         ).fetchall()
         return list(dict.fromkeys(i for i, of in rows if not slash or self._nodes[of].entry.name == node))
@@ -331,7 +341,7 @@ class Directory:
         name = text.rpartition("/")[2]
         # Names that begin alike are what people mistype among; all of a province are too many to compare.
         rows = self._db.execute(
-            "SELECT DISTINCT name FROM camera WHERE NOT gone AND state <> 'removed' "
+            "SELECT DISTINCT name FROM camera WHERE first AND NOT removed "
             "AND name >= ? AND name < ? LIMIT 1000",
             (name[:1], name[:1] + "\U0010ffff"),
         ).fetchall()
@@ -448,7 +458,7 @@ class Directory:
         return node
 
     def _put_camera(self, node: _Node, told: CameraEntry) -> None:
-        entry = replace(told, camera=told_camera(told.camera))
+        entry = CameraEntry(node.entry.id, told_camera(told.camera), told.assigned, told.epoch)
         raw = camera_entry_to_pb(entry).SerializeToString(deterministic=True)
         camera = entry.camera
         row = self._db.execute(
@@ -460,26 +470,19 @@ class Directory:
         others = "SELECT 1 FROM camera WHERE id = ? AND NOT gone AND node <> ? LIMIT 1"
         alone = self._db.execute(others, (camera.id, node.key)).fetchone() is None
         place = camera.place
-        (key,) = self._db.execute(
-            "INSERT INTO camera (node, id, name, area, latitude, longitude, assigned, state, first, removed, "
-            "main_oldest, main_newest, sub_oldest, sub_newest, entry, kept, gone, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?) "
-            "ON CONFLICT (node, id) DO UPDATE SET "
-            "name = excluded.name, area = excluded.area, latitude = excluded.latitude, "
-            "longitude = excluded.longitude, assigned = excluded.assigned, state = excluded.state, "
-            "first = excluded.first, removed = excluded.removed, "
-            "main_oldest = excluded.main_oldest, main_newest = excluded.main_newest, "
-            "sub_oldest = excluded.sub_oldest, sub_newest = excluded.sub_newest, entry = excluded.entry, "
-            "kept = 1, gone = 0, version = excluded.version RETURNING key",
-            (
-                *(node.key, camera.id, camera.name, camera.area),
-                *(None if place is None else place.latitude, None if place is None else place.longitude),
-                *(int(entry.assigned), _state(camera), int(alone), int(is_removed(camera))),
-                *kept([entry], "main"),
-                *kept([entry], "sub"),
-                *(raw, self._next_version()),
-            ),
-        ).fetchone()
+        values = (
+            *(node.key, camera.id, camera.name, camera.area),
+            *(None if place is None else place.latitude, None if place is None else place.longitude),
+            *(int(entry.assigned), _state(camera), int(alone), int(is_removed(camera))),
+            *kept([entry], "main"),
+            *kept([entry], "sub"),
+            *(raw, 1, 0, self._next_version()),
+        )
+        if row is None:
+            key = self._db.execute(_INSERT_CAMERA, values).lastrowid or 0
+        else:
+            key = row[0]
+            self._db.execute(_UPDATE_CAMERA, (*values, key))
         if not alone:
             self._settle(camera.id)
             return
@@ -585,10 +588,13 @@ class Directory:
                 f"SELECT version FROM {table} WHERE gone ORDER BY version DESC LIMIT 1 OFFSET ?",  # noqa: S608
                 (_MAX_TOMBSTONES,),
             ).fetchone()
-            if row is not None:
-                self._db.execute(f"DELETE FROM {table} WHERE gone AND version <= ?", row)  # noqa: S608
-                self._horizon = max(self._horizon, int(row[0]))
-        self._db.execute("DELETE FROM camera WHERE gone AND node NOT IN (SELECT key FROM node)")
+            if row is None:
+                continue
+            self._horizon = max(self._horizon, int(row[0]))
+            if table == "node":
+                below = "SELECT key FROM node WHERE gone AND version <= ?"
+                self._db.execute(f"DELETE FROM camera WHERE node IN ({below})", row)  # noqa: S608
+            self._db.execute(f"DELETE FROM {table} WHERE gone AND version <= ?", row)  # noqa: S608
 
 
 def _state(camera: Camera) -> str:

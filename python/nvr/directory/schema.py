@@ -69,10 +69,11 @@ CREATE TABLE camera (
     UNIQUE (node, id)
 ) STRICT;
 CREATE INDEX camera_id ON camera (id) WHERE NOT gone;
-CREATE INDEX camera_name ON camera (name, id) WHERE NOT gone;
+CREATE INDEX camera_other ON camera (name, id) WHERE NOT first AND NOT gone;
 CREATE INDEX camera_order ON camera (name, id, removed) WHERE first;
 CREATE INDEX camera_area ON camera (area, name, id, removed) WHERE first;
 CREATE INDEX camera_version ON camera (version);
+CREATE INDEX camera_gone ON camera (version) WHERE gone;
 
 -- Where cameras stand, and the bounds of what they show, by first rows; one whose view crosses the 180th
 -- meridian is in "shown" twice, the second time under its negative key.
