@@ -349,6 +349,22 @@ def test_tombstones_are_bounded_and_who_missed_them_begins_anew(
     assert {key[1] for key in contents(top)} == {camera_id(2)}
 
 
+def test_a_name_stays_with_the_node_that_had_it_first(top: Directory) -> None:
+    top.apply(node_id("left"), snapshot("left"))
+    top.apply(node_id("right"), snapshot("right"))
+    liar = replace(node("deep", "right"), name="left")
+    top.apply(node_id("right"), DirectoryBatch("e1", 8, nodes=(liar,)))
+    left = top.node_named("left")
+    assert left is not None
+    assert left.id == node_id("left")
+    # Nor does a batch that was refused leave one.
+    with pytest.raises(TreeRefused):
+        top.apply(
+            node_id("right"), DirectoryBatch("e1", 9, nodes=(node("new", "right"), node("top", "right")))
+        )
+    assert top.node_named("new") is None
+
+
 def test_a_forgotten_child_takes_all_below_with_it(top: Directory) -> None:
     told = (entry("left", camera(1)), entry("deep", camera(2)))
     nodes = (node("left"), node("deep", "left"))
