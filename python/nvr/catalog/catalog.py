@@ -19,7 +19,7 @@ from nvr.catalog.ids import uuid7
 from nvr.catalog.schema import migrate
 from nvr.errors import CameraExists, CameraNotFound, InvalidArgument, StoreError
 from nvr.footage.admin import CameraSettings, mask_password, restore_password
-from nvr.footage.types import Place
+from nvr.footage.types import OwnerKind, Place, View
 from nvr.security.node_key import NodeKey
 from nvr.security.seal import seal, unseal
 
@@ -28,11 +28,13 @@ __all__ = ["Catalog", "CatalogCamera", "check_settings"]
 FILE_NAME = "catalog.sqlite"
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_AREA = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _MAX_TITLE = 200
 _IMPORTED = "cameras_imported"
 _COLUMNS = (
     "id, name, title, main_masked, main_sealed, sub_masked, sub_sealed, "
-    "latitude, longitude, enabled, created_us, changed_us, removed_us"
+    "latitude, longitude, enabled, height_m, direction_deg, angle_deg, reach_m, area, owner, "
+    "created_us, changed_us, removed_us"
 )
 
 
@@ -67,6 +69,18 @@ def check_settings(settings: CameraSettings) -> None:
     # Also false for NaN.
     if place and not (-90 <= place.latitude <= 90 and -180 <= place.longitude <= 180):
         raise InvalidArgument("place: latitude is -90 to 90 and longitude -180 to 180 degrees", field="place")
+    if settings.height_m is not None and not -500 <= settings.height_m <= 9000:
+        raise InvalidArgument("height_m: -500 to 9,000 metres", field="height_m")
+    view = settings.view
+    if view and not (0 <= view.direction_deg <= 360 and 1 <= view.angle_deg <= 360):
+        raise InvalidArgument("view: direction is 0 to 360 and angle 1 to 360 degrees", field="view")
+    if view and not 0 <= view.reach_m <= 20_000:
+        raise InvalidArgument("view: reach is 0 (unknown) to 20,000 metres", field="view")
+    if not _AREA.fullmatch(settings.area):
+        raise InvalidArgument(
+            f"area: {settings.area[:80]!r} is not the code of an area: at most 63 of A-Z a-z 0-9 . _ -",
+            field="area",
+        )
 
 
 class Catalog:
@@ -134,7 +148,8 @@ class Catalog:
             values = self._values(camera_id, settings)
             self._db.execute(
                 "UPDATE camera SET name = ?, title = ?, main_masked = ?, main_sealed = ?, sub_masked = ?, "
-                "sub_sealed = ?, latitude = ?, longitude = ?, enabled = ?, changed_us = ? WHERE id = ?",
+                "sub_sealed = ?, latitude = ?, longitude = ?, enabled = ?, height_m = ?, direction_deg = ?, "
+                "angle_deg = ?, reach_m = ?, area = ?, owner = ?, changed_us = ? WHERE id = ?",
                 (*values, self._now_us(), camera_id),
             )
             return self._get(camera_id)
@@ -174,7 +189,7 @@ class Catalog:
     def _insert(self, settings: CameraSettings) -> CatalogCamera:
         self._refuse_taken(settings.name, "")
         camera_id, now = uuid7(), self._now_us()
-        marks = ", ".join("?" * 13)
+        marks = ", ".join("?" * 19)
         self._db.execute(
             f"INSERT INTO camera ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
             (camera_id, *self._values(camera_id, settings), now, now, None),
@@ -198,7 +213,7 @@ class Catalog:
         return self._camera(row)
 
     def _values(self, camera_id: str, settings: CameraSettings) -> tuple[object, ...]:
-        place = settings.place
+        place, view = settings.place, settings.view
         return (
             settings.name,
             settings.title,
@@ -209,6 +224,12 @@ class Catalog:
             None if place is None else place.latitude,
             None if place is None else place.longitude,
             int(settings.enabled),
+            settings.height_m,
+            None if view is None else view.direction_deg,
+            None if view is None else view.angle_deg,
+            None if view is None else view.reach_m,
+            settings.area,
+            settings.owner.value,
         )
 
     def _sealed(self, url: str, camera_id: str, stream: str) -> str:
@@ -218,10 +239,13 @@ class Catalog:
         return unseal(self._key, text, bound_to=f"{camera_id}/{stream}") if text else ""
 
     def _camera(self, row: tuple[object, ...]) -> CatalogCamera:
-        camera_id, name, title, _, main, _, sub, latitude, longitude, enabled, created, changed, removed = row
-        place = None
+        camera_id, name, title, _, main, _, sub, latitude, longitude, enabled, *more = row
+        height, direction, angle, reach, area, owner, created, changed, removed = more
+        place = view = None
         if isinstance(latitude, float) and isinstance(longitude, float):
             place = Place(latitude, longitude)
+        if isinstance(direction, float) and isinstance(angle, float) and isinstance(reach, float):
+            view = View(direction, angle, reach)
         settings = CameraSettings(
             name=str(name),
             main_url=self._unsealed(str(main), str(camera_id), "main"),
@@ -229,6 +253,10 @@ class Catalog:
             title=str(title),
             place=place,
             enabled=bool(enabled),
+            height_m=height if isinstance(height, float) else None,
+            view=view,
+            area=str(area),
+            owner=_owner(str(owner)),
         )
         return CatalogCamera(
             str(camera_id),
@@ -255,3 +283,10 @@ class Catalog:
             yield
         except sqlite3.Error as error:
             raise StoreError(f"{self._path}: the catalog: {error}", filename=str(self._path)) from error
+
+
+def _owner(text: str) -> OwnerKind:
+    try:
+        return OwnerKind(text)
+    except ValueError:
+        return OwnerKind.UNKNOWN

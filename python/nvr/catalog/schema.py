@@ -38,6 +38,15 @@ MIGRATIONS: Sequence[str] = (
         value TEXT NOT NULL
     ) STRICT;
     """,
+    # 2: where a camera looks, its area, and whose it is.
+    """
+    ALTER TABLE camera ADD COLUMN height_m REAL;
+    ALTER TABLE camera ADD COLUMN direction_deg REAL;
+    ALTER TABLE camera ADD COLUMN angle_deg REAL;
+    ALTER TABLE camera ADD COLUMN reach_m REAL;
+    ALTER TABLE camera ADD COLUMN area TEXT NOT NULL DEFAULT '';
+    ALTER TABLE camera ADD COLUMN owner TEXT NOT NULL DEFAULT 'unknown';
+    """,
 )
 
 
