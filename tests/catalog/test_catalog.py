@@ -15,7 +15,7 @@ from nvr.catalog.catalog import Catalog
 from nvr.catalog.schema import MIGRATIONS, migrate, version
 from nvr.errors import CameraExists, CameraNotFound, DamagedError, InvalidArgument, StoreError
 from nvr.footage.admin import CameraSettings
-from nvr.footage.types import Camera, Place
+from nvr.footage.types import Camera, OwnerKind, Place, View
 from nvr.security.node_key import NodeKey
 
 GATE = CameraSettings(
@@ -24,6 +24,10 @@ GATE = CameraSettings(
     sub_url="rtsp://admin:geheim@10.0.0.7/sub?pwd=geheim",
     title="Cổng chợ",
     place=Place(19.9275, 105.8571),
+    height_m=4.5,
+    view=View(120, 90, 60),
+    area="38-381.a_b",
+    owner=OwnerKind.HOUSEHOLD,
 )
 
 
@@ -132,6 +136,13 @@ def test_update_replaces_and_keeps_the_id(catalog: Catalog) -> None:
         (CameraSettings("x", "rtsp://h/", "h"), "sub_url"),
         (CameraSettings("x", "rtsp://h/", place=Place(91, 0)), "place"),
         (CameraSettings("x", "rtsp://h/", place=Place(float("nan"), 0)), "place"),
+        (CameraSettings("x", "rtsp://h/", height_m=9001), "height_m"),
+        (CameraSettings("x", "rtsp://h/", height_m=float("nan")), "height_m"),
+        (CameraSettings("x", "rtsp://h/", view=View(361, 90)), "view"),
+        (CameraSettings("x", "rtsp://h/", view=View(0, 0)), "view"),
+        (CameraSettings("x", "rtsp://h/", view=View(0, 90, float("inf"))), "view"),
+        (CameraSettings("x", "rtsp://h/", area="38 381"), "area"),
+        (CameraSettings("x", "rtsp://h/", area="a" * 64), "area"),
     ],
 )
 def test_settings_that_no_camera_can_have(catalog: Catalog, settings: CameraSettings, field: str) -> None:

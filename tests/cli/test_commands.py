@@ -96,6 +96,13 @@ def test_administration_of_a_camera(run: Run, node: str) -> None:
     edited = run("cameras", "edit", "cli-gate", "--title", "Mới", "--no-place", node=node)
     assert edited.code == 0
     assert "undo: nvr cameras edit cli-gate --title '' --lat 19.9 --lon 105.8" in edited.err
+    looks = ("--direction", "120", "--angle", "90", "--area", "38-381", "--owner", "state", "--height", "4")
+    assert run("cameras", "edit", "cli-gate", *looks, node=node).code == 0
+    turned = run("cameras", "edit", "cli-gate", "--no-view", "--area", "", "--owner", "household", node=node)
+    undo = "edit cli-gate --area 38-381 --owner state --direction 120.0 --angle 90.0 --reach 0.0"
+    assert undo in turned.err
+    half = run("cameras", "edit", "cli-gate", "--direction", "120", node=node)
+    assert (half.code, "angle_deg: missing" in half.err) == (2, True)
     asked = run("cameras", "remove", "cli-gate", node=node, stdin="n\n")
     assert asked.code == 130
     unasked = run("cameras", "remove", "cli-gate", "--json", node=node)
@@ -103,7 +110,8 @@ def test_administration_of_a_camera(run: Run, node: str) -> None:
     removed = run("cameras", "remove", "cli-gate", "--yes", node=node)
     assert removed.code == 0
     assert "rtsp://u:***@10.0.0.9/main" in removed.err
-    for outcome in (dry, added, taken, edited, asked, removed):
+    assert "--height 4.0 --owner household" in removed.err
+    for outcome in (dry, added, taken, edited, turned, half, asked, removed):
         assert "s3cret" not in outcome.out + outcome.err
 
 
@@ -120,6 +128,26 @@ def test_import(run: Run, node: str, tmp_path: Path) -> None:
     assert [record["type"] for record in done.records] == ["added", "added", "summary"]
     for name in ("imp-1", "imp-2"):
         assert run("cameras", "remove", name, "--yes", node=node).code == 0
+
+
+def test_import_of_where_cameras_look(run: Run, node: str, tmp_path: Path) -> None:
+    header = "name,main,height_m,direction_deg,angle_deg,reach_m,area,owner\n"
+    good = "see-1,rtsp://h/1,3.5,120,90,,38-381,State\nsee-2,rtsp://h/2,,,,,,\n"
+    (tmp_path / "good.csv").write_text(header + good)
+    assert run("cameras", "import", "good.csv", node=node).code == 0
+    removed = run("cameras", "remove", "see-1", "--yes", node=node).err
+    assert "--height 3.5 --direction 120.0 --angle 90.0 --reach 0.0 --area 38-381 --owner state" in removed
+    assert run("cameras", "remove", "see-2", "--yes", node=node).code == 0
+    bad = (
+        "bad-1,rtsp://h/1,high,,,,,\nbad-2,rtsp://h/1,,120,,,,\nbad-3,rtsp://h/1,,120,400,,,\n"
+        "bad-4,rtsp://h/1,,0,90,nan,,\nbad-5,rtsp://h/1,,,,,a b,\nbad-6,rtsp://h/1,,,,,,police\n"
+    )
+    (tmp_path / "bad.csv").write_text(header + bad)
+    outcome = run("cameras", "import", "bad.csv", node=node)
+    assert outcome.code == 2
+    places = [line.removeprefix("nvr: ").split(": ")[:2] for line in outcome.err.splitlines()]
+    columns = ["height_m", "angle_deg", "angle_deg", "reach_m", "area", "owner"]
+    assert places == [[f"bad.csv:{line}", column] for line, column in enumerate(columns, 2)]
 
 
 def test_import_locates_every_fault(run: Run, node: str, tmp_path: Path) -> None:

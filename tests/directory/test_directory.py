@@ -1,6 +1,9 @@
 """The directory against a naive one: whatever children tell, in whatever order, cut wherever."""
 
+import math
+import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +16,7 @@ from nvr.directory.directory import Directory
 from nvr.directory.feed import _batches
 from nvr.directory.types import CameraEntry, CameraGone, DirectoryBatch
 from nvr.errors import AmbiguousCamera, CameraNotFound, StoreError, TreeRefused
-from nvr.footage.types import Camera, StreamState
+from nvr.footage.types import Camera, Place, StreamState, View
 from tests.directory.entries import camera, camera_id, cameras, entry, node, node_id
 
 Contents = dict[tuple[str, str], CameraEntry]
@@ -31,7 +34,7 @@ def contents(directory: Directory) -> Contents:
 def copy_up(source: Directory, target: Directory, *, batches: int | None = None) -> None:
     """Tells a directory to the one above; ``batches``: cut after so many."""
     epoch, version = target.resume(source.own.id)
-    known = epoch == source.epoch and version <= source.version
+    known = epoch == source.epoch and source.horizon <= version <= source.version
     for number, batch in enumerate(_batches(source, version if known else 0, snapshot=not known)):
         if number == batches:
             return
@@ -70,6 +73,10 @@ class Tree(RuleBasedStateMachine):
         copy_up(self.left, self.top, batches=cut)
 
     @rule()
+    def deep_is_forgotten_for_now(self) -> None:
+        self.left.forget(node_id("deep"))
+
+    @rule()
     def the_top_loses_all(self) -> None:
         self.top = Directory(None, OWN)
 
@@ -90,6 +97,21 @@ class Tree(RuleBasedStateMachine):
     def nothing_is_invented(self) -> None:
         for (_, found), each in contents(self.top).items():
             assert each.camera.id == found
+
+    @invariant()
+    def one_row_stands_for_each_camera(self) -> None:
+        """That of the highest rank, and it alone is found by place."""
+        for directory in (self.top, self.left):
+            rows = directory.database.execute(
+                "SELECT c.key, c.id, n.id, c.latitude FROM camera c JOIN node n ON n.key = c.node "
+                "WHERE c.first"
+            ).fetchall()
+            entries = directory.entries([camera_id(number) for number in range(20)])
+            assert sorted((camera, of) for _, camera, of, _ in rows) == sorted(
+                (camera, found[0].node_id) for camera, found in entries.items()
+            )
+            placed = {key for key, _, _, latitude in rows if latitude is not None}
+            assert {key for (key,) in directory.database.execute("SELECT key FROM stands")} == placed
 
 
 TestTree = Tree.TestCase
@@ -201,6 +223,146 @@ def test_a_camera_of_another_is_refused(top: Directory) -> None:
         with pytest.raises(TreeRefused, match="which is not below it"):
             top.apply(node_id("right"), lie)
     assert [each.camera.name for each in contents(top).values()] == ["camera-1"]
+
+
+def told_below(top: Directory) -> list[str]:
+    return sorted(each.name for each in top.nodes())
+
+
+def test_a_node_that_is_gone_is_told_of_upwards_with_its_cameras(top: Directory) -> None:
+    deep, left = Directory(None, node("deep")), Directory(None, node("left"))
+    deep.put_cameras([CameraEntry("", camera(1)), CameraEntry("", camera(2))])
+    left.put_cameras([CameraEntry("", camera(3))])
+    copy_up(deep, left)
+    copy_up(left, top)
+    left.forget(node_id("deep"))
+    copy_up(left, top)
+    assert told_below(top) == ["left", "top"]
+    assert {key[1] for key in contents(top)} == {camera_id(3)}
+    # It comes back with fewer, before anything is told.
+    copy_up(deep, left)
+    left.forget(node_id("deep"))
+    deep.remove_cameras([camera_id(1)])
+    copy_up(deep, left)
+    copy_up(left, top)
+    assert told_below(top) == ["deep", "left", "top"]
+    assert {key[1] for key in contents(top)} == {camera_id(2), camera_id(3)}
+
+
+def test_after_a_power_failure_all_is_told_anew(top: Directory, tmp_path: Path) -> None:
+    """Versions that were lost are given to others: who kept the lost ones must not go on from them."""
+    path, saved = tmp_path / "directory.sqlite", tmp_path / "saved.sqlite"
+    left = Directory(path, node("left"))
+    left.put_cameras([CameraEntry("", camera(1))])
+    left.database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    shutil.copy(path, saved)
+    left.put_cameras([CameraEntry("", camera(2))])
+    copy_up(left, top)
+    left.database.close()
+    for each in tmp_path.glob("directory.sqlite*"):
+        each.unlink()
+    shutil.copy(saved, path)
+    again = Directory(path, node("left"))
+    assert again.epoch != left.epoch
+    again.put_cameras([CameraEntry("", camera(3)), CameraEntry("", camera(4))])
+    copy_up(again, top)
+    assert contents(top) == contents(again)
+    again.close()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        camera(1, place=Place(math.nan, 105.9)),
+        camera(1, place=Place(19.9, math.inf)),
+        camera(1, place=Place(91, 105.9)),
+        camera(1, place=Place(19.9, 105.9), view=View(math.nan, 90)),
+        camera(1, place=Place(19.9, 105.9), view=View(0, 90, math.inf)),
+        camera(1, "x" * 201),
+        camera(1, kept=(-1, 5), state=StreamState.WAITING),
+        camera(1, kept=(0, 1 << 62), state=StreamState.WAITING),
+        replace(camera(1), id=""),
+        replace(camera(1), height_m=math.nan),
+    ],
+)
+def test_values_that_cannot_be_are_refused_with_their_batch(top: Directory, told: Camera) -> None:
+    good = entry("left", camera(2))
+    with pytest.raises(TreeRefused) as caught:
+        top.apply(node_id("left"), snapshot("left", good, entry("left", told)))
+    assert caught.value.facts["code"] == "malformed"
+    assert contents(top) == {}
+    assert top.resume(node_id("left")) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    "batch",
+    [
+        DirectoryBatch("e1", 1 << 63, nodes=(node("left"),)),
+        DirectoryBatch("e" * 65, 1, nodes=(node("left"),)),
+        DirectoryBatch("e1", 1, nodes=(node("left"), replace(node("deep", "left"), name=""))),
+        DirectoryBatch("e1", 1, nodes=(node("left"),), cameras_gone=[CameraGone("a", "b")] * 100_000),
+    ],
+)
+def test_batches_that_cannot_be_are_refused(top: Directory, batch: DirectoryBatch) -> None:
+    with pytest.raises(TreeRefused) as caught:
+        top.apply(node_id("left"), batch)
+    assert caught.value.facts["code"] == "malformed"
+    assert told_below(top) == ["top"]
+
+
+def test_a_cycle_below_a_child_is_refused_with_its_path(top: Directory) -> None:
+    nodes = (node("left"), node("a", "b"), node("b", "a"))
+    with pytest.raises(TreeRefused, match="a cycle: a → b → a") as caught:
+        top.apply(node_id("left"), DirectoryBatch("e1", 7, True, True, nodes=nodes))
+    assert caught.value.facts == {"code": "cycle", "path": "a → b → a"}
+    assert told_below(top) == ["top"]
+
+
+def test_a_node_below_nobody_is_refused_when_all_is_told(top: Directory) -> None:
+    orphan = node("orphan", "nobody")
+    top.apply(node_id("left"), DirectoryBatch("e1", 0, True, nodes=(node("left"), orphan)))
+    with pytest.raises(TreeRefused, match="orphan is told to be below"):
+        top.apply(node_id("left"), DirectoryBatch("e1", 7, current=True, nodes=(orphan,)))
+    # In the order in which batches come, its parent may be told of later.
+    both = (orphan, node("nobody", "left"))
+    top.apply(node_id("left"), DirectoryBatch("e1", 7, current=True, nodes=both))
+    assert top.path(node_id("orphan")) == "top → left → nobody → orphan"
+
+
+def test_tombstones_are_bounded_and_who_missed_them_begins_anew(
+    top: Directory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nvr.directory.directory._MAX_TOMBSTONES", 50)
+    monkeypatch.setattr("nvr.directory.directory._BURY_EVERY", 70)
+    left = Directory(None, node("left"))
+    left.put_cameras([CameraEntry("", camera(1)), CameraEntry("", camera(2))])
+    copy_up(left, top)
+    left.remove_cameras([camera_id(1)])
+    for round_ in range(10):
+        numbers = range(100 + round_ * 37, 137 + round_ * 37)
+        left.put_cameras(CameraEntry("", camera(number)) for number in numbers)
+        left.remove_cameras([camera_id(number) for number in numbers])
+    (count,) = left.database.execute("SELECT count(*) FROM camera WHERE gone").fetchone()
+    assert count <= 50 + 2 * 70
+    assert left.horizon > top.resume(left.own.id)[1]
+    copy_up(left, top)
+    assert {key[1] for key in contents(top)} == {camera_id(2)}
+
+
+def test_a_name_stays_with_the_node_that_had_it_first(top: Directory) -> None:
+    top.apply(node_id("left"), snapshot("left"))
+    top.apply(node_id("right"), snapshot("right"))
+    liar = replace(node("deep", "right"), name="left")
+    top.apply(node_id("right"), DirectoryBatch("e1", 8, nodes=(liar,)))
+    left = top.node_named("left")
+    assert left is not None
+    assert left.id == node_id("left")
+    # Nor does a batch that was refused leave one.
+    with pytest.raises(TreeRefused):
+        top.apply(
+            node_id("right"), DirectoryBatch("e1", 9, nodes=(node("new", "right"), node("top", "right")))
+        )
+    assert top.node_named("new") is None
 
 
 def test_a_forgotten_child_takes_all_below_with_it(top: Directory) -> None:

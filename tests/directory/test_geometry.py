@@ -1,14 +1,15 @@
 """Distances, directions and shapes on the ground."""
 
 import math
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from nvr.directory import geometry
-from nvr.directory.geometry import Box, bearing_deg, distance_m, sees, shape_of
-from nvr.errors import InvalidArgument
+from nvr.directory.geometry import Box, Shape, bearing_deg, distance_m, sees, shape_of
+from nvr.errors import InvalidArgument, LimitExceeded
 from nvr.footage.places import Circle, Corridor, Polygon
 from nvr.footage.types import Place, View
 
@@ -23,11 +24,17 @@ def moved(place: Place, north_m: float, east_m: float) -> Place:
     return Place(place.latitude + north_m / DEGREE_M, place.longitude + east)
 
 
-def in_box(box: Box, place: Place) -> bool:
+def in_box(boxes: Sequence[Box], place: Place) -> bool:
     return any(
         part.south <= place.latitude <= part.north and part.west <= place.longitude <= part.east
+        for box in boxes
         for part in box.parts()
     )
+
+
+def holds(shape: Shape, place: Place) -> bool:
+    (answer,) = shape.holds([place])
+    return answer
 
 
 def test_known_distances_and_directions() -> None:
@@ -50,9 +57,9 @@ def test_distance_is_the_same_both_ways_and_bounded(a: Place, b: Place) -> None:
 @given(anywhere, anywhere, st.floats(1, 5_000_000))
 def test_a_circle_lies_within_its_box(center: Place, place: Place, radius_m: float) -> None:
     shape = shape_of(Circle(center, radius_m))
-    assert shape.holds(place) == (distance_m(center, place) <= radius_m)
-    if shape.holds(place):
-        assert in_box(shape.box, place)
+    assert holds(shape, place) == (distance_m(center, place) <= radius_m)
+    if holds(shape, place):
+        assert in_box(shape.boxes, place)
 
 
 @given(st.floats(-200, 200), st.floats(-200, 200))
@@ -62,17 +69,17 @@ def test_a_square(north_m: float, east_m: float) -> None:
     corners = [moved(HERE, n, e) for n, e in ((-100, -100), (-100, 100), (100, 100), (100, -100))]
     shape = shape_of(Polygon(corners))
     place = moved(HERE, north_m, east_m)
-    assert shape.holds(place) == (abs(north_m) < 100 and abs(east_m) < 100)
-    if shape.holds(place):
-        assert in_box(shape.box, place)
+    assert holds(shape, place) == (abs(north_m) < 100 and abs(east_m) < 100)
+    if holds(shape, place):
+        assert in_box(shape.boxes, place)
 
 
 def test_a_polygon_with_a_bay() -> None:
     corners = [moved(HERE, n, e) for n, e in ((0, 0), (0, 300), (200, 300), (50, 150), (200, 0))]
     shape = shape_of(Polygon(corners))
-    assert shape.holds(moved(HERE, 20, 150))
-    assert not shape.holds(moved(HERE, 100, 150))
-    assert shape.holds(moved(HERE, 100, 20))
+    assert holds(shape, moved(HERE, 20, 150))
+    assert not holds(shape, moved(HERE, 100, 150))
+    assert holds(shape, moved(HERE, 100, 20))
 
 
 @given(st.floats(-300, 300), st.floats(-300, 300), st.floats(2, 200))
@@ -82,9 +89,9 @@ def test_a_corridor(north_m: float, east_m: float, width_m: float) -> None:
     off = math.hypot(east_m, max(0.0, -north_m, north_m - 200))
     assume(abs(off - width_m / 2) > 0.1)
     place = moved(HERE, north_m, east_m)
-    assert shape.holds(place) == (off < width_m / 2)
-    if shape.holds(place):
-        assert in_box(shape.box, place)
+    assert holds(shape, place) == (off < width_m / 2)
+    if holds(shape, place):
+        assert in_box(shape.boxes, place)
 
 
 @given(st.floats(0, 359.9), st.floats(1, 360), st.floats(0, 359.9), st.floats(1, 120))
@@ -98,7 +105,7 @@ def test_a_camera_sees_what_lies_in_its_angle_and_reach(
     view = View(direction, angle, 100)
     assert sees(HERE, view, point) == (far_m < 100 and (off < angle / 2 or angle >= 360))
     if sees(HERE, view, point):
-        assert in_box(geometry.view_box(HERE, view), point)
+        assert in_box([geometry.view_box(HERE, view)], point)
 
 
 def test_a_reach_that_nobody_told_is_fifty_metres() -> None:
@@ -113,3 +120,35 @@ def test_a_reach_that_nobody_told_is_fifty_metres() -> None:
 def test_shapes_that_are_none(where: Polygon) -> None:
     with pytest.raises(InvalidArgument):
         shape_of(where)
+
+
+near = st.builds(Place, st.floats(19.5, 20.5), st.floats(105, 106.5))
+
+
+@given(st.lists(near, min_size=2, max_size=8), st.floats(10, 5000), st.lists(near, max_size=20))
+def test_many_places_are_compared_as_each_alone(
+    line: list[Place], width_m: float, places: list[Place]
+) -> None:
+    shapes: list[Shape] = [shape_of(Corridor(line, width_m))]
+    if len(set(line)) >= 3:
+        shapes.append(shape_of(Polygon(line)))
+    for shape in shapes:
+        found = list(shape.holds(places))
+        assert found == [holds(shape, place) for place in places]
+        assert all(in_box(shape.boxes, place) for place, held in zip(places, found, strict=True) if held)
+
+
+def test_the_boxes_of_a_road_are_near_it() -> None:
+    road = shape_of(Corridor([Place(19.5, 105), Place(20.5, 106)], 100))
+    area = sum((box.north - box.south) * (box.east - box.west) for box in road.boxes)
+    assert area < 0.05
+    assert not in_box(road.boxes, Place(20.4, 105.1))
+
+
+def test_a_shape_that_would_keep_the_node_busy_is_refused() -> None:
+    zigzag = [Place(19.5 + index % 2, 105 + index / 1000) for index in range(1000)]
+    places = [Place(20, 105.5)] * 50_000
+    for where in (Polygon(zigzag), Corridor(zigzag, 10)):
+        with pytest.raises(LimitExceeded) as caught:
+            shape_of(where).holds(places)
+        assert caught.value.facts["limit"] == "compared"

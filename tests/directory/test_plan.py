@@ -1,6 +1,7 @@
 """Questions by place: what is planned is what a look at every camera finds."""
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from nvr.footage.places import (
     Polygon,
     Where,
 )
-from nvr.footage.types import Camera, Place, StreamState, TimeRange
+from nvr.footage.types import Camera, Place, StreamInfo, StreamState, TimeRange
 from tests.directory.entries import SECOND, ZERO_US, camera, camera_id, cameras, entry, node, node_id, places
 
 wheres = st.one_of(
@@ -70,7 +71,17 @@ def holds(where: Where | None, each: Camera) -> bool:
                 and geometry.sees(each.place, each.view, where.point)
             )
         case _:
-            return each.place is not None and geometry.shape_of(where).holds(each.place)
+            return each.place is not None and geometry.shape_of(where).holds([each.place])[0]
+
+
+def end_in(range_: TimeRange, stream: StreamInfo, order: FindOrder) -> float:
+    """Where its footage ends in the range (for the oldest: starts); last of all where there is none."""
+    newest_us = math.inf if stream.state is StreamState.RECORDING else stream.newest_us
+    slack_us = 60 * SECOND
+    held = newest_us > 0 and newest_us + slack_us > range_.start_us and stream.oldest_us < range_.end_us
+    if order is FindOrder.NEWEST:
+        return min(newest_us, range_.end_us) if held else -math.inf
+    return max(stream.oldest_us, range_.start_us) if held else math.inf
 
 
 def answer(directory: Directory, request: FindRequest) -> Plan:
@@ -112,6 +123,9 @@ def test_a_plan_finds_what_a_look_at_every_camera_finds(
         newest_us = math.inf if recording else stream.newest_us
         if newest_us > range_.start_us and stream.oldest_us < range_.end_us and newest_us:
             assert planned.holders, "who may hold footage is asked"
+    if order is not FindOrder.NEAREST and range_ is not None:
+        ends = [end_in(range_, truth[each].streams[0], order) for each in ids]
+        assert ends == sorted(ends, reverse=order is FindOrder.NEWEST)
     if order is FindOrder.NEAREST and isinstance(where, Circle):
         distances = [planned.distance_m for planned in found.items]
         assert distances == sorted(distances, key=lambda metres: metres or 0)
@@ -202,6 +216,78 @@ def test_why_there_is_nothing() -> None:
     assert (first.holders, second.holders) == ((), ())
     assert unheld_gap(first, "main", range_).reason == "expired"
     assert unheld_gap(second, "main", range_).reason == "auth_failed"
+
+
+def test_a_camera_of_two_nodes_is_where_the_first_of_them_says() -> None:
+    """Moved to another node, and set right there: the old node's word counts no more."""
+    directory = Directory(None, node("top"))
+    new, old = Place(19.9, 105.9), Place(19.0, 105.0)
+    directory.put_cameras(
+        [CameraEntry("", camera(1, "new", place=new, area="38-1")), CameraEntry("", camera(2))]
+    )
+    left = camera(1, "old", place=old, area="38-2", state=StreamState.DISABLED, reason="removed")
+    batch = DirectoryBatch(
+        "e", 1, True, True, (node("left"),), cameras=(entry("left", left, assigned=False),)
+    )
+    directory.apply(node_id("left"), batch)
+    range_ = TimeRange(ZERO_US, ZERO_US + SECOND)
+    assert answer(directory, FindRequest(Circle(old, 300), range_)).items == []
+    with pytest.raises(AreaNotFound):
+        answer(directory, FindRequest(InArea("38-2")))
+    (found,) = answer(directory, FindRequest(Circle(new, 300), range_)).items
+    assert (found.distance_m, found.camera.name) == (0, "new")
+    assert set(found.holders) == {node_id("top"), node_id("left")}
+    # By name it comes once, under the name that is shown.
+    first = answer(directory, FindRequest(limit=1))
+    second = answer(directory, FindRequest(limit=1, cursor=first.cursor))
+    assert (first.remaining, second.remaining, second.cursor) == (1, 0, "")
+    assert [each.camera.name for each in (*first.items, *second.items)] == ["camera-2", "new"]
+    # When the first is gone, the other stands for it.
+    directory.remove_cameras([camera_id(1)])
+    assert answer(directory, FindRequest(Circle(new, 300), range_)).items == []
+    (found,) = answer(directory, FindRequest(Circle(old, 300), range_)).items
+    assert found.camera.name == "old"
+
+
+def test_what_a_node_that_is_away_does_is_not_known() -> None:
+    """It may record again by now: nobody may say that there is nothing."""
+    directory, _ = filled([camera(1), camera(2, state=StreamState.WAITING, reason="unreachable")])
+    directory.set_link(node_id("left"), connected=True)
+    later = TimeRange(ZERO_US + 5000 * SECOND, ZERO_US + 6000 * SECOND)
+
+    def holders() -> dict[str, tuple[str, ...]]:
+        items = answer(directory, FindRequest(range=later)).items
+        return {each.camera.name: tuple(each.holders) for each in items}
+
+    assert holders() == {"camera-1": (node_id("top"),), "camera-2": ()}
+    directory.set_link(node_id("left"), connected=False, reason="node_unreachable")
+    assert holders()["camera-2"] == (node_id("left"),)
+
+
+def test_of_the_last_minute_a_camera_that_waits_is_asked() -> None:
+    now_us = ZERO_US + 5000 * SECOND
+    directory = Directory(None, node("top"), now_us=lambda: now_us)
+    directory.put_cameras([CameraEntry("", camera(1, state=StreamState.WAITING, reason="unreachable"))])
+    for end_us, asked in ((now_us, True), (now_us - 3600 * SECOND, False)):
+        range_ = TimeRange(end_us - 10 * SECOND, end_us)
+        (found,) = answer(directory, FindRequest(range=range_)).items
+        assert bool(found.holders) == asked
+
+
+@pytest.mark.parametrize("order", FindOrder)
+@pytest.mark.parametrize("where", [None, Circle(Place(19.9, 105.9), 20_000.0)])
+def test_a_cursor_fits_into_its_field(order: FindOrder, where: Where | None) -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(
+        CameraEntry(
+            "", camera(number, f"{number}" * 63, place=Place(19.9 + number / 7e6, 105.9 + number / 3e6))
+        )
+        for number in range(1, 4)
+    )
+    request = FindRequest(where, limit=1, order=order)
+    found = answer(directory, request)
+    assert 0 < len(found.cursor) <= 200
+    assert answer(directory, replace(request, cursor=found.cursor)).remaining == 1
 
 
 def next_of(directory: Directory, **more: Any) -> list[tuple[str, int, int]]:

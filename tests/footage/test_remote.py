@@ -13,7 +13,16 @@ from nvr.footage.admin import CameraChanges, CameraSettings, mask_password, rest
 from nvr.footage.channel import dial
 from nvr.footage.problems import error_from_problem, problem_of, status_of
 from nvr.footage.remote import RemoteFootage
-from nvr.footage.types import Camera, ClipRequest, FragmentsRequest, Place, ReadContext, TimeRange
+from nvr.footage.types import (
+    Camera,
+    ClipRequest,
+    FragmentsRequest,
+    OwnerKind,
+    Place,
+    ReadContext,
+    TimeRange,
+    View,
+)
 from nvr.v1 import common_pb2, footage_pb2
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import drain_into, serve
@@ -150,7 +159,18 @@ async def test_cameras_are_administered_from_afar() -> None:
     admin = MemoryAdmin()
     async with serve(MemoryFootage(memory_world()), cameras=admin) as served:
         remote = served.admin
-        new = CameraSettings("yard", "rtsp://u:p@h/1", "rtsp://u:p@h/2", "Sân", Place(1, 2), enabled=False)
+        new = CameraSettings(
+            "yard",
+            "rtsp://u:p@h/1",
+            "rtsp://u:p@h/2",
+            "Sân",
+            Place(1, 2),
+            enabled=False,
+            height_m=0.0,
+            view=View(0, 360, 20),
+            area="38-1",
+            owner=OwnerKind.HOUSEHOLD,
+        )
         assert (await remote.add_camera(CONTEXT, new, dry_run=True)).id == ""
         assert (await remote.add_camera(CONTEXT, new)).id == "new"
         assert admin.told == [(new, True), (new, False)]
@@ -167,9 +187,18 @@ async def test_cameras_are_administered_from_afar() -> None:
         await remote.update_camera(CONTEXT, "gate", changes)
         assert admin.told[-1] == ("gate", changes, False)
         assert admin.settings == CameraSettings("gate", "rtsp://admin:s3cr3t@10.0.0.7/main", title="Cổng")
+        more = CameraChanges(height_m=4.5, view=View(90, 60), area="38-2", owner=OwnerKind.STATE)
+        await remote.update_camera(CONTEXT, "gate", more)
+        assert admin.told[-1] == ("gate", more, False)
+        _, shown = await remote.get_camera(CONTEXT, "gate")
+        assert (shown.height_m, shown.view, shown.area) == (4.5, View(90, 60), "38-2")
+        less = CameraChanges(clear_view=True, area="", owner=OwnerKind.UNKNOWN)
+        await remote.update_camera(CONTEXT, "gate", less)
+        assert admin.told[-1] == ("gate", less, False)
+        assert (admin.settings.view, admin.settings.area) == (None, "")
         assert await remote.remove_camera(CONTEXT, "gate", dry_run=True) == "x"
         assert admin.told[-1] == ("gate", True)
-        assert served.audit.outcomes().count("OK") == 5
+        assert served.audit.outcomes().count("OK") == 8
 
 
 URLS: Sequence[tuple[str, str]] = [

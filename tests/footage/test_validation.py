@@ -59,6 +59,48 @@ BAD: list[tuple[Message, str]] = [
 ]
 
 
+def find(where: dict[str, object], **values: object) -> footage_pb2.FindRequest:
+    query = place_pb2.PlaceQuery(**where)  # type: ignore[arg-type]
+    return footage_pb2.FindRequest(where=query, **values)  # type: ignore[arg-type]
+
+
+def circle(latitude: float, radius_m: float) -> footage_pb2.FindRequest:
+    center = place_pb2.Place(latitude=latitude, longitude=105.9)
+    return find({"near": place_pb2.Circle(center=center, radius_m=radius_m)})
+
+
+def next_cameras(**values: object) -> footage_pb2.NextCamerasRequest:
+    asked = {"camera": "a", "min_speed_mps": 1, "max_speed_mps": 10, "within_us": 1_000_000, **values}
+    return footage_pb2.NextCamerasRequest(**asked)  # type: ignore[arg-type]
+
+
+CORNER = place_pb2.Place(latitude=19.9, longitude=105.9)
+NAN, INFINITE = float("nan"), float("inf")
+BAD += [
+    (circle(90.1, 300), "where.near.center.latitude"),
+    (circle(NAN, 300), "where.near.center.latitude"),
+    (circle(19.9, NAN), "where.near.radius_m"),
+    (circle(19.9, INFINITE), "where.near.radius_m"),
+    (circle(19.9, 100_001), "where.near.radius_m"),
+    (find({"near": place_pb2.Circle(radius_m=5)}), "where.near.center"),
+    (find({"looks_at": place_pb2.Place(longitude=-180.5)}), "where.looks_at.longitude"),
+    (find({"polygon": place_pb2.Polygon(corners=[CORNER] * 2)}), "where.polygon.corners"),
+    (find({"polygon": place_pb2.Polygon(corners=[CORNER] * 1001)}), "where.polygon.corners"),
+    (find({"along": place_pb2.Corridor(points=[CORNER], width_m=5)}), "where.along.points"),
+    (find({"along": place_pb2.Corridor(points=[CORNER] * 2, width_m=0)}), "where.along.width_m"),
+    (find({"names": place_pb2.CameraNames(cameras=["x"] * 100_000)}), "where.names.cameras"),
+    (find({"names": place_pb2.CameraNames()}), "where.names.cameras"),
+    (find({"area": "x" * 201}), "where.area"),
+    (find({}, limit=10_001), "limit"),
+    (find({}, cursor="x" * 201), "cursor"),
+    (find({}, range=common_pb2.TimeRange(start_us=2, end_us=1)), "range.start_us"),
+    (next_cameras(min_speed_mps=NAN), "min_speed_mps"),
+    (next_cameras(max_speed_mps=INFINITE), "max_speed_mps"),
+    (next_cameras(within_us=86_400_000_001), "within_us"),
+    (next_cameras(detour=NAN), "detour"),
+]
+
+
 @pytest.mark.parametrize("message", GOOD, ids=lambda m: type(m).__name__)
 def test_what_keeps_the_rules_passes(message: Message) -> None:
     validate(message)

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvr.errors import ConfigError, InvalidArgument
-from nvr.footage.types import Place
+from nvr.footage.types import OwnerKind, Place, View
 from nvr.recorder.config import Settings, load_settings, parse_settings
 from nvr.settings.fields import Address, parse_size
 
@@ -52,6 +52,12 @@ sub = "rtsp://user:geheim@10.0.0.7/sub"
 lat = 19
 lon = 105.8571
 enabled = false
+height_m = 4.5
+direction_deg = 120
+angle_deg = 90
+reach_m = 60
+area = "38-381"
+owner = "household"
 
 [[copy]]
 from = "10.0.0.9:7600"
@@ -101,6 +107,8 @@ def test_every_key() -> None:
     assert (copy.source, copy.cameras, copy.stream) == ("10.0.0.9:7600", ["pier"], "sub")
     assert (copy.since, copy.cap, copy.every) == (2 * 86_400_000_000, 1_500_000, 60_000_000)
     assert copy.ca == Path("/etc/nvr/tree.pem")
+    assert (entry.height_m, entry.view, entry.area) == (4.5, View(120, 90, 60), "38-381")
+    assert entry.owner is OwnerKind.HOUSEHOLD
     assert "geheim" not in repr(settings)
 
 
@@ -139,6 +147,11 @@ def test_every_key() -> None:
         (("lat = 19", "lat = nan"), "camera[1].lat: must be"),
         (("lat = 19", 'lat = "19"'), "camera[1].lat: must be a number"),
         (("lat = 19\n", ""), "camera[1].lat: missing; lat and lon go together"),
+        (("angle_deg = 90\n", ""), "camera[1].angle_deg: missing; a view has direction and angle"),
+        (("direction_deg = 120", "direction_deg = 400"), "camera[1].direction_deg: must be at most 360"),
+        (("reach_m = 60", "reach_m = -1"), "camera[1].reach_m: must be at least 0"),
+        (('"38-381"', '"38 381"'), "camera[1].area: '38 381' is not the code of an area"),
+        (('"household"', '"police"'), "camera[1].owner: must be 'unknown', 'state'"),
         (("enabled = false", "enabled = 0"), "camera[1].enabled: must be true or false"),
         (('name = "market-gate"', 'name = "Market"'), "camera[1].name: 'Market' is not a camera name"),
         (("10.0.0.9:7600", "10.0.0.9"), "copy[1].from: not host:port"),

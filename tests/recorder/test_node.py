@@ -1,6 +1,7 @@
 """The recorder from outside: cameras over RTSP in, answers over gRPC and HTTP out."""
 
 import asyncio
+import contextlib
 import io
 import json
 import subprocess
@@ -14,9 +15,10 @@ import av
 import numpy as np
 import pytest
 
-from nvr.errors import CameraExists, CameraNotFound, ClipChanged, InvalidArgument, RangeInFuture
+from nvr.errors import AreaNotFound, CameraExists, CameraNotFound, ClipChanged, InvalidArgument, RangeInFuture
 from nvr.footage.admin import CameraChanges, CameraSettings
 from nvr.footage.channel import dial
+from nvr.footage.places import Circle, FindRequest, Found, InArea, LooksAt, Where
 from nvr.footage.remote import RemoteCameraAdmin, RemoteFootage
 from nvr.footage.types import (
     Camera,
@@ -30,13 +32,16 @@ from nvr.footage.types import (
     Gap,
     LiveUnit,
     Notice,
+    OwnerKind,
     Picture,
     PictureFormat,
     PictureOptions,
+    Place,
     ReadContext,
     Span,
     StreamState,
     TimeRange,
+    View,
 )
 from nvr.simulate import timecode
 from nvr.simulate.server import SimulatedCameras
@@ -264,6 +269,28 @@ def check_metrics(node: Node) -> None:
         assert answer.status == 200
 
 
+async def is_found_where_it_is_set_up(net: Reached, camera_id: str) -> None:
+    """Where it stands, its view and its area are found as soon as the node has told itself of them."""
+    place, looks_at = Place(19.9275, 105.8571), Place(19.9278, 105.8571)
+    there = CameraChanges(place=place, view=View(0, 60, 80), area="38-381", owner=OwnerKind.STATE, height_m=4)
+    await net.admin.update_camera(CONTEXT, "backyard", there)
+    for where in (Circle(place, 10), LooksAt(looks_at), InArea("38-381")):
+        found: list[Found] = []
+
+        async def is_found(where: Where = where, found: list[Found] = found) -> bool:
+            with contextlib.suppress(AreaNotFound):
+                answer = net.footage.find(CONTEXT, FindRequest(where))
+                found[:] = [step async for step in answer if isinstance(step, Found)]
+            return [each.camera.id for each in found] == [camera_id]
+
+        await until(is_found)
+        camera = found[0].camera
+        assert (camera.view, camera.area, camera.owner) == (there.view, "38-381", OwnerKind.STATE)
+        assert camera.height_m == 4
+    away = net.footage.find(CONTEXT, FindRequest(LooksAt(Place(19.9272, 105.8571))))
+    assert not [step async for step in away if isinstance(step, Found)]
+
+
 async def test_cameras_change_without_touching_the_others(tmp_path: Path, cameras: SimulatedCameras) -> None:
     with running(write_settings(tmp_path, {"gate": cameras.url("gate")})) as node:
         async with reach(node) as net:
@@ -293,6 +320,8 @@ async def test_cameras_change_without_touching_the_others(tmp_path: Path, camera
             assert waiting.streams[0].reason == "auth_failed"
             off = await net.admin.update_camera(CONTEXT, "backyard", CameraChanges(enabled=False))
             assert (off.streams[0].state, off.streams[0].reason) == (StreamState.DISABLED, "disabled")
+
+            await is_found_where_it_is_set_up(net, added.id)
 
             assert await net.admin.remove_camera(CONTEXT, "backyard", dry_run=True) == added.id
             assert await net.admin.remove_camera(CONTEXT, "backyard") == added.id

@@ -9,9 +9,9 @@ import re
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nvr.catalog.address import parse_address
@@ -19,7 +19,7 @@ from nvr.catalog.ids import uuid7
 from nvr.catalog.schema import migrate
 from nvr.errors import CameraExists, CameraNotFound, InvalidArgument, StoreError
 from nvr.footage.admin import CameraSettings, mask_password, restore_password
-from nvr.footage.types import Camera, Place
+from nvr.footage.types import Camera, OwnerKind, Place, View
 from nvr.security.node_key import NodeKey
 from nvr.security.seal import seal, unseal
 
@@ -28,13 +28,16 @@ __all__ = ["Catalog", "CatalogCamera", "check_settings"]
 FILE_NAME = "catalog.sqlite"
 _NAME = re.compile(r"[a-z0-9-]{1,63}")
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_AREA = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _MAX_TITLE = 200
 _IMPORTED = "cameras_imported"
+_SHOWN = "name, title, latitude, longitude, height_m, direction_deg, angle_deg, reach_m, area, owner"
+_SHOWN_COUNT = 10
 _COLUMNS = (
-    "id, name, title, main_masked, main_sealed, sub_masked, sub_sealed, "
-    "latitude, longitude, enabled, created_us, changed_us, removed_us"
+    f"id, {_SHOWN}, main_masked, main_sealed, sub_masked, sub_sealed, enabled, "
+    "created_us, changed_us, removed_us"
 )
-_COPIED = "SELECT id, node, name, title, latitude, longitude, created_us, changed_us FROM copied_camera"
+_COPIED = f"SELECT id, {_SHOWN}, node, created_us, changed_us FROM copied_camera"  # noqa: S608
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +55,14 @@ class CatalogCamera:
 
 def check_settings(settings: CameraSettings) -> None:
     """Raises :exc:`InvalidArgument` for settings that no camera can have."""
-    _check_shown(settings.name, settings.title, settings.place)
+    _check_shown(settings)
     parse_address(restore_password(settings.main_url, "", field="main_url"), field="main_url")
     if settings.sub_url:
         parse_address(restore_password(settings.sub_url, "", field="sub_url"), field="sub_url")
 
 
-def _check_shown(name: str, title: str, place: Place | None) -> None:
+def _check_shown(settings: CameraSettings) -> None:
+    name, title, place, view = settings.name, settings.title, settings.place, settings.view
     if not _NAME.fullmatch(name):
         raise InvalidArgument(
             f"name: {name[:80]!r} is not a camera name: 1 to 63 of a-z, 0-9 and - "
@@ -72,6 +76,17 @@ def _check_shown(name: str, title: str, place: Place | None) -> None:
     # Also false for NaN.
     if place and not (-90 <= place.latitude <= 90 and -180 <= place.longitude <= 180):
         raise InvalidArgument("place: latitude is -90 to 90 and longitude -180 to 180 degrees", field="place")
+    if settings.height_m is not None and not -500 <= settings.height_m <= 9000:
+        raise InvalidArgument("height_m: -500 to 9,000 metres", field="height_m")
+    if view and not (0 <= view.direction_deg <= 360 and 1 <= view.angle_deg <= 360):
+        raise InvalidArgument("view: direction is 0 to 360 and angle 1 to 360 degrees", field="view")
+    if view and not 0 <= view.reach_m <= 20_000:
+        raise InvalidArgument("view: reach is 0 (unknown) to 20,000 metres", field="view")
+    if not _AREA.fullmatch(settings.area):
+        raise InvalidArgument(
+            f"area: {settings.area[:80]!r} is not the code of an area: at most 63 of A-Z a-z 0-9 . _ -",
+            field="area",
+        )
 
 
 class Catalog:
@@ -138,8 +153,9 @@ class Catalog:
             self._refuse_taken(settings.name, camera_id)
             values = self._values(camera_id, settings)
             self._db.execute(
-                "UPDATE camera SET name = ?, title = ?, main_masked = ?, main_sealed = ?, sub_masked = ?, "
-                "sub_sealed = ?, latitude = ?, longitude = ?, enabled = ?, changed_us = ? WHERE id = ?",
+                "UPDATE camera SET name = ?, title = ?, latitude = ?, longitude = ?, height_m = ?, "
+                "direction_deg = ?, angle_deg = ?, reach_m = ?, area = ?, owner = ?, main_masked = ?, "
+                "main_sealed = ?, sub_masked = ?, sub_sealed = ?, enabled = ?, changed_us = ? WHERE id = ?",
                 (*values, self._now_us(), camera_id),
             )
             return self._get(camera_id)
@@ -191,38 +207,40 @@ class Catalog:
             raise InvalidArgument(f"camera: {camera.id[:80]!r} is not a camera's id", field="camera")
         if not _NAME.fullmatch(node):
             raise InvalidArgument(f"node: {node[:80]!r} is not a node's name", field="node")
-        # A node names cameras whose name is taken by their id.
-        _check_shown("-" if camera.name == camera.id else camera.name, camera.title, camera.place)
-        place = camera.place
-        shown = (
-            node,
-            camera.name,
-            camera.title,
-            None if place is None else float(place.latitude),
-            None if place is None else float(place.longitude),
+        settings = CameraSettings(
+            name=camera.name,
+            main_url="",
+            title=camera.title,
+            place=camera.place,
+            height_m=camera.height_m,
+            view=camera.view,
+            area=camera.area,
+            owner=camera.owner,
+            enabled=False,
         )
+        # A node names cameras whose name is taken by their id.
+        _check_shown(replace(settings, name="-") if camera.name == camera.id else settings)
+        shown = (*_shown(settings), node)
         with self._transaction():
             if self._db.execute("SELECT 1 FROM camera WHERE id = ?", (camera.id,)).fetchone():
                 return None
             row = self._db.execute(f"{_COPIED} WHERE id = ?", (camera.id,)).fetchone()
-            if row is not None and row[1:6] == shown:
+            if row is not None and row[1:-2] == shown:
                 return None
             now = self._now_us()
+            marks = ", ".join("?" * (_SHOWN_COUNT + 4))
+            created_us = now if row is None else row[-2]
             self._db.execute(
-                "INSERT INTO copied_camera "
-                "(id, node, name, title, latitude, longitude, created_us, changed_us) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO UPDATE SET "
-                "node = excluded.node, name = excluded.name, title = excluded.title, "
-                "latitude = excluded.latitude, longitude = excluded.longitude, "
-                "changed_us = excluded.changed_us",
-                (camera.id, *shown, now, now),
+                f"INSERT OR REPLACE INTO copied_camera (id, {_SHOWN}, node, created_us, changed_us) "
+                f"VALUES ({marks})",  # noqa: S608
+                (camera.id, *shown, created_us, now),
             )
-            return _copied(self._db.execute(f"{_COPIED} WHERE id = ?", (camera.id,)).fetchone())
+            return CatalogCamera(camera.id, settings, created_us, now, copied_from=node)
 
     def _insert(self, settings: CameraSettings) -> CatalogCamera:
         self._refuse_taken(settings.name, "")
         camera_id, now = uuid7(), self._now_us()
-        marks = ", ".join("?" * 13)
+        marks = ", ".join("?" * 19)
         self._db.execute(
             f"INSERT INTO camera ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
             (camera_id, *self._values(camera_id, settings), now, now, None),
@@ -246,16 +264,12 @@ class Catalog:
         return self._camera(row)
 
     def _values(self, camera_id: str, settings: CameraSettings) -> tuple[object, ...]:
-        place = settings.place
         return (
-            settings.name,
-            settings.title,
+            *_shown(settings),
             mask_password(settings.main_url),
             self._sealed(settings.main_url, camera_id, "main"),
             mask_password(settings.sub_url),
             self._sealed(settings.sub_url, camera_id, "sub"),
-            None if place is None else place.latitude,
-            None if place is None else place.longitude,
             int(settings.enabled),
         )
 
@@ -266,16 +280,12 @@ class Catalog:
         return unseal(self._key, text, bound_to=f"{camera_id}/{stream}") if text else ""
 
     def _camera(self, row: tuple[object, ...]) -> CatalogCamera:
-        camera_id, name, title, _, main, _, sub, latitude, longitude, enabled, created, changed, removed = row
-        place = None
-        if isinstance(latitude, float) and isinstance(longitude, float):
-            place = Place(latitude, longitude)
-        settings = CameraSettings(
-            name=str(name),
+        camera_id, *shown = row[: _SHOWN_COUNT + 1]
+        _, main, _, sub, enabled, created, changed, removed = row[_SHOWN_COUNT + 1 :]
+        settings = replace(
+            _settings(shown),
             main_url=self._unsealed(str(main), str(camera_id), "main"),
             sub_url=self._unsealed(str(sub), str(camera_id), "sub"),
-            title=str(title),
-            place=place,
             enabled=bool(enabled),
         )
         return CatalogCamera(
@@ -305,12 +315,57 @@ class Catalog:
             raise StoreError(f"{self._path}: the catalog: {error}", filename=str(self._path)) from error
 
 
-def _copied(row: tuple[object, ...]) -> CatalogCamera:
-    camera_id, node, name, title, latitude, longitude, created, changed = row
-    place = None
+def _shown(settings: CameraSettings) -> tuple[object, ...]:
+    """The values of the columns ``_SHOWN``, as SQLite gives them back."""
+    place, view = settings.place, settings.view
+    return (
+        settings.name,
+        settings.title,
+        *((None, None) if place is None else (float(place.latitude), float(place.longitude))),
+        None if settings.height_m is None else float(settings.height_m),
+        *_view_values(view),
+        settings.area,
+        settings.owner.value,
+    )
+
+
+def _view_values(view: View | None) -> tuple[float | None, ...]:
+    if view is None:
+        return None, None, None
+    return float(view.direction_deg), float(view.angle_deg), float(view.reach_m)
+
+
+def _settings(shown: Sequence[object]) -> CameraSettings:
+    """The part of a camera's settings that others see."""
+    name, title, latitude, longitude, height, direction, angle, reach, area, owner = shown
+    place = view = None
     if isinstance(latitude, float) and isinstance(longitude, float):
         place = Place(latitude, longitude)
-    settings = CameraSettings(name=str(name), main_url="", title=str(title), place=place, enabled=False)
-    return CatalogCamera(
-        str(camera_id), settings, int(str(created)), int(str(changed)), copied_from=str(node)
+    if isinstance(direction, float) and isinstance(angle, float) and isinstance(reach, float):
+        view = View(direction, angle, reach)
+    return CameraSettings(
+        name=str(name),
+        main_url="",
+        title=str(title),
+        place=place,
+        height_m=height if isinstance(height, float) else None,
+        view=view,
+        area=str(area),
+        owner=_owner(str(owner)),
+        enabled=False,
     )
+
+
+def _copied(row: tuple[object, ...]) -> CatalogCamera:
+    camera_id, *shown = row[: _SHOWN_COUNT + 1]
+    node, created, changed = row[_SHOWN_COUNT + 1 :]
+    return CatalogCamera(
+        str(camera_id), _settings(shown), int(str(created)), int(str(changed)), copied_from=str(node)
+    )
+
+
+def _owner(text: str) -> OwnerKind:
+    try:
+        return OwnerKind(text)
+    except ValueError:
+        return OwnerKind.UNKNOWN

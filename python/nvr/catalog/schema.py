@@ -38,7 +38,16 @@ MIGRATIONS: Sequence[str] = (
         value TEXT NOT NULL
     ) STRICT;
     """,
-    # 2: cameras of other nodes whose footage is copied here, as those nodes describe
+    # 2: where a camera looks, its area, and whose it is.
+    """
+    ALTER TABLE camera ADD COLUMN height_m REAL;
+    ALTER TABLE camera ADD COLUMN direction_deg REAL;
+    ALTER TABLE camera ADD COLUMN angle_deg REAL;
+    ALTER TABLE camera ADD COLUMN reach_m REAL;
+    ALTER TABLE camera ADD COLUMN area TEXT NOT NULL DEFAULT '';
+    ALTER TABLE camera ADD COLUMN owner TEXT NOT NULL DEFAULT 'unknown';
+    """,
+    # 3: cameras of other nodes whose footage is copied here, as those nodes describe
     # them: what is told of them when their node is away.
     """
     CREATE TABLE copied_camera (
@@ -48,6 +57,12 @@ MIGRATIONS: Sequence[str] = (
         title TEXT NOT NULL,
         latitude REAL,
         longitude REAL,
+        height_m REAL,
+        direction_deg REAL,
+        angle_deg REAL,
+        reach_m REAL,
+        area TEXT NOT NULL,
+        owner TEXT NOT NULL,
         created_us INTEGER NOT NULL,
         changed_us INTEGER NOT NULL,
         CHECK ((latitude IS NULL) = (longitude IS NULL))

@@ -15,8 +15,8 @@ from nvr.cli.complete import CameraArgument, camera_names
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
 from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
-from nvr.footage.admin import CameraSettings
-from nvr.footage.types import Place
+from nvr.footage.admin import CameraSettings, view_of
+from nvr.footage.types import OwnerKind, Place, View
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -36,6 +36,20 @@ AskPassword = Annotated[
 ]
 Latitude = Annotated[float | None, typer.Option("--lat", min=-90, max=90, help="Degrees north, WGS 84.")]
 Longitude = Annotated[float | None, typer.Option("--lon", min=-180, max=180, help="Degrees east, WGS 84.")]
+Height = Annotated[
+    float | None, typer.Option("--height", min=-500, max=9000, help="Of the lens over the ground, in metres.")
+]
+Looks = Annotated[
+    float | None,
+    typer.Option("--direction", min=0, max=360, help="Middle of the picture, clockwise from north."),
+]
+Angle = Annotated[
+    float | None, typer.Option("--angle", min=1, max=360, help="How wide the picture is, in degrees.")
+]
+Reach = Annotated[
+    float | None, typer.Option("--reach", min=0, max=20_000, help="How far it is of use, in metres.")
+]
+_OWNER = "Whose it is."
 
 
 @app.command("list")
@@ -90,6 +104,12 @@ def add(
     title: Annotated[str, typer.Option("--title", help="For display, in any script.")] = "",
     lat: Latitude = None,
     lon: Longitude = None,
+    height: Height = None,
+    direction: Looks = None,
+    angle: Angle = None,
+    reach: Reach = None,
+    area: Annotated[str, typer.Option("--area", metavar="CODE", help="Area that it stands in.")] = "",
+    owner: Annotated[OwnerKind, typer.Option("--owner", help=_OWNER)] = OwnerKind.UNKNOWN,
     disabled: Annotated[bool, typer.Option("--disabled", help="Known, but not recorded yet.")] = False,
     ask_password: AskPassword = False,
     dry_run: DryRun = False,
@@ -105,6 +125,10 @@ def add(
             title=title,
             place=_place(lat, lon),
             enabled=not disabled,
+            height_m=height,
+            view=view_of(direction, angle, reach),
+            area=area,
+            owner=owner,
             dry_run=dry_run,
         )
     if settings.output.as_json:
@@ -139,6 +163,16 @@ def edit(
     lat: Latitude = None,
     lon: Longitude = None,
     no_place: Annotated[bool, typer.Option("--no-place", help="Forget where it stands.")] = False,
+    height: Height = None,
+    direction: Looks = None,
+    angle: Angle = None,
+    reach: Reach = None,
+    no_view: Annotated[bool, typer.Option("--no-view", help="Forget where it looks.")] = False,
+    area: Annotated[
+        str | None,
+        typer.Option("--area", metavar="CODE", help="New area; empty: none.", show_default=False),
+    ] = None,
+    owner: Annotated[OwnerKind | None, typer.Option("--owner", help=_OWNER, show_default=False)] = None,
     enabled: Annotated[
         bool | None, typer.Option("--enable/--disable", help="Record it or not.", show_default=False)
     ] = None,
@@ -162,6 +196,11 @@ def edit(
             place=_place(lat, lon),
             clear_place=no_place,
             enabled=enabled,
+            height_m=height,
+            view=view_of(direction, angle, reach),
+            clear_view=no_view,
+            area=area,
+            owner=owner,
             dry_run=dry_run,
         )
     if settings.output.as_json:
@@ -175,7 +214,11 @@ def edit(
             main=main,
             sub=sub,
             title=title,
+            area=area,
+            owner=owner,
             moved=no_place or lat is not None,
+            turned=no_view or direction is not None,
+            raised=height is not None,
             enabled=enabled,
         )
         settings.output.note(f"undo: nvr cameras edit {changed.name} {undo}")
@@ -269,6 +312,11 @@ def _apply(network: Network, wanted: CameraSettings, known: set[str], *, dry_run
             place=wanted.place,
             clear_place=wanted.place is None,
             enabled=wanted.enabled,
+            height_m=wanted.height_m,
+            view=wanted.view,
+            clear_view=wanted.view is None,
+            area=wanted.area,
+            owner=wanted.owner,
             dry_run=dry_run,
         )
     else:
@@ -279,6 +327,10 @@ def _apply(network: Network, wanted: CameraSettings, known: set[str], *, dry_run
             title=wanted.title,
             place=wanted.place,
             enabled=wanted.enabled,
+            height_m=wanted.height_m,
+            view=wanted.view,
+            area=wanted.area,
+            owner=wanted.owner,
             dry_run=dry_run,
         )
 
@@ -307,17 +359,28 @@ def _put_password(url: str, password: str) -> str:
     return urlunsplit(parts._replace(netloc=netloc))
 
 
-def _undo(before: CameraSettings, *, moved: bool, enabled: bool | None, **given: Any) -> str:
+def _undo(
+    before: CameraSettings, *, moved: bool, turned: bool, raised: bool, enabled: bool | None, **given: Any
+) -> str:
     """The options that bring back what was; the node masks passwords, and keeps them for ``***``."""
     was = {"name": before.name, "main": before.main_url, "sub": before.sub_url, "title": before.title}
+    was |= {"area": before.area, "owner": before.owner.value}
     options = [f"--{name} {shlex.quote(was[name])}" for name, value in given.items() if value is not None]
     if moved:
         options.append(
             f"--lat {before.place.latitude} --lon {before.place.longitude}" if before.place else "--no-place"
         )
+    if turned:
+        options.append(_view_options(before.view) if before.view else "--no-view")
+    if raised and before.height_m is not None:
+        options.append(f"--height {before.height_m}")
     if enabled is not None:
         options.append("--enable" if before.enabled else "--disable")
     return " ".join(options)
+
+
+def _view_options(view: View) -> str:
+    return f"--direction {view.direction_deg} --angle {view.angle_deg} --reach {view.reach_m}"
 
 
 def _add_command(before: CameraSettings) -> str:
@@ -328,6 +391,14 @@ def _add_command(before: CameraSettings) -> str:
         options.append(f"--title {shlex.quote(before.title)}")
     if before.place:
         options.append(f"--lat {before.place.latitude} --lon {before.place.longitude}")
+    if before.height_m is not None:
+        options.append(f"--height {before.height_m}")
+    if before.view:
+        options.append(_view_options(before.view))
+    if before.area:
+        options.append(f"--area {before.area}")
+    if before.owner is not OwnerKind.UNKNOWN:
+        options.append(f"--owner {before.owner.value}")
     if not before.enabled:
         options.append("--disabled")
     return f"nvr cameras add {before.name} {' '.join(options)}"

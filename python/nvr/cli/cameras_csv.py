@@ -1,8 +1,9 @@
 """Cameras from a CSV file, with every fault located by row and column.
 
 The first row names the columns, in any order: ``name`` and ``main`` must be
-there; ``sub``, ``title``, ``lat``, ``lon`` and ``enabled`` (yes or no) may. Text is
-UTF-8; a byte order mark, as spreadsheets write it, is skipped.
+there; ``sub``, ``title``, ``lat``, ``lon``, ``enabled`` (yes or no), ``height_m``,
+``direction_deg``, ``angle_deg``, ``reach_m``, ``area`` and ``owner`` may. Text is UTF-8; a
+byte order mark, as spreadsheets write it, is skipped.
 """
 
 from __future__ import annotations
@@ -14,15 +15,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from nvr.client._checks import checked_name, checked_place, checked_title, checked_url
+from nvr.client._checks import (
+    checked_area,
+    checked_height,
+    checked_name,
+    checked_owner,
+    checked_place,
+    checked_title,
+    checked_url,
+    checked_view,
+)
 from nvr.client._files import file_errors
 from nvr.errors import ConfigError, InvalidArgument
-from nvr.footage.admin import CameraSettings
-from nvr.footage.types import Place
+from nvr.footage.admin import CameraSettings, view_of
+from nvr.footage.types import OwnerKind, Place, View
 
 T = TypeVar("T")
 
-COLUMNS = ("name", "title", "main", "sub", "lat", "lon", "enabled")
+COLUMNS = (
+    *("name", "title", "main", "sub", "lat", "lon", "enabled"),
+    *("height_m", "direction_deg", "angle_deg", "reach_m", "area", "owner"),
+)
 _REQUIRED = ("name", "main")
 _MAX_BYTES = 16 << 20
 _MAX_FAULTS = 50
@@ -139,9 +152,52 @@ def _settings(cells: dict[str, str], line: int, faults: _Faults) -> CameraSettin
         check("lat", lambda _: checked_place((latitude, 0.0)), None)
         check("lon", lambda _: checked_place((0.0, longitude)), None)
         place = Place(latitude, longitude)
+    height = check("height_m", lambda cell: checked_height(_number(cell)), None)
+    view = _view(cells, line, faults)
+    area = check("area", checked_area, "")
+    owner = check("owner", lambda cell: checked_owner(cell.lower() or OwnerKind.UNKNOWN), OwnerKind.UNKNOWN)
     if faults.found > before:
         return None
-    return CameraSettings(name=name, main_url=main, sub_url=sub, title=title, place=place, enabled=enabled)
+    return CameraSettings(
+        name=name,
+        main_url=main,
+        sub_url=sub,
+        title=title,
+        place=place,
+        enabled=enabled,
+        height_m=height,
+        view=view,
+        area=area,
+        owner=owner,
+    )
+
+
+def _view(cells: dict[str, str], line: int, faults: _Faults) -> View | None:
+    parts: list[float | None] = []
+    for column in ("direction_deg", "angle_deg", "reach_m"):
+        try:
+            parts.append(_number(cells.get(column, "")))
+        except InvalidArgument as error:
+            faults.add(line, column, error.message.partition(": ")[2])
+            return None
+    try:
+        return checked_view(view_of(*parts))
+    except InvalidArgument as error:
+        column, _, message = error.message.partition(": ")
+        faults.add(line, column, message)
+        return None
+
+
+def _number(cell: str) -> float | None:
+    if not cell:
+        return None
+    try:
+        value = float(cell)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InvalidArgument(f"number: {cell[:40]!r} is not a number such as 3.5")
+    return value
 
 
 def _flag(cell: str) -> bool:

@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from nvr.client._checks import checked_name, checked_place, checked_title, checked_url
+from nvr.client._checks import (
+    OwnerLike,
+    ViewLike,
+    checked_area,
+    checked_height,
+    checked_name,
+    checked_owner,
+    checked_place,
+    checked_title,
+    checked_url,
+    checked_view,
+)
 from nvr.client._clip import AsyncClip
 from nvr.client._live import AsyncLive
 from nvr.client._ranges import resolve_range
@@ -268,9 +279,14 @@ class AsyncCamera(CameraState):
         place: Place | tuple[float, float] | None = None,
         clear_place: bool = False,
         enabled: bool | None = None,
+        height_m: float | None = None,
+        view: ViewLike | None = None,
+        clear_view: bool = False,
+        area: str | None = None,
+        owner: OwnerLike | None = None,
         dry_run: bool = False,
     ) -> CameraInfo:
-        """Changes settings; what is left out stays. An empty ``sub_url`` removes the sub-stream.
+        """Changes settings; what is left out stays. An empty ``sub_url`` or ``area`` removes it.
 
         After a new ``name``, ask the connection for the camera by it.
         """
@@ -282,11 +298,18 @@ class AsyncCamera(CameraState):
             place=checked_place(place),
             clear_place=clear_place,
             enabled=enabled,
+            height_m=checked_height(height_m),
+            view=checked_view(view),
+            clear_view=clear_view,
+            area=None if area is None else checked_area(area),
+            owner=None if owner is None else checked_owner(owner),
         )
         if change == CameraChanges():
             raise InvalidArgument("there is nothing to change: name a setting")
         if change.place is not None and clear_place:
             raise InvalidArgument("a place is given and to be forgotten: choose one", field="place")
+        if change.view is not None and clear_view:
+            raise InvalidArgument("a view is given and to be forgotten: choose one", field="view")
         return await self._node.admin.update_camera(self._context(), self._name, change, dry_run=dry_run)
 
     async def remove(self, *, dry_run: bool = False) -> str:

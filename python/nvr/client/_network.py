@@ -11,7 +11,18 @@ from types import TracebackType
 from typing import Literal, Self
 
 from nvr.client._camera import AsyncCamera
-from nvr.client._checks import checked_name, checked_place, checked_title, checked_url
+from nvr.client._checks import (
+    OwnerLike,
+    ViewLike,
+    checked_area,
+    checked_height,
+    checked_name,
+    checked_owner,
+    checked_place,
+    checked_title,
+    checked_url,
+    checked_view,
+)
 from nvr.client._collect import Collector, CollectReport
 from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
 from nvr.client._progress import ProgressOption, following
@@ -312,10 +323,16 @@ class AsyncNetwork(NetworkState):
         title: str = "",
         place: Place | tuple[float, float] | None = None,
         enabled: bool = True,
+        height_m: float | None = None,
+        view: ViewLike | None = None,
+        area: str = "",
+        owner: OwnerLike = "unknown",
         dry_run: bool = False,
     ) -> CameraInfo:
         """Adds a camera; recording starts at once. With ``dry_run`` it is only checked.
 
+        ``view``: where it looks, as (direction, angle) in degrees or (direction, angle,
+        reach) with metres; ``area``: a code; ``owner``: state, household or organisation.
         Raises :exc:`nvr.errors.CameraExists` when the name is taken.
         """
         settings = CameraSettings(
@@ -325,6 +342,10 @@ class AsyncNetwork(NetworkState):
             title=checked_title(title),
             place=checked_place(place),
             enabled=enabled,
+            height_m=checked_height(height_m),
+            view=checked_view(view),
+            area=checked_area(area),
+            owner=checked_owner(owner),
         )
         return await self._opened().admin.add_camera(self._context(), settings, dry_run=dry_run)
 

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Self
 
 from nvr.client._camera import AsyncCamera, CameraState, LocateMode
+from nvr.client._checks import OwnerLike, ViewLike
 from nvr.client._clip import AsyncClip, ClipPlan, ClipState
 from nvr.client._collect import CollectReport
 from nvr.client._live import Live
@@ -222,6 +223,11 @@ class Camera(CameraState):
         place: Place | tuple[float, float] | None = None,
         clear_place: bool = False,
         enabled: bool | None = None,
+        height_m: float | None = None,
+        view: ViewLike | None = None,
+        clear_view: bool = False,
+        area: str | None = None,
+        owner: OwnerLike | None = None,
         dry_run: bool = False,
     ) -> CameraInfo:
         """Changes settings; what is left out stays: see :meth:`AsyncCamera.update`."""
@@ -234,6 +240,11 @@ class Camera(CameraState):
                 place=place,
                 clear_place=clear_place,
                 enabled=enabled,
+                height_m=height_m,
+                view=view,
+                clear_view=clear_view,
+                area=area,
+                owner=owner,
                 dry_run=dry_run,
             )
         )
@@ -415,12 +426,26 @@ class Network(NetworkState):
         title: str = "",
         place: Place | tuple[float, float] | None = None,
         enabled: bool = True,
+        height_m: float | None = None,
+        view: ViewLike | None = None,
+        area: str = "",
+        owner: OwnerLike = "unknown",
         dry_run: bool = False,
     ) -> CameraInfo:
         """Adds a camera; recording starts at once: see :meth:`AsyncNetwork.add_camera`."""
         return self._opened().run(
             self._inner.add_camera(
-                name, main_url, sub_url=sub_url, title=title, place=place, enabled=enabled, dry_run=dry_run
+                name,
+                main_url,
+                sub_url=sub_url,
+                title=title,
+                place=place,
+                enabled=enabled,
+                height_m=height_m,
+                view=view,
+                area=area,
+                owner=owner,
+                dry_run=dry_run,
             )
         )
 

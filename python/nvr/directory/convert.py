@@ -42,21 +42,24 @@ def node_entry_from_pb(value: directory_pb2.NodeEntry) -> NodeEntry:
 
 def told_camera(camera: Camera) -> Camera:
     """What a directory keeps of a camera: nothing that changes with each picture."""
-    streams = tuple(
-        StreamInfo(
-            kind=stream.kind,
-            state=stream.state,
-            reason=stream.reason,
-            video_codec=stream.video_codec,
-            width=stream.width,
-            height=stream.height,
-            oldest_us=stream.oldest_us,
-            # Reaches to now while it records.
-            newest_us=0 if stream.state is StreamState.RECORDING else stream.newest_us,
-        )
-        for stream in camera.streams
-    )
+    streams = tuple(map(_told_stream, camera.streams))
+    if not camera.node and not camera.sources and streams == tuple(camera.streams):
+        return camera
     return replace(camera, node="", sources=(), streams=streams)
+
+
+def _told_stream(stream: StreamInfo) -> StreamInfo:
+    return StreamInfo(
+        kind=stream.kind,
+        state=stream.state,
+        reason=stream.reason,
+        video_codec=stream.video_codec,
+        width=stream.width,
+        height=stream.height,
+        oldest_us=stream.oldest_us,
+        # Reaches to now while it records.
+        newest_us=0 if stream.state is StreamState.RECORDING else stream.newest_us,
+    )
 
 
 def camera_entry_to_pb(value: CameraEntry) -> directory_pb2.CameraEntry:

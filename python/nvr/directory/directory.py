@@ -12,7 +12,7 @@ import asyncio
 import difflib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,18 +25,25 @@ from nvr.directory.convert import (
     node_entry_to_pb,
     told_camera,
 )
-from nvr.directory.schema import open_database
+from nvr.directory.merge import is_removed, kept, merged_camera, rank
+from nvr.directory.schema import close_database, open_database
+from nvr.directory.trust import check_batch, check_tree
 from nvr.directory.types import CameraEntry, DirectoryBatch, NodeEntry
 from nvr.errors import AmbiguousCamera, CameraNotFound, StoreError, TreeRefused
-from nvr.footage.types import Camera, StreamInfo, StreamState
+from nvr.footage.types import Camera, StreamState
 from nvr.v1 import directory_pb2
 
-__all__ = ["FOREVER_US", "Directory", "merged_camera"]
+__all__ = ["Directory"]
 
-FOREVER_US = (1 << 63) - 1
-"""End of the footage of a stream that records."""
 _MAX_CANDIDATES = 20
 _MAX_TOMBSTONES = 20_000
+_BURY_EVERY = 1_000
+_CAMERA = (
+    *("node", "id", "name", "area", "latitude", "longitude", "assigned", "state", "first", "removed"),
+    *("main_oldest", "main_newest", "sub_oldest", "sub_newest", "entry", "kept", "gone", "version"),
+)
+_INSERT_CAMERA = f"INSERT INTO camera ({', '.join(_CAMERA)}) VALUES ({', '.join('?' * len(_CAMERA))})"  # noqa: S608
+_UPDATE_CAMERA = f"UPDATE camera SET {', '.join(f'{name} = ?' for name in _CAMERA)} WHERE key = ?"  # noqa: S608
 
 
 @dataclass(slots=True)
@@ -57,15 +64,16 @@ class Directory:
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._changed = asyncio.Event()
         self._nodes: dict[str, _Node] = {}
-        self._ids: dict[str, str] = {}
+        self._ids: dict[str, str] | None = None
         facts = dict(self._db.execute("SELECT name, value FROM fact").fetchall())
         self.epoch: str = facts["epoch"]
         self._version = int(facts["version"])
         self._horizon = int(facts.get("horizon", 0))
+        self._buried = self._version
+        self._away: frozenset[str] | None = None
         rows = self._db.execute("SELECT key, id, child, entry FROM node WHERE NOT gone").fetchall()
         for key, node_id, child, raw in rows:
             self._nodes[node_id] = _Node(key, _node_from(raw), child)
-            self._ids[self._nodes[node_id].entry.name] = node_id
         self.own = replace(own, parent_id="", connected=True, reason="", seen_us=0)
         with self._writing():
             # A node that was made anew has another id: nothing that was kept is of it.
@@ -80,7 +88,7 @@ class Directory:
 
     def close(self) -> None:
         """Closes the file."""
-        self._db.close()
+        close_database(self._db)
 
     @property
     def database(self) -> sqlite3.Connection:
@@ -116,6 +124,10 @@ class Directory:
 
     def node_named(self, name: str) -> NodeEntry | None:
         """The node of a name."""
+        if self._ids is None:
+            # Of two that give themselves the same name, the one that was known first has it.
+            known = sorted(self._nodes.values(), key=lambda node: -node.key)
+            self._ids = {node.entry.name: node.entry.id for node in known}
         node_id = self._ids.get(name)
         return None if node_id is None else self.node(node_id)
 
@@ -128,20 +140,25 @@ class Directory:
         """The nodes that this one asks directly."""
         return [node.entry for node in self._nodes.values() if node.child == node.entry.id]
 
-    def away(self) -> set[str]:
+    def away(self) -> frozenset[str]:
         """Ids of the nodes to which, or to a node above which, there is no connection."""
-        away: set[str] = set()
-        for node in list(self._nodes.values()):
-            at, tiers = node, 0
-            while at.child and tiers <= len(self._nodes):
-                if not at.entry.connected:
-                    away.add(node.entry.id)
-                    break
-                above = self._nodes.get(at.entry.parent_id)
-                if above is None:
-                    break
-                at, tiers = above, tiers + 1
-        return away
+        if self._away is None:
+            self._away = frozenset(node_id for node_id in self._nodes if self._is_away(node_id))
+        return self._away
+
+    def _is_away(self, node_id: str) -> bool:
+        for _ in range(len(self._nodes)):
+            node = self._nodes.get(node_id)
+            if node is None or not node.child:
+                break
+            if not node.entry.connected:
+                return True
+            node_id = node.entry.parent_id
+        return False
+
+    def now_us(self) -> int:
+        """Microseconds since the epoch, by the clock of this node."""
+        return self._now_us()
 
     def path(self, node_id: str) -> str:
         """Names from this node down to one: ``province → district-1 → commune-3``."""
@@ -170,7 +187,7 @@ class Directory:
         with self._writing():
             own = self._nodes[self.own.id]
             for entry in cameras:
-                self._put_camera(own, replace(entry, node_id=self.own.id))
+                self._put_camera(own, entry)
 
     def remove_cameras(self, camera_ids: Iterable[str]) -> None:
         """Forgets cameras of this node."""
@@ -198,27 +215,35 @@ class Directory:
         Raises :exc:`TreeRefused` for what contradicts the tree: a cycle, a node that
         another child has already, a camera of a node that is not below the child.
         """
+        known = self._nodes.get(child_id)
+        check_batch(batch, child_id[:16] + "…" if known is None else known.entry.name)
         with self._writing():
             if batch.snapshot:
                 self._begin_sweep(child_id)
+            # What is gone first: it may be back within the same batch.
+            for node_id in batch.nodes_gone:
+                node = self._nodes.get(node_id)
+                if node is not None and node.child == child_id and node_id != child_id:
+                    self._drop_node(node)
             for entry in batch.nodes:
                 self._put_told_node(child_id, entry)
             if child_id not in self._nodes:
                 raise TreeRefused(
                     f"node {child_id[:16]}… tells of others before itself", facts={"code": "foreign"}
                 )
-            for node_id in batch.nodes_gone:
-                node = self._nodes.get(node_id)
-                if node is not None and node.child == child_id and node_id != child_id:
-                    self._drop_node(node)
+            for gone in batch.cameras_gone:
+                # Of a node that is gone itself, its cameras are gone already.
+                if gone.node_id in self._nodes:
+                    self._drop_camera(self._told_by(child_id, gone.node_id), gone.camera_id)
             for camera in batch.cameras:
                 self._put_camera(self._told_by(child_id, camera.node_id), camera)
-            for gone in batch.cameras_gone:
-                self._drop_camera(self._told_by(child_id, gone.node_id), gone.camera_id)
             sweeping = self._sweeping(child_id) or batch.snapshot
             if batch.current and sweeping:
                 self._sweep(child_id)
                 sweeping = False
+            if batch.nodes or batch.nodes_gone:
+                below = [node.entry for node in self._nodes.values() if node.child == child_id]
+                check_tree(below, child_id, self.node, whole=batch.current)
             self._db.execute(
                 "INSERT OR REPLACE INTO child VALUES (?, ?, ?, ?)",
                 (child_id, batch.epoch, batch.version, int(sweeping)),
@@ -268,7 +293,7 @@ class Directory:
             for camera_id, raw in rows:
                 found.setdefault(camera_id, []).append(_camera_from(raw))
         for entries in found.values():
-            entries.sort(key=_rank)
+            entries.sort(key=rank)
         return found
 
     def resolve(self, text: str) -> tuple[str, list[CameraEntry]]:
@@ -290,8 +315,12 @@ class Directory:
             return [text.lower()]
         node, slash, name = text.rpartition("/")
         rows = self._db.execute(
+            # Of the rows that stand for a camera there is one index, of the few others another.
             "SELECT c.id, n.id FROM camera c JOIN node n ON n.key = c.node "
-            "WHERE c.name = ? AND NOT c.gone AND c.state <> 'removed' ORDER BY c.id LIMIT 1000",
+            "WHERE c.name = ?1 AND c.first AND c.state <> 'removed' UNION "
+            "SELECT c.id, n.id FROM camera c JOIN node n ON n.key = c.node "
+            "WHERE c.name = ?1 AND NOT c.first AND NOT c.gone AND c.state <> 'removed' "
+            "ORDER BY 1 LIMIT 1000",
             (name,),
         ).fetchall()
         return list(dict.fromkeys(i for i, of in rows if not slash or self._nodes[of].entry.name == node))
@@ -312,7 +341,7 @@ class Directory:
         name = text.rpartition("/")[2]
         # Names that begin alike are what people mistype among; all of a province are too many to compare.
         rows = self._db.execute(
-            "SELECT DISTINCT name FROM camera WHERE NOT gone AND state <> 'removed' "
+            "SELECT DISTINCT name FROM camera WHERE first AND NOT removed "
             "AND name >= ? AND name < ? LIMIT 1000",
             (name[:1], name[:1] + "\U0010ffff"),
         ).fetchall()
@@ -329,7 +358,7 @@ class Directory:
 
     def has_area(self, code: str) -> bool:
         """Whether any camera is in an area of this code."""
-        query = "SELECT 1 FROM camera WHERE area = ? AND NOT gone LIMIT 1"
+        query = "SELECT 1 FROM camera WHERE area = ? AND first LIMIT 1"
         return bool(code) and self._db.execute(query, (code,)).fetchone() is not None
 
     def camera_view(self, entries: Sequence[CameraEntry]) -> Camera:
@@ -352,6 +381,7 @@ class Directory:
                 self._db.execute("COMMIT")
             except BaseException:
                 self._version, self._nodes = version, nodes
+                self._forget_ways()
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
@@ -363,6 +393,10 @@ class Directory:
     def _next_version(self) -> int:
         self._version += 1
         return self._version
+
+    def _forget_ways(self) -> None:
+        """What is worked out from the nodes is so anew."""
+        self._away = self._ids = None
 
     def _put_node(self, entry: NodeEntry, child: str) -> None:
         known = self._nodes.get(entry.id)
@@ -378,7 +412,7 @@ class Directory:
             (entry.id, child, raw, version),
         ).fetchone()
         self._nodes[entry.id] = _Node(key, entry, child)
-        self._ids[entry.name] = entry.id
+        self._forget_ways()
 
     def _put_told_node(self, child_id: str, told: NodeEntry) -> None:
         entry = told if told.parent_id else replace(told, parent_id=self.own.id)
@@ -424,7 +458,7 @@ class Directory:
         return node
 
     def _put_camera(self, node: _Node, told: CameraEntry) -> None:
-        entry = replace(told, camera=told_camera(told.camera))
+        entry = CameraEntry(node.entry.id, told_camera(told.camera), told.assigned, told.epoch)
         raw = camera_entry_to_pb(entry).SerializeToString(deterministic=True)
         camera = entry.camera
         row = self._db.execute(
@@ -433,30 +467,56 @@ class Directory:
         if row is not None and row[1] == raw and not row[2]:
             self._db.execute("UPDATE camera SET kept = 1 WHERE key = ? AND NOT kept", (row[0],))
             return
+        others = "SELECT 1 FROM camera WHERE id = ? AND NOT gone AND node <> ? LIMIT 1"
+        alone = self._db.execute(others, (camera.id, node.key)).fetchone() is None
         place = camera.place
-        streams = {stream.kind: stream for stream in camera.streams}
-        (key,) = self._db.execute(
-            "INSERT INTO camera (node, id, name, area, latitude, longitude, assigned, state, main_oldest, "
-            "main_newest, sub_oldest, sub_newest, entry, kept, gone, version) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 1, 0, ?) ON CONFLICT (node, id) DO UPDATE SET "
-            "name = excluded.name, area = excluded.area, latitude = excluded.latitude, "
-            "longitude = excluded.longitude, assigned = excluded.assigned, state = excluded.state, "
-            "main_oldest = excluded.main_oldest, main_newest = excluded.main_newest, "
-            "sub_oldest = excluded.sub_oldest, sub_newest = excluded.sub_newest, entry = excluded.entry, "
-            "kept = 1, gone = 0, version = excluded.version RETURNING key",
-            (
-                *(node.key, camera.id, camera.name, camera.area),
-                *(None if place is None else place.latitude, None if place is None else place.longitude),
-                *(int(entry.assigned), _state(camera)),
-                *_kept(streams.get("main")),
-                *_kept(streams.get("sub")),
-                *(raw, self._next_version()),
-            ),
-        ).fetchone()
-        self._put_place(key, camera)
+        values = (
+            *(node.key, camera.id, camera.name, camera.area),
+            *(None if place is None else place.latitude, None if place is None else place.longitude),
+            *(int(entry.assigned), _state(camera), int(alone), int(is_removed(camera))),
+            *kept([entry], "main"),
+            *kept([entry], "sub"),
+            *(raw, 1, 0, self._next_version()),
+        )
+        if row is None:
+            key = self._db.execute(_INSERT_CAMERA, values).lastrowid or 0
+        else:
+            key = row[0]
+            self._db.execute(_UPDATE_CAMERA, (*values, key))
+        if not alone:
+            self._settle(camera.id)
+            return
+        before = None if row is None or row[2] else _camera_from(row[1]).camera
+        if before is None or (before.place, before.view) != (camera.place, camera.view):
+            if row is not None:
+                self._drop_place(key)
+            self._put_place(key, camera)
+
+    def _settle(self, camera_id: str) -> None:
+        """Chooses the row that stands for all rows of a camera."""
+        rows = self._db.execute(
+            "SELECT key, entry, first FROM camera WHERE id = ? AND NOT gone", (camera_id,)
+        ).fetchall()
+        known = sorted(
+            ((_camera_from(raw), key, first) for key, raw, first in rows), key=lambda e: rank(e[0])
+        )
+        for number, (_, key, first) in enumerate(known):
+            self._drop_place(key)
+            if first and number:
+                self._db.execute("UPDATE camera SET first = 0 WHERE key = ?", (key,))
+        if not known:
+            return
+        entries = [entry for entry, _, _ in known]
+        _, key, _ = known[0]
+        removed = all(is_removed(entry.camera) for entry in entries)
+        self._db.execute(
+            "UPDATE camera SET first = 1, removed = ?, main_oldest = ?, main_newest = ?, "
+            "sub_oldest = ?, sub_newest = ? WHERE key = ?",
+            (int(removed), *kept(entries, "main"), *kept(entries, "sub"), key),
+        )
+        self._put_place(key, entries[0].camera)
 
     def _put_place(self, key: int, camera: Camera) -> None:
-        self._drop_place(key)
         place = camera.place
         if place is None:
             return
@@ -474,13 +534,14 @@ class Directory:
 
     def _drop_camera(self, node: _Node, camera_id: str) -> None:
         row = self._db.execute(
-            "UPDATE camera SET gone = 1, entry = x'', version = ? WHERE node = ? AND id = ? AND NOT gone "
-            "RETURNING key",
+            "UPDATE camera SET gone = 1, first = 0, entry = x'', version = ? "
+            "WHERE node = ? AND id = ? AND NOT gone RETURNING key",
             (self._version + 1, node.key, camera_id),
         ).fetchone()
         if row is not None:
             self._next_version()
             self._drop_place(row[0])
+            self._settle(camera_id)
 
     def _drop_node(self, node: _Node) -> None:
         ids = self._db.execute("SELECT id FROM camera WHERE node = ? AND NOT gone", (node.key,)).fetchall()
@@ -491,6 +552,7 @@ class Directory:
             (self._next_version(), node.key),
         )
         self._nodes.pop(node.entry.id, None)
+        self._forget_ways()
 
     def _sweeping(self, child_id: str) -> bool:
         row = self._db.execute("SELECT sweeping FROM child WHERE id = ?", (child_id,)).fetchone()
@@ -518,62 +580,33 @@ class Directory:
 
     def _bury(self) -> None:
         """Removes the oldest tombstones when there are many; who asks since before then gets all anew."""
-        if self._version % 1000:
+        if self._version - self._buried < _BURY_EVERY:
             return
+        self._buried = self._version
         for table in ("camera", "node"):
             row = self._db.execute(
                 f"SELECT version FROM {table} WHERE gone ORDER BY version DESC LIMIT 1 OFFSET ?",  # noqa: S608
                 (_MAX_TOMBSTONES,),
             ).fetchone()
-            if row is not None:
-                self._db.execute(f"DELETE FROM {table} WHERE gone AND version <= ?", row)  # noqa: S608
-                self._horizon = max(self._horizon, int(row[0]))
-
-
-def merged_camera(entries: Sequence[CameraEntry], names: Mapping[str, str]) -> Camera:
-    """A camera as readers see it; ``entries`` in order of rank, ``names`` of their nodes by id."""
-    first = entries[0]
-    sources = tuple(names[entry.node_id] for entry in entries)
-    streams = []
-    for kind in ("main", "sub"):
-        told = [stream for entry in entries for stream in entry.camera.streams if stream.kind == kind]
-        if not told:
-            continue
-        oldest = min((stream.oldest_us for stream in told if stream.oldest_us), default=0)
-        recording = any(stream.state is StreamState.RECORDING for stream in told)
-        newest = 0 if recording else max(stream.newest_us for stream in told)
-        streams.append(replace(told[0], oldest_us=oldest, newest_us=newest))
-    return replace(
-        first.camera,
-        node=names[first.node_id],
-        streams=tuple(streams),
-        sources=sources if len(sources) > 1 else (),
-    )
-
-
-def _rank(entry: CameraEntry) -> tuple[bool, int, str]:
-    return (not entry.assigned, -entry.epoch, entry.node_id)
+            if row is None:
+                continue
+            self._horizon = max(self._horizon, int(row[0]))
+            if table == "node":
+                below = "SELECT key FROM node WHERE gone AND version <= ?"
+                self._db.execute(f"DELETE FROM camera WHERE node IN ({below})", row)  # noqa: S608
+            self._db.execute(f"DELETE FROM {table} WHERE gone AND version <= ?", row)  # noqa: S608
 
 
 def _state(camera: Camera) -> str:
     """One word for counting: of the main stream, or of the only one."""
     if not camera.streams:
         return "disabled"
-    if all(stream.reason == "removed" for stream in camera.streams):
+    if is_removed(camera):
         return "removed"
     state = camera.streams[0].state
     if state is StreamState.RECORDING:
         return "recording"
     return "disabled" if state is StreamState.DISABLED else "waiting"
-
-
-def _kept(stream: StreamInfo | None) -> tuple[int, int]:
-    """Oldest and newest instant of which there may be footage."""
-    if stream is None:
-        return 0, 0
-    if stream.state is StreamState.RECORDING:
-        return stream.oldest_us, FOREVER_US
-    return (stream.oldest_us, stream.newest_us) if stream.newest_us else (0, 0)
 
 
 def _node_from(raw: bytes) -> NodeEntry:

@@ -66,8 +66,9 @@ def _batches(directory: Directory, since: int, *, snapshot: bool) -> Iterator[Di
         )
     while True:
         rows = directory.database.execute(
+            # With a node that is gone, its cameras are.
             "SELECT c.version, c.gone, c.entry, c.id, n.id FROM camera c JOIN node n ON n.key = c.node "
-            "WHERE c.version > ? AND c.version <= ? ORDER BY c.version LIMIT ?",
+            "WHERE c.version > ? AND c.version <= ? AND NOT n.gone ORDER BY c.version LIMIT ?",
             (since, upto, BATCH_ENTRIES),
         ).fetchall()
         last = len(rows) < BATCH_ENTRIES

@@ -13,12 +13,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvr.directory import geometry
-from nvr.directory.directory import FOREVER_US, Directory
+from nvr.directory.directory import Directory
+from nvr.directory.merge import FOREVER_US
 from nvr.directory.types import AreaResolver, CameraEntry
 from nvr.errors import AreaNotFound, InvalidArgument
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.places import (
     Circle,
+    Corridor,
     FindOrder,
     FindRequest,
     InArea,
@@ -26,9 +28,9 @@ from nvr.footage.places import (
     Named,
     NextCamera,
     NextCamerasRequest,
-    Where,
+    Polygon,
 )
-from nvr.footage.types import Camera, Gap, Place, StreamName, StreamState, TimeRange
+from nvr.footage.types import Camera, Gap, Place, StreamInfo, StreamName, StreamState, TimeRange
 
 __all__ = ["CodesOnly", "Plan", "Planned", "next_cameras", "plan", "unheld_gap"]
 
@@ -37,8 +39,10 @@ _CURSOR = "p1"
 # What is in memory when a run ends, and a clock that is a little off.
 _SLACK_US = 60_000_000
 _MOST_RADIUS_M = 100_000.0
+_FIRST_RADIUS_M = 500.0
 _US_PER_S = 1_000_000
-_COLUMNS = "c.id, c.name, c.latitude, c.longitude, c.state, c.{0}_oldest, c.{0}_newest"
+_ALWAYS = TimeRange(0, FOREVER_US)
+_COLUMNS = "c.id, c.name, c.latitude, c.longitude, c.removed, c.{0}_oldest, c.{0}_newest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +86,7 @@ class CodesOnly:
 
 @dataclass(slots=True)
 class _Candidate:
-    """A camera of all nodes together."""
+    """A camera, by what all nodes together have of it."""
 
     id: str
     name: str
@@ -105,11 +109,11 @@ def plan(directory: Directory, request: FindRequest, areas: AreaResolver) -> Pla
     limit = request.limit or MOST_AT_ONCE
     after = _parse_cursor(request.cursor, request.order) if request.cursor else None
     planner = _Planner(directory, request.stream)
-    if request.order is FindOrder.NEAREST and (request.where is None or isinstance(request.where, InArea)):
+    if request.where is None or isinstance(request.where, InArea):
         codes = None if request.where is None else areas.codes(request.where.area)
-        chosen, remaining = planner.page_by_name(codes, after, limit, with_removed=request.range is not None)
+        chosen, remaining = planner.page(codes, after, limit, request)
     else:
-        candidates = planner.candidates(request.where, areas)
+        candidates = planner.candidates(request.where)
         keyed = (
             (_key(candidate, request), candidate)
             for candidate in candidates
@@ -138,12 +142,7 @@ def next_cameras(directory: Directory, request: NextCamerasRequest) -> list[Next
     within_s = request.within_us / _US_PER_S
     reach_m = min(request.max_speed_mps * within_s, _MOST_RADIUS_M)
     planner = _Planner(directory, "main")
-    candidates = (
-        each
-        for each in planner.candidates(Circle(start, reach_m), CodesOnly(directory))
-        if each.id != camera_id and not each.removed
-    )
-    nearest = heapq.nsmallest(request.limit, candidates, key=lambda each: (each.distance_m or 0.0, each.id))
+    nearest = planner.nearest(start, reach_m, request.limit, but_for=camera_id)
     found = []
     for planned in planner.planned(nearest, None):
         distance_m = planned.distance_m or 0.0
@@ -175,50 +174,63 @@ class _Planner:
         self._db: sqlite3.Connection = directory.database
         self._stream: StreamName = stream
         self._columns = _COLUMNS.format(stream)
+        self._away = directory.away()
+        self._now_us = directory.now_us()
         self.visited = 0
 
-    def candidates(self, where: Where | None, areas: AreaResolver) -> Iterable[_Candidate]:
+    def candidates(self, where: Named | Circle | Polygon | Corridor | LooksAt) -> Iterable[_Candidate]:
         """All cameras that are meant, in no order."""
-        rows: Iterable[tuple[Any, ...]]
         match where:
-            case None:
-                rows = self._rows("FROM camera c WHERE NOT c.gone", ())
-            case InArea():
-                rows = self._of_areas(areas.codes(where.area))
             case Named():
-                rows = self._of_ids(self._named(where.cameras))
+                return map(_candidate, self._of_ids(self._named(where.cameras)))
+            case LooksAt():
+                return self._looking_at(where.point)
             case _:
-                return self._within(where)
-        return self._grouped(rows)
+                return self._within(geometry.shape_of(where))
 
-    def _within(self, where: Any) -> Iterable[_Candidate]:
-        shape = geometry.shape_of(where)
-        looks = isinstance(where, LooksAt)
-        tree, key = ("shown", "abs(r.key)") if looks else ("stands", "r.key")
-        found: list[tuple[Any, ...]] = []
-        for part in shape.box.parts():
-            found += self._rows(
-                f"FROM {tree} r JOIN camera c ON c.key = {key} "
+    def _within(self, shape: geometry.Shape) -> Iterator[_Candidate]:
+        found: dict[str, _Candidate] = {}
+        for box in shape.boxes:
+            for row in self._in_box("stands", "r.key", box):
+                if row[0] not in found:
+                    found[row[0]] = _candidate(row)
+        # Only what has a place is in the tree.
+        placed = [(each, each.place) for each in found.values() if each.place is not None]
+        for (each, place), holds in zip(placed, shape.holds([place for _, place in placed]), strict=True):
+            if holds:
+                each.distance_m = geometry.distance_m(shape.middle, place)
+                yield each
+
+    def _looking_at(self, point: Place) -> Iterator[_Candidate]:
+        shape = geometry.shape_of(LooksAt(point))
+        rows = [row for box in shape.boxes for row in self._in_box("shown", "abs(r.key)", box)]
+        candidates = {row[0]: _candidate(row) for row in rows}
+        for camera_id, entries in self._directory.entries(list(candidates)).items():
+            each, camera = candidates[camera_id], entries[0].camera
+            if camera.place is None or camera.view is None:
+                continue
+            if geometry.sees(camera.place, camera.view, point):
+                each.distance_m = geometry.distance_m(point, camera.place)
+                yield each
+
+    def nearest(self, center: Place, reach_m: float, limit: int, *, but_for: str) -> list[_Candidate]:
+        """The nearest cameras that are not removed: circles are asked about until one holds enough."""
+        radius_m = min(_FIRST_RADIUS_M, reach_m)
+        while True:
+            around = self._within(geometry.shape_of(Circle(center, radius_m)))
+            found = [each for each in around if each.id != but_for and not each.removed]
+            if len(found) >= limit or radius_m >= reach_m:
+                return heapq.nsmallest(limit, found, key=lambda each: (each.distance_m or 0.0, each.id))
+            radius_m = min(radius_m * 2, reach_m)
+
+    def _in_box(self, tree: str, key: str, box: geometry.Box) -> Iterator[tuple[Any, ...]]:
+        for part in box.parts():
+            yield from self._rows(
+                # The order of the join is said: the tree first.
+                f"FROM {tree} r CROSS JOIN camera c ON c.key = {key} "
                 "WHERE r.south <= ? AND r.north >= ? AND r.west <= ? AND r.east >= ?",
                 (part.north, part.south, part.east, part.west),
             )
-        candidates = list(self._grouped(found))
-        views = self._views([each.id for each in candidates]) if looks else {}
-        for each in candidates:
-            if each.place is None:
-                continue
-            if looks:
-                view = views.get(each.id)
-                if view is None or not geometry.sees(each.place, view, where.point):
-                    continue
-            elif not shape.holds(each.place):
-                continue
-            each.distance_m = geometry.distance_m(shape.middle, each.place)
-            yield each
-
-    def _views(self, ids: Sequence[str]) -> dict[str, Any]:
-        entries = self._directory.entries(ids)
-        return {camera_id: found[0].camera.view for camera_id, found in entries.items()}
 
     def _named(self, names: Sequence[str]) -> list[str]:
         ids: list[str] = []
@@ -232,92 +244,108 @@ class _Planner:
     def _of_ids(self, ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
         for some in _chunks(ids):
             yield from self._rows(
-                f"FROM camera c WHERE NOT c.gone AND c.id IN ({_marks(some)})",
+                f"FROM camera c WHERE c.first AND c.id IN ({_marks(some)})",
                 some,
             )
 
-    def _of_areas(self, codes: Iterable[str]) -> Iterator[tuple[Any, ...]]:
-        for some in _chunks(sorted(codes)):
-            yield from self._rows(
-                f"FROM camera c WHERE NOT c.gone AND c.area IN ({_marks(some)})",
-                some,
-            )
-
-    def page_by_name(
-        self, codes: frozenset[str] | None, after: _Key | None, limit: int, *, with_removed: bool
+    def page(
+        self, codes: frozenset[str] | None, after: _Key | None, limit: int, request: FindRequest
     ) -> tuple[list[_Candidate], int]:
-        """The next cameras by name, and how many follow: not all are read for a page of them."""
-        where = "NOT c.gone"
-        values: list[float | str] = []
-        if not with_removed:
-            where += " AND c.state <> 'removed'"
+        """The next cameras of an area, or of all, and how many follow; the order is that of :func:`_key`.
+
+        By name, no more are read than are given.
+        """
+        range_ = request.range or _ALWAYS
+        newest, oldest = f"c.{self._stream}_newest", f"c.{self._stream}_oldest"
+        held = f"({newest} <> 0 AND {newest} > :start - {_SLACK_US} AND {oldest} < :end)"
+        where = (
+            "c.first AND NOT c.removed" if request.range is None else f"c.first AND (NOT c.removed OR {held})"
+        )
+        values: dict[str, Any] = {"start": range_.start_us, "end": range_.end_us, "limit": limit}
         if codes is not None:
-            where += f" AND c.area IN ({_marks(sorted(codes))})"
-            values += sorted(codes)
-        if after is not None:
-            where += " AND (c.name, c.id) > (?, ?)"
-            values += [after[1], after[2]]
-        rows = self._rows(f"FROM camera c WHERE {where} ORDER BY c.name, c.id LIMIT ?", (*values, limit * 4))
-        chosen = list(self._grouped(rows))[:limit]
-        if not chosen:
-            return [], 0
-        last = chosen[-1]
+            marks = [f":area{number}" for number in range(len(codes))]
+            where += f" AND c.area IN ({', '.join(marks)})"
+            values |= {mark[1:]: code for mark, code in zip(marks, sorted(codes), strict=True)}
+        match request.order:
+            case FindOrder.NEAREST:
+                key: tuple[str, ...] = ("c.name", "c.id")
+            case FindOrder.NEWEST:
+                key = (
+                    f"CASE WHEN {held} THEN -CAST(min({newest}, :end) AS REAL) ELSE 9e999 END",
+                    "c.name",
+                    "c.id",
+                )
+            case FindOrder.OLDEST:
+                key = (
+                    f"CASE WHEN {held} THEN CAST(max({oldest}, :start) AS REAL) ELSE 9e999 END",
+                    "c.name",
+                    "c.id",
+                )
+        order = ", ".join(key)
+
+        def later(than: _Key) -> str:
+            # Without the distance, which is known of none.
+            known = [each for at, each in enumerate(than) if at != len(than) - 3]
+            values.update({f"key{number}": each for number, each in enumerate(known)})
+            return f"({order}) > ({', '.join(f':key{number}' for number in range(len(known)))})"
+
+        start = "" if after is None else f" AND {later(after)}"
+        rows = self._rows(f"FROM camera c WHERE {where}{start} ORDER BY {order} LIMIT :limit", values)
+        chosen = list(map(_candidate, rows))
+        if len(chosen) < limit:
+            return chosen, 0
+        rest = later(_key(chosen[-1], request))
         (remaining,) = self._db.execute(
-            f"SELECT count(DISTINCT c.id) FROM camera c WHERE {where} AND (c.name, c.id) > (?, ?)",  # noqa: S608
-            (*values, last.name, last.id),
+            f"SELECT count(*) FROM camera c WHERE {where} AND {rest}",  # noqa: S608 - of words above
+            values,
         ).fetchone()
         return chosen, remaining
 
-    def _rows(self, rest: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        rows = self._db.execute(f"SELECT {self._columns} {rest}", tuple(values)).fetchall()
+    def _rows(self, rest: str, values: Sequence[Any] | dict[str, Any]) -> list[tuple[Any, ...]]:
+        rows = self._db.execute(f"SELECT {self._columns} {rest}", values).fetchall()
         self.visited += len(rows)
         return rows
-
-    def _grouped(self, rows: Iterable[tuple[Any, ...]]) -> Iterable[_Candidate]:
-        """One candidate for a camera that several nodes have."""
-        found: dict[str, _Candidate] = {}
-        for camera_id, name, latitude, longitude, state, oldest_us, newest_us in rows:
-            place = None if latitude is None else Place(latitude, longitude)
-            known = found.get(camera_id)
-            if known is None:
-                found[camera_id] = _Candidate(
-                    camera_id, name, place, state == "removed", oldest_us, newest_us
-                )
-                continue
-            known.place = known.place or place
-            known.removed = known.removed and state == "removed"
-            known.newest_us, before_us = max(known.newest_us, newest_us), known.newest_us
-            if newest_us:
-                known.oldest_us = min(known.oldest_us, oldest_us) if before_us else oldest_us
-        return found.values()
 
     def planned(self, chosen: Sequence[_Candidate], range_: TimeRange | None) -> list[Planned]:
         """With what each node has, for those chosen only."""
         entries = self._directory.entries([each.id for each in chosen])
-        items = []
+        items: list[Planned] = []
         for each in chosen:
             of = entries.get(each.id)
             if not of:
                 continue
-            holders = (
-                ()
-                if range_ is None
-                else tuple(entry.node_id for entry in of if _entry_may_hold(entry, self._stream, range_))
-            )
+            holders: tuple[str, ...] = ()
+            if range_ is not None:
+                holders = tuple(entry.node_id for entry in of if self._entry_may_hold(entry, range_))
             items.append(Planned(self._directory.camera_view(of), each.distance_m, of, holders))
         return items
+
+    def _entry_may_hold(self, entry: CameraEntry, range_: TimeRange) -> bool:
+        told = next((each for each in entry.camera.streams if each.kind == self._stream), None)
+        if told is None:
+            return False
+        newest_us = told.newest_us
+        if told.state is StreamState.RECORDING or (
+            told.reason != "removed" and self._may_go_on(entry, told, range_)
+        ):
+            newest_us = FOREVER_US
+        return _overlaps(told.oldest_us, newest_us, range_)
+
+    def _may_go_on(self, entry: CameraEntry, told: StreamInfo, range_: TimeRange) -> bool:
+        """Whether a stream may record by now, though the last that was told is that it does not."""
+        # What a node does that is away, nobody here knows; what one does that is not is told within seconds.
+        lately = range_.end_us > self._now_us - _SLACK_US
+        return entry.node_id in self._away or (lately and told.state is not StreamState.DISABLED)
+
+
+def _candidate(row: Sequence[Any]) -> _Candidate:
+    camera_id, name, latitude, longitude, removed, oldest_us, newest_us = row
+    place = None if latitude is None else Place(latitude, longitude)
+    return _Candidate(camera_id, name, place, bool(removed), oldest_us, newest_us)
 
 
 def _may_hold(candidate: _Candidate, range_: TimeRange) -> bool:
     return _overlaps(candidate.oldest_us, candidate.newest_us, range_)
-
-
-def _entry_may_hold(entry: CameraEntry, stream: StreamName, range_: TimeRange) -> bool:
-    told = next((each for each in entry.camera.streams if each.kind == stream), None)
-    if told is None:
-        return False
-    newest_us = FOREVER_US if told.state is StreamState.RECORDING else told.newest_us
-    return _overlaps(told.oldest_us, newest_us, range_)
 
 
 def _overlaps(oldest_us: int, newest_us: int, range_: TimeRange) -> bool:
@@ -327,11 +355,12 @@ def _overlaps(oldest_us: int, newest_us: int, range_: TimeRange) -> bool:
 
 def _key(candidate: _Candidate, request: FindRequest) -> _Key:
     """Where a camera stands in the order; ends with its id, so that no two are equal."""
-    near = math.inf if candidate.distance_m is None else candidate.distance_m
-    rest = (near, candidate.name, candidate.id)
+    rest: tuple[float, str, str] = (math.inf, candidate.name, candidate.id)
+    if candidate.distance_m is not None:
+        rest = (candidate.distance_m, "", candidate.id)
     if request.order is FindOrder.NEAREST:
         return rest
-    range_ = request.range or TimeRange(0, FOREVER_US)
+    range_ = request.range or _ALWAYS
     held = _may_hold(candidate, range_)
     if request.order is FindOrder.NEWEST:
         end_us = min(candidate.newest_us, range_.end_us)

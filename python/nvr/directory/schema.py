@@ -3,17 +3,22 @@
 A directory can always be told anew by the nodes below: a file of another version
 is made anew instead of migrated. What is gone stays as a row without content (a
 tombstone), so that those above can be told of it.
+
+A power failure may cost the newest changes, and their versions would be given to
+others then. So a file that was not closed gets another epoch: who is told of it
+begins anew.
 """
 
 import sqlite3
 import uuid
+from contextlib import suppress
 from pathlib import Path
 
 from nvr.errors import StoreError
 
-__all__ = ["open_database"]
+__all__ = ["close_database", "open_database"]
 
-VERSION = 1
+VERSION = 2
 
 _TABLES = """
 CREATE TABLE fact (name TEXT NOT NULL PRIMARY KEY, value TEXT NOT NULL) STRICT;
@@ -37,8 +42,10 @@ CREATE TABLE node (
 ) STRICT;
 CREATE INDEX node_version ON node (version);
 
--- One row for each node that has the camera. Times are of the main and the sub-stream: 0 to 0
--- without footage; a stream that records has the greatest integer as its newest.
+-- One row for each node that has the camera. "first": the row that stands for all rows of the
+-- camera: of the node that is to record it, else of the higher epoch. Its "removed" (from all) and its
+-- times (of the main and the sub-stream: 0 to 0 without footage; the greatest integer as newest while
+-- it records) are those of all rows together.
 CREATE TABLE camera (
     key INTEGER PRIMARY KEY,
     node INTEGER NOT NULL REFERENCES node (key),
@@ -49,6 +56,8 @@ CREATE TABLE camera (
     longitude REAL,
     assigned INTEGER NOT NULL,
     state TEXT NOT NULL,
+    first INTEGER NOT NULL,
+    removed INTEGER NOT NULL,
     main_oldest INTEGER NOT NULL,
     main_newest INTEGER NOT NULL,
     sub_oldest INTEGER NOT NULL,
@@ -60,11 +69,13 @@ CREATE TABLE camera (
     UNIQUE (node, id)
 ) STRICT;
 CREATE INDEX camera_id ON camera (id) WHERE NOT gone;
-CREATE INDEX camera_name ON camera (name, id) WHERE NOT gone;
-CREATE INDEX camera_area ON camera (area, name, id) WHERE NOT gone;
+CREATE INDEX camera_other ON camera (name, id) WHERE NOT first AND NOT gone;
+CREATE INDEX camera_order ON camera (name, id, removed) WHERE first;
+CREATE INDEX camera_area ON camera (area, name, id, removed) WHERE first;
 CREATE INDEX camera_version ON camera (version);
+CREATE INDEX camera_gone ON camera (version) WHERE gone;
 
--- Where cameras stand, and the bounds of what they show; a row whose view crosses the 180th
+-- Where cameras stand, and the bounds of what they show, by first rows; one whose view crosses the 180th
 -- meridian is in "shown" twice, the second time under its negative key.
 CREATE VIRTUAL TABLE stands USING rtree (key, south, north, west, east);
 CREATE VIRTUAL TABLE shown USING rtree (key, south, north, west, east);
@@ -85,6 +96,7 @@ def open_database(path: Path | None) -> sqlite3.Connection:
             db.execute("PRAGMA cache_size = -16384")
             if _version(db) != VERSION:
                 _make(db)
+            _begin(db)
         except BaseException:
             db.close()
             raise
@@ -99,6 +111,27 @@ def open_database(path: Path | None) -> sqlite3.Connection:
             f"{where}: the directory cannot be opened: {error.strerror}", error.errno, where
         ) from error
     return db
+
+
+def close_database(db: sqlite3.Connection) -> None:
+    """Closes the file, all in it on disk: its versions go on from here."""
+    with suppress(sqlite3.Error):
+        _set_open(db, open_=False)
+    db.close()
+
+
+def _begin(db: sqlite3.Connection) -> None:
+    row = db.execute("SELECT value FROM fact WHERE name = 'open'").fetchone()
+    if row is not None and row[0] == "1":
+        db.execute("UPDATE fact SET value = ? WHERE name = 'epoch'", (uuid.uuid4().hex,))
+    _set_open(db, open_=True)
+
+
+def _set_open(db: sqlite3.Connection, *, open_: bool) -> None:
+    # This one must outlast a power failure, and all that was written before it.
+    db.execute("PRAGMA synchronous = FULL")
+    db.execute("INSERT OR REPLACE INTO fact VALUES ('open', ?)", (str(int(open_)),))
+    db.execute("PRAGMA synchronous = NORMAL")
 
 
 def _version(db: sqlite3.Connection) -> int:

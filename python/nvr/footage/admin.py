@@ -6,9 +6,17 @@ from typing import Protocol
 from urllib.parse import unquote, urlsplit
 
 from nvr.errors import InvalidArgument
-from nvr.footage.types import Camera, Place, ReadContext
+from nvr.footage.types import Camera, OwnerKind, Place, ReadContext, View
 
-__all__ = ["MASK", "CameraAdmin", "CameraChanges", "CameraSettings", "mask_password", "restore_password"]
+__all__ = [
+    "MASK",
+    "CameraAdmin",
+    "CameraChanges",
+    "CameraSettings",
+    "mask_password",
+    "restore_password",
+    "view_of",
+]
 
 MASK = "***"
 _LOGIN = re.compile(r"^((?:[a-z][a-z0-9+.-]*://)?[^:@/]*:)(?!//).*@", re.DOTALL | re.IGNORECASE)
@@ -70,6 +78,11 @@ class CameraSettings:
     title: str = ""
     place: Place | None = None
     enabled: bool = True
+    height_m: float | None = None
+    """Of the lens over the ground."""
+    view: View | None = None
+    area: str = ""
+    owner: OwnerKind = OwnerKind.UNKNOWN
 
     def masked(self) -> "CameraSettings":
         """With ``***`` for every password."""
@@ -79,13 +92,32 @@ class CameraSettings:
         return (
             f"CameraSettings(name={self.name!r}, main_url={mask_password(self.main_url)!r}, "
             f"sub_url={mask_password(self.sub_url)!r}, title={self.title!r}, place={self.place!r}, "
-            f"enabled={self.enabled!r})"
+            f"enabled={self.enabled!r}, height_m={self.height_m!r}, view={self.view!r}, "
+            f"area={self.area!r}, owner={self.owner!r})"
         )
+
+
+def view_of(direction_deg: float | None, angle_deg: float | None, reach_m: float | None) -> View | None:
+    """A view from its parts; None when none is given.
+
+    Raises :exc:`InvalidArgument` where the direction or the angle is missing.
+    """
+    if direction_deg is None and angle_deg is None and reach_m is None:
+        return None
+    for field, value in (("direction_deg", direction_deg), ("angle_deg", angle_deg)):
+        if value is None:
+            raise InvalidArgument(
+                f"{field}: missing; a view has direction and angle, and may have a reach", field=field
+            )
+    return View(direction_deg or 0.0, angle_deg or 0.0, reach_m or 0.0)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
 class CameraChanges:
-    """What to change of a camera; None: leave as it is. ``sub_url=""`` removes the sub-stream."""
+    """What to change of a camera; None: leave as it is.
+
+    ``sub_url=""`` removes the sub-stream, ``area=""`` the area.
+    """
 
     name: str | None = None
     title: str | None = None
@@ -94,6 +126,11 @@ class CameraChanges:
     place: Place | None = None
     clear_place: bool = False
     enabled: bool | None = None
+    height_m: float | None = None
+    view: View | None = None
+    clear_view: bool = False
+    area: str | None = None
+    owner: OwnerKind | None = None
 
     def __repr__(self) -> str:
         main_url = None if self.main_url is None else mask_password(self.main_url)
@@ -101,7 +138,8 @@ class CameraChanges:
         return (
             f"CameraChanges(name={self.name!r}, title={self.title!r}, main_url={main_url!r}, "
             f"sub_url={sub_url!r}, place={self.place!r}, clear_place={self.clear_place!r}, "
-            f"enabled={self.enabled!r})"
+            f"enabled={self.enabled!r}, height_m={self.height_m!r}, view={self.view!r}, "
+            f"clear_view={self.clear_view!r}, area={self.area!r}, owner={self.owner!r})"
         )
 
     def apply(self, settings: CameraSettings) -> CameraSettings:
@@ -119,6 +157,10 @@ class CameraChanges:
             title=settings.title if self.title is None else self.title,
             place=None if self.clear_place else self.place or settings.place,
             enabled=settings.enabled if self.enabled is None else self.enabled,
+            height_m=settings.height_m if self.height_m is None else self.height_m,
+            view=None if self.clear_view else self.view or settings.view,
+            area=settings.area if self.area is None else self.area,
+            owner=settings.owner if self.owner is None else self.owner,
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any, Literal, Protocol, TypeVar
 import grpc
 
 from nvr.errors import InternalError, InvalidArgument, NodeUnavailable
-from nvr.footage import convert, convert_places, onward, wire
+from nvr.footage import convert, convert_admin, convert_places, onward, wire
 from nvr.footage.admin import CameraChanges, CameraSettings
 from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.problems import error_from_call
@@ -308,14 +308,7 @@ class RemoteCameraAdmin(Remote):
         """See :meth:`CameraAdmin.add_camera`."""
         request = camera_pb2.AddCameraRequest(
             context=convert.context_to_pb(context),
-            settings=camera_pb2.CameraSettings(
-                name=settings.name,
-                title=settings.title,
-                main_url=settings.main_url,
-                sub_url=settings.sub_url,
-                place=None if settings.place is None else convert.place_to_pb(settings.place),
-                enabled=settings.enabled,
-            ),
+            settings=convert_admin.settings_to_pb(settings),
             dry_run=dry_run,
         )
         response = await self._unary(self._stub.AddCamera, request)
@@ -325,18 +318,7 @@ class RemoteCameraAdmin(Remote):
         self, context: ReadContext, camera: str, changes: CameraChanges, *, dry_run: bool = False
     ) -> Camera:
         """See :meth:`CameraAdmin.update_camera`."""
-        request = camera_pb2.UpdateCameraRequest(
-            context=convert.context_to_pb(context),
-            camera=camera,
-            name=changes.name,
-            title=changes.title,
-            main_url=changes.main_url,
-            sub_url=changes.sub_url,
-            place=None if changes.place is None else convert.place_to_pb(changes.place),
-            clear_place=changes.clear_place,
-            enabled=changes.enabled,
-            dry_run=dry_run,
-        )
+        request = convert_admin.changes_to_pb(changes, camera, context, dry_run=dry_run)
         response = await self._unary(self._stub.UpdateCamera, request)
         return convert.camera_from_pb(response.camera)
 
@@ -352,12 +334,4 @@ class RemoteCameraAdmin(Remote):
         """See :meth:`CameraAdmin.get_camera`; passwords are masked."""
         request = camera_pb2.GetCameraRequest(context=convert.context_to_pb(context), camera=camera)
         response = await self._unary(self._stub.GetCamera, request)
-        settings = response.settings
-        return convert.camera_from_pb(response.camera), CameraSettings(
-            name=settings.name,
-            title=settings.title,
-            main_url=settings.main_url,
-            sub_url=settings.sub_url,
-            place=convert.place_from_pb(settings.place) if settings.HasField("place") else None,
-            enabled=settings.enabled,
-        )
+        return convert.camera_from_pb(response.camera), convert_admin.settings_from_pb(response.settings)

@@ -13,8 +13,8 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 from nvr.errors import InvalidArgument
-from nvr.footage import convert, convert_places, wire
-from nvr.footage.admin import CameraAdmin, CameraChanges, CameraSettings
+from nvr.footage import convert, convert_admin, convert_places, wire
+from nvr.footage.admin import CameraAdmin
 from nvr.footage.calls import CallRunner, Method, Steps
 from nvr.footage.places import Found, NextCamera
 from nvr.footage.source import FootageSource
@@ -302,31 +302,12 @@ class _CameraService:
         if not settings.main_url:
             raise InvalidArgument("settings.main_url is required", field="settings.main_url")
         camera = await self._admin.add_camera(
-            context,
-            CameraSettings(
-                name=settings.name,
-                title=settings.title,
-                main_url=settings.main_url,
-                sub_url=settings.sub_url,
-                place=convert.place_from_pb(settings.place) if settings.HasField("place") else None,
-                enabled=settings.enabled,
-            ),
-            dry_run=request.dry_run,
+            context, convert_admin.settings_from_pb(settings), dry_run=request.dry_run
         )
         return camera_pb2.AddCameraResponse(camera=convert.camera_to_pb(camera))
 
     async def update_camera(self, request: camera_pb2.UpdateCameraRequest, context: ReadContext) -> Message:
-        if request.clear_place and request.HasField("place"):
-            raise InvalidArgument("give place or clear_place, not both", field="clear_place")
-        changes = CameraChanges(
-            name=request.name if request.HasField("name") else None,
-            title=request.title if request.HasField("title") else None,
-            main_url=request.main_url if request.HasField("main_url") else None,
-            sub_url=request.sub_url if request.HasField("sub_url") else None,
-            place=convert.place_from_pb(request.place) if request.HasField("place") else None,
-            clear_place=request.clear_place,
-            enabled=request.enabled if request.HasField("enabled") else None,
-        )
+        changes = convert_admin.changes_from_pb(request)
         camera = await self._admin.update_camera(context, request.camera, changes, dry_run=request.dry_run)
         return camera_pb2.UpdateCameraResponse(camera=convert.camera_to_pb(camera))
 
@@ -336,15 +317,6 @@ class _CameraService:
 
     async def get_camera(self, request: camera_pb2.GetCameraRequest, context: ReadContext) -> Message:
         camera, settings = await self._admin.get_camera(context, request.camera)
-        shown = settings.masked()
         return camera_pb2.GetCameraResponse(
-            camera=convert.camera_to_pb(camera),
-            settings=camera_pb2.CameraSettings(
-                name=shown.name,
-                title=shown.title,
-                main_url=shown.main_url,
-                sub_url=shown.sub_url,
-                place=None if shown.place is None else convert.place_to_pb(shown.place),
-                enabled=shown.enabled,
-            ),
+            camera=convert.camera_to_pb(camera), settings=convert_admin.settings_to_pb(settings.masked())
         )

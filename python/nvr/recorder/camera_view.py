@@ -36,7 +36,18 @@ def camera_view(camera: CatalogCamera, node: str, status: StatusByStream, range_
         )
         if set_up or kept:
             streams.append(_stream_view(camera, stream, status.get((camera.id, stream)), kept))
-    return Camera(camera.id, settings.name, settings.title, settings.place, node, streams)
+    return Camera(
+        id=camera.id,
+        name=settings.name,
+        title=settings.title,
+        place=settings.place,
+        node=node,
+        streams=streams,
+        height_m=settings.height_m,
+        view=settings.view,
+        area=settings.area,
+        owner=settings.owner,
+    )
 
 
 def _stream_view(

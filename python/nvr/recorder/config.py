@@ -2,16 +2,16 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
 from nvr.catalog.address import parse_address
 from nvr.catalog.catalog import check_settings
 from nvr.errors import InvalidArgument
-from nvr.footage.admin import CameraSettings
+from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.time import parse_duration
-from nvr.footage.types import Place
+from nvr.footage.types import OwnerKind, Place
 from nvr.recorder.copy_settings import CopySettings
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
@@ -94,11 +94,34 @@ class CameraEntry(Section):
     """Degrees east."""
     enabled: bool = True
     """False: known, but not recorded."""
+    height_m: float | None = Field(default=None, ge=-500, le=9000)
+    """Height of the lens over the ground, in metres."""
+    direction_deg: float | None = Field(default=None, ge=0, le=360)
+    """Middle of the picture: degrees clockwise from true north."""
+    angle_deg: float | None = Field(default=None, ge=1, le=360)
+    """How wide the picture is."""
+    reach_m: float | None = Field(default=None, ge=0, le=20_000)
+    """How far it shows enough to be of use; default: taken for 50 m."""
+    area: str = ""
+    """Code of the area that it stands in."""
+    owner: Literal["unknown", "state", "household", "organisation"] = "unknown"
+    """Whose it is: state, household or organisation."""
 
     def settings(self) -> CameraSettings:
         """As the catalog takes it."""
         place = None if self.lat is None or self.lon is None else Place(self.lat, self.lon)
-        return CameraSettings(self.name, self.main, self.sub, self.title, place, self.enabled)
+        return CameraSettings(
+            name=self.name,
+            main_url=self.main,
+            sub_url=self.sub,
+            title=self.title,
+            place=place,
+            enabled=self.enabled,
+            height_m=self.height_m,
+            view=view_of(self.direction_deg, self.angle_deg, self.reach_m),
+            area=self.area,
+            owner=OwnerKind(self.owner),
+        )
 
 
 class Settings(Section):
@@ -179,13 +202,18 @@ def _camera_faults(cameras: Sequence[object]) -> Iterator[Fault]:
             yield f"camera[{number}].lon", "missing; lat and lon go together"
         if "lon" in camera and "lat" not in camera:
             yield f"camera[{number}].lat", "missing; lat and lon go together"
+        if camera.keys() & {"direction_deg", "angle_deg", "reach_m"}:
+            for key in ("direction_deg", "angle_deg"):
+                if key not in camera:
+                    yield f"camera[{number}].{key}", "missing; a view has direction and angle"
 
 
 def _checked_name(number: int, name: str, camera: Mapping[str, object]) -> Iterator[Fault]:
-    title = camera.get("title", "")
+    title, area = camera.get("title", ""), camera.get("area", "")
     for key, settings in (
         ("name", CameraSettings(name, "rtsp://192.0.2.1/")),
         ("title", CameraSettings("x", "rtsp://192.0.2.1/", title=title if isinstance(title, str) else "")),
+        ("area", CameraSettings("x", "rtsp://192.0.2.1/", area=area if isinstance(area, str) else "")),
     ):
         try:
             check_settings(settings)

@@ -106,6 +106,8 @@ def _fault(model: type[Section], detail: Mapping[str, Any]) -> Fault:
             return place, re.sub(r"^\w+: ", "", str(context["error"]))
         case "string_pattern_mismatch":
             return place, "1 to 63 of a-z, 0-9 and -"
+        case "literal_error":
+            return place, f"must be {context['expected']}"
     return place, _in_words(kind, context, detail["msg"])
 
 
