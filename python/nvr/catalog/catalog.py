@@ -38,13 +38,20 @@ _COLUMNS = (
 
 @dataclass(frozen=True, slots=True)
 class CatalogCamera:
-    """A camera, or what is left of a removed one (its addresses are empty)."""
+    """A camera, or what is left of a removed one (its addresses are empty).
+
+    ``epoch`` and ``held``: of its lease (:mod:`nvr.catalog.leases`); ``guest``: its
+    home is another node, and this one has taken it.
+    """
 
     id: str
     settings: CameraSettings
     created_us: int
     changed_us: int
     removed_us: int | None = None
+    epoch: int = 0
+    held: bool = True
+    guest: bool = False
 
 
 def check_settings(settings: CameraSettings) -> None:
@@ -135,7 +142,8 @@ class Catalog:
             self._db.execute(
                 "UPDATE camera SET name = ?, title = ?, main_masked = ?, main_sealed = ?, sub_masked = ?, "
                 "sub_sealed = ?, latitude = ?, longitude = ?, enabled = ?, changed_us = ? WHERE id = ?",
-                (*values, self._now_us(), camera_id),
+                # Standbys keep the newest settings by it, also after the clock was set back.
+                (*values, max(self._now_us(), old.changed_us + 1), camera_id),
             )
             return self._get(camera_id)
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from nvr.gateway.failover.config import FailoverSettings, failover_faults
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
     AbsolutePath,
@@ -64,6 +65,7 @@ class GatewaySettings(Section):
     node: GatewayNodeSettings
     tls: GatewayTlsSettings | None = None
     query: QuerySettings = QuerySettings()
+    failover: FailoverSettings = FailoverSettings()
     child: list[ChildEntry] = Field(default=[], max_length=5000)
 
 
@@ -87,3 +89,4 @@ def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
         if address in first:
             yield f"child[{number}].address", f"the same as child[{first[address]}].address"
         first.setdefault(address, number)
+    yield from failover_faults(document)

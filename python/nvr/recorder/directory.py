@@ -36,9 +36,13 @@ class CameraDirectory:
         return [self._by_id[camera_id] for camera_id in camera_ids if camera_id in self._by_id]
 
     def active(self) -> list[CatalogCamera]:
-        """Those not removed, ordered by name."""
+        """Those not removed, ordered by name; of two of one name the node's own is first."""
         known = (camera for camera in self._by_id.values() if camera.removed_us is None)
-        return sorted(known, key=lambda camera: camera.settings.name)
+        return sorted(known, key=lambda camera: (camera.settings.name, camera.guest))
+
+    def get(self, camera_id: str) -> CatalogCamera | None:
+        """The camera of an id, if it is known."""
+        return self._by_id.get(camera_id)
 
     def name_of(self, camera_id: str) -> str:
         """The camera's name, or its id where there is none."""
