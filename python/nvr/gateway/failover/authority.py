@@ -67,6 +67,15 @@ class _Node:
     cameras: dict[str, LeaseState] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    """``until_us``: not before then is the camera brought there while another records it."""
+
+    at_us: int
+    until_us: int
+    times: int
+
+
 @dataclass(slots=True)
 class _Camera:
     """What need not last of a camera."""
@@ -75,8 +84,8 @@ class _Camera:
     """Since when its holder has no pictures."""
     told_uncovered: bool = False
     bitrate_bps: int = 0
-    failed: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Nodes that took it and got no pictures: until when they are not tried, and how often it was so."""
+    failed: dict[str, "_Failure"] = field(default_factory=dict)
+    """Nodes that took it and got no pictures."""
 
 
 class Authority:
@@ -362,20 +371,23 @@ class Authority:
         since_us = camera.dark_us if fresh and camera.dark_us is not None else None
         candidates, waiting = [], False
         for name, state in self._alive_at(camera_id):
-            if name == record.holder or state.retired or self._has_failed(record, name, now_us):
+            if name == record.holder or state.retired:
                 continue
+            failure = camera.failed.get(name)
+            void_us = since_us if failure is None else max(since_us or 0, failure.at_us)
             recording = state.held and state.recording
-            if recording or self._reaches(camera_id, name, state, since_us):
+            if recording or self._reaches(camera_id, name, state, void_us):
                 candidates.append(Candidate(name, recording, standby=name in self._group.standbys))
             else:
-                self._try(camera_id, name, since_us, now_us, outcome)
+                self._try(camera_id, name, void_us, now_us, outcome)
             waiting = waiting or (Probe, camera_id, name) in self._asked
         chosen = choose(candidates, self._loads, self._bps(record), self._group.capacity_bps)
         if chosen is not None:
             if self._at(record.holder, camera_id) is not None:
-                _, times = camera.failed.get(record.holder, (0, 0))
+                failure = camera.failed.get(record.holder)
+                times = 0 if failure is None else failure.times
                 until_us = now_us + (_FAILED_US << min(_MOST_DOUBLINGS, times))
-                camera.failed[record.holder] = (until_us, times + 1)
+                camera.failed[record.holder] = _Failure(now_us, until_us, times + 1)
             detail = f"from {record.holder} ({why}) to {chosen}, epoch {record.epoch + 1}"
             self._assign(record, chosen, "taken_over", outcome)
             self._ask_take(camera_id, now_us, outcome)
@@ -541,7 +553,8 @@ class Authority:
         return loads
 
     def _has_failed(self, record: LeaseRecord, node: str, now_us: int) -> bool:
-        return self._camera(record.camera_id).failed.get(node, (0, 0))[0] > now_us
+        failure = self._camera(record.camera_id).failed.get(node)
+        return failure is not None and failure.until_us > now_us
 
     def _transfers(self) -> int:
         return sum(record.change in ("moved", "given_back") for record in self._records.values())
