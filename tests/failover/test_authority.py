@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from nvr.errors import CameraNotFound, LeaseRefused
 from nvr.gateway.failover.placement import Candidate, choose, standby_order
-from nvr.gateway.failover.types import Group, LeaseRecord, Take
+from nvr.gateway.failover.types import Answer, Group, LeaseRecord, Take
 from tests.failover.world import S, World
 
 N_PLUS_1 = Group("g", ("a", "b"), ("spare",), spread=False, prepare_at=1, stable_after_us=5 * S)
@@ -144,6 +144,7 @@ def test_a_move_is_made_before_the_old_one_stops_and_lasts() -> None:
     assert (holder(world, "a-0"), world.recorded_by("a-0")) == ("spare", ["spare"])
     assert "a-0" not in world.longest_gap_us
     assert world.events[-1].kind == "lease_moved"
+    assert world.overlaps_us[0] >= N_PLUS_1.overlap_us
     world.recorders["spare"].crash()
     world.run(15 * S)
     assert world.recorded_by("a-0") == ["a"]
@@ -176,9 +177,12 @@ def test_an_authority_from_a_backup_learns_what_it_forgot() -> None:
     assert epoch >= 4
     world.recorders["a"].crash()
     world.run(12 * S)
+    handed = set(world.handed)
     world.start_authority(world.backups[0])
     world.run(12 * S)
-    assert world.ledger["a-0"].epoch >= epoch
+    # It heard that the spare one records under an epoch that it does not remember, and let it.
+    assert world.ledger["a-0"].epoch > epoch
+    assert set(world.handed) == handed
     assert world.recorded_by("a-0") == ["spare"]
     world.recorders["a"].up = True
     world.run(200 * S)
@@ -199,6 +203,18 @@ def test_a_node_that_knows_a_newer_epoch_is_outbid() -> None:
     world.run(80 * S)
     assert world.recorded_by("a-0") == ["spare"]
     assert spare.epoch("a-0") > 9
+
+
+def test_a_refused_take_is_repeated_above_what_the_node_knows() -> None:
+    world = settled(N_PLUS_1)
+    authority = world.authority
+    assert authority is not None
+    commands = authority.move("a-0", "spare", world.now_us).commands
+    (take,) = (command for command in commands if isinstance(command, Take))
+    outcome = authority.answered(take, Answer(ok=False, stale_epoch=9), world.now_us)
+    assert outcome.records[0].epoch == 10
+    again = authority.tick(world.now_us + 3 * S)
+    assert Take("a-0", "spare", 10) in again.commands
 
 
 def test_the_same_epoch_twice_is_told_apart() -> None:
@@ -226,11 +242,16 @@ def test_an_authority_that_was_not_listening_does_not_blame_others() -> None:
 def test_nothing_is_handed_out_before_the_group_is_heard_out() -> None:
     world = settled(N_PLUS_1)
     world.start_authority({"a-0": LeaseRecord("a-0", "a-0", "a", "spare", 1, "a")})
+    world.recorders["spare"].duties["a-0"] = 1, True
+    world.run(2 * S)
+    assert world.recorded_by("a-0") == ["a", "spare"]
+    world.start_authority()
     handed = dict(world.handed)
-    for recorder in world.recorders.values():
-        recorder.next_beat_us = world.now_us + 5 * S
+    # The holder is the last to be heard.
+    world.recorders["spare"].next_beat_us = world.now_us + 4 * S
     world.run(5 * S)
     assert world.handed == handed
+    assert world.events == []
 
 
 def test_a_camera_that_is_removed_is_forgotten_by_all() -> None:

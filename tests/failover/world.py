@@ -118,6 +118,8 @@ class World:
         self.events: list[LeaseEvent] = []
         self.handed: dict[tuple[str, int], str] = {}
         """Who was told to take a camera under an epoch."""
+        self.overlaps_us: list[int] = []
+        """For how long takers had recorded when others yielded to them."""
         self.unrecorded_us: dict[str, int] = {}
         self.quiet_since_us = self.now_us
         self.longest_gap_us: dict[str, int] = {}
@@ -231,6 +233,7 @@ class World:
                 if epoch < known_epoch or (epoch == known_epoch and held):
                     return Answer(ok=False, stale_epoch=known_epoch)
                 node.duties[camera] = epoch, False
+                self.overlaps_us.append(now_us - other.since_us[camera])
                 assert other.records(camera, now_us), "stopped before the taker recorded"
             case Forget():
                 raise AssertionError("no camera is removed in this world")

@@ -230,10 +230,9 @@ class Authority:
             self._keep(replace(record, epoch=state.epoch + 1), outcome)
         elif state.held and state.epoch == record.epoch and node != record.holder:
             at_holder = self._at(record.holder, camera_id)
-            if at_holder is not None and at_holder.held and at_holder.epoch == record.epoch:
-                # The same epoch twice: two authorities gave it. The next one tells them apart.
-                self._keep(replace(record, epoch=record.epoch + 1), outcome)
-            elif at_holder is not None:
+            # Where both have it, two authorities gave the same epoch: the one that is asked to yield
+            # refuses, and is outbid.
+            if at_holder is not None and not (at_holder.held and at_holder.epoch == record.epoch):
                 self._keep(replace(record, holder=node, change=""), outcome)
 
     def _outbid(self, record: LeaseRecord, known_epoch: int, command: Command, outcome: Outcome) -> None:
