@@ -217,6 +217,13 @@ def test_a_refused_take_is_repeated_above_what_the_node_knows() -> None:
     assert Take("a-0", "spare", 10) in again.commands
 
 
+def test_a_node_cannot_use_up_all_epochs() -> None:
+    world = settled(N_PLUS_1)
+    world.recorders["spare"].duties["a-0"] = (1 << 32) - 1, False
+    world.run(10 * S)
+    assert world.ledger["a-0"].epoch == 0
+
+
 def test_the_same_epoch_twice_is_told_apart() -> None:
     world = settled(N_PLUS_1)
     world.recorders["a"].duties["a-0"] = 5, True

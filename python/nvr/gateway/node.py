@@ -110,6 +110,11 @@ class GatewayNode(Node):
             version=self.info.version,
             links=lambda: _link_states(links, directory),
             areas=lambda: _rollups(database, directory),
+            leases=lambda: {
+                (driver.group.name, state): count
+                for driver in drivers
+                for state, count in driver.counts.items()
+            },
         )
         self._serve_metrics(settings.node.metrics, gateway_registry(metrics, queries, calls))
         for child in settings.child:

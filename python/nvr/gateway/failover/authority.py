@@ -55,6 +55,8 @@ _TRANSFERS = 16
 """Cameras that are moved or given back at the same time."""
 _UNKNOWN_BPS = 2_000_000
 _MOST_DOUBLINGS = 6
+_MOST_EPOCH = 3_900_000_000
+"""Of what a node may make us believe; the contract allows some more."""
 
 
 @dataclass(slots=True)
@@ -209,6 +211,9 @@ class Authority:
         """What a node says that the records do not: new cameras, settings, and epochs from elsewhere."""
         camera_id = state.camera_id
         record = self._records.get(camera_id)
+        if state.epoch > _MOST_EPOCH:
+            # A node that says so lies, and would leave no epoch for others.
+            return
         if record is None:
             # Of others' cameras it is not known that they are this group's.
             if state.home and node in self._group.recorders and not state.retired:
@@ -238,7 +243,7 @@ class Authority:
     def _outbid(self, record: LeaseRecord, known_epoch: int, command: Command, outcome: Outcome) -> None:
         """A node knows of a newer epoch than the one that it was told, or of the same one as another's."""
         told = command.epoch if isinstance(command, Take | Yield) else 0
-        if told == record.epoch and known_epoch >= record.epoch:
+        if told == record.epoch <= known_epoch <= _MOST_EPOCH:
             self._keep(replace(record, epoch=known_epoch + 1), outcome)
 
     # --- steering -------------------------------------------------------------------

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 
 import grpc
@@ -75,6 +76,8 @@ class Driver:
             name: asyncio.Semaphore(_AT_ONCE) for name in group.members
         }
         self._tasks: set[asyncio.Task[None]] = set()
+        self.counts: Mapping[str, int] = {}
+        """How many leases stand how; made anew at each tick, so that other threads may read it."""
         # Steps one after another, each durable before the next begins.
         self._turn = asyncio.Lock()
 
@@ -86,6 +89,7 @@ class Driver:
         try:
             while True:
                 await self.step(lambda now_us: self.authority.tick(now_us))
+                self.counts = Counter(lease.state for lease in self.authority.leases())
                 await asyncio.sleep(_TICK_S)
         finally:
             for task in (*listeners, *self._tasks):
@@ -122,11 +126,15 @@ class Driver:
 
     async def _listen(self, name: str) -> None:
         """Hears a member's heartbeats, for ever."""
+        said = ""
         while True:
             try:
                 await self._hear(name)
+                said = ""
             except NvrError as error:
-                logger.debug("no heartbeat of %s: %s", name, error)
+                if error.message != said:
+                    said = error.message
+                    logger.warning("no heartbeat of %s: %s", name, said)
             except Exception:
                 logger.exception("heartbeat of %s", name)
             await asyncio.sleep(_RECONNECT_S)
@@ -169,6 +177,10 @@ class Driver:
             )
         except NvrError as error:
             answer = Answer(ok=False, reason=error.message)
+        except Exception as error:
+            # Whatever it is, the command is to be tried again.
+            logger.exception("%s", command)
+            answer = Answer(ok=False, reason=str(error))
         if not answer.ok:
             logger.info("%s: %s", command, answer.reason)
         await self.step(lambda now_us: self.authority.answered(command, answer, now_us))
