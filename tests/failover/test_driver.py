@@ -35,16 +35,16 @@ async def test_nothing_is_handed_out_that_is_not_on_disk(tmp_path: Path) -> None
     ledger = FailingLedger(tmp_path, failures=1)
     kept_when_dialled: list[list[LeaseRecord]] = []
     told: list[Event] = []
+    dialled = asyncio.Event()
 
     def channel_of(name: str) -> grpc.aio.Channel | None:
         kept_when_dialled.append(ledger.records("g"))
+        dialled.set()
         return None
 
     driver = Driver(GROUP, ledger=ledger, channel_of=channel_of, on_event=told.append, node="gw")
     await driver.step(lambda _now_us: DONE)
-    while not kept_when_dialled:
-        # The command is on its way in a task.
-        await asyncio.sleep(0)
+    await dialled.wait()
     assert kept_when_dialled[0] == [RECORD]
     assert ledger.failures == 0
     assert [(event.kind, event.camera_id, event.node) for event in told] == [("lease_taken_over", "c1", "gw")]
