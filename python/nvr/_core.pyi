@@ -1,4 +1,4 @@
-"""The Rust core: recording, store, seek, clips, RTSP in, simulated cameras.
+"""The Rust core: recording, store, seek, clips, RTSP in and out, simulated cameras.
 
 Times are integers, microseconds since the epoch, UTC (``*_us``). Camera ids and
 run ids are lower-case UUID strings; ``stream`` is ``"main"`` or ``"sub"``. Calls
@@ -30,6 +30,13 @@ __all__ = [
     "Ingest",
     "LiveUnit",
     "LiveWatch",
+    "RtspDescribe",
+    "RtspFeed",
+    "RtspFormat",
+    "RtspPlay",
+    "RtspReplay",
+    "RtspServer",
+    "RtspSignal",
     "SimMedia",
     "Span",
     "Store",
@@ -396,3 +403,149 @@ class CameraSim:
     def stats(self) -> dict[str, int]:
         """``sessions``, ``packets``, ``bytes``."""
     def close(self) -> None: ...
+
+@final
+class RtspFormat:
+    """What a decoder must know, as RTSP describes and sends it."""
+
+    def __new__(
+        cls,
+        *,
+        codec: str,
+        extra_data: bytes,
+        width: int,
+        height: int,
+        audio_extra_data: bytes = ...,
+        audio_sample_rate_hz: int = 0,
+    ) -> RtspFormat:
+        """``codec``: ``h264`` or ``h265``; ``extra_data``: content of avcC or hvcC."""
+
+@final
+class RtspServer:
+    """An RTSP 1.0 server (RFC 2326). Its owner takes events and answers them.
+
+    ``users``: names and passwords, asked for by Digest (RFC 7616; from this
+    machine also Basic); without any, only this machine may watch.
+    """
+
+    def __new__(
+        cls,
+        listen: str = "127.0.0.1:0",
+        *,
+        users: Sequence[tuple[str, str]] = ...,
+        threads: int = 1,
+        max_payload: int = 1400,
+        max_connections: int = 1000,
+        max_sessions: int = 200,
+        max_backlog_bytes: int = ...,
+        session_timeout_ms: int = 60000,
+        answer_within_ms: int = 15000,
+    ) -> RtspServer: ...
+    port: int
+    def notify_fd(self) -> int:
+        """An eventfd that becomes readable when there are events."""
+    def take_events(self) -> list[RtspDescribe | RtspPlay | RtspSignal]:
+        """What came; clears the eventfd. For the event loop's thread, as all of the answers are."""
+    def feed(self) -> RtspFeed:
+        """A feed for a stream as it comes."""
+    def stats(self) -> dict[str, int]:
+        """``sessions`` that are open."""
+    def close(self) -> None:
+        """Disconnects everybody and frees the port."""
+
+@final
+class RtspDescribe:
+    """A client asks what is behind an address. Dropped without an answer it is status 500."""
+
+    path: str
+    """Without slashes at its ends, escaped as in the address."""
+    query: str
+    def accept(self, path: str, key: str, range: str, format: RtspFormat) -> None:
+        """``path``: by which it shall be called; ``range``: for ``a=range``; ``key``: given back by PLAY."""
+    def refuse(self, status: int) -> None: ...
+
+@final
+class RtspPlay:
+    """A client wants to see something. Headers are as it wrote them, empty without one."""
+
+    session: int
+    host: str
+    port: int
+    user: str
+    """Empty where there is no login."""
+    key: str
+    range: str
+    scale: str
+    speed: str
+    rate_control: str
+    def stop(self) -> int:
+        """Ends what the session plays; bytes of it that were sent."""
+    def live(self, feed: RtspFeed) -> bool:
+        """Shows what comes; False when the client is gone, or the feed closed or without a unit."""
+    def replay(
+        self,
+        start_us: int,
+        end_us: int,
+        *,
+        range: str,
+        pre_roll_us: int = 0,
+        scale: int = 1,
+        paced: bool = True,
+    ) -> RtspReplay | None:
+        """Shows what was recorded; None when the client is gone.
+
+        ``pre_roll_us``: footage before ``start_us`` that a decoder needs; ``scale``
+        above 1: keyframes alone; ``paced``: at its own pace, else as fast as the
+        client takes it; ``range``: for the answer.
+        """
+    def unchanged(self) -> None:
+        """It goes on as it does."""
+    def refuse(self, status: int) -> None: ...
+
+@final
+class RtspSignal:
+    """Something happened to a session."""
+
+    kind: str
+    """``paused``, ``ended``, ``finished`` (played to the end) or ``room`` (for more of a replay)."""
+    session: int
+    sent_bytes: int
+    """Since its last PLAY, with packet headers."""
+    position_us: int | None
+    """Wall time of the last picture of a replay that was sent."""
+
+@final
+class RtspFeed:
+    """A stream as it comes, for all who watch it. Nothing waits for a client."""
+
+    def set_format(self, format: RtspFormat) -> bool:
+        """Before the first unit, and when it changes. False: clients cannot go on, the feed is closed."""
+    def push(
+        self, data: bytes, *, audio: bool, pts: int, arrival_us: int, random_access: bool, run_id: str
+    ) -> None:
+        """An access unit or a frame of sound."""
+    def close(self) -> None:
+        """Says goodbye to all who watch."""
+
+@final
+class RtspReplay:
+    """What was recorded, on its way to one client. Nothing waits for it."""
+
+    def push_fragment(
+        self,
+        data: bytes,
+        format: RtspFormat,
+        *,
+        start_us: int,
+        duration_us: int,
+        run_id: str,
+        random_access: bool,
+    ) -> bool:
+        """A stored fragment, whole. False: wait for the signal ``room``.
+
+        Raises ``InvalidArgument``: it is damaged, or the client cannot go on with its format.
+        """
+    def push_keyframe(self, data: bytes, format: RtspFormat, wall_us: int) -> bool:
+        """A keyframe of a replay of keyframes alone, as :meth:`push_fragment`."""
+    def finish(self) -> None:
+        """After what is there the client is told goodbye."""

@@ -9,6 +9,8 @@ import av
 import pytest
 
 import nvr
+from nvr.simulate.scenes import Scene, generate
+from nvr.simulate.server import SimulatedCameras
 from tests.support.processes import child
 
 
@@ -19,11 +21,10 @@ def test_demo(tmp_path: Path, how: str) -> None:
     temporary.mkdir()
     arguments = ["-m", "nvr", "demo", "--quick", "--out", str(out), *(["--once"] if how == "once" else [])]
     with child(*arguments, environment={"TMPDIR": str(temporary)}) as demo:
-        address = re.search(
-            r"gRPC +(\S+)", demo.wait_line(lambda line: "gRPC" in line and "Recorder" in line)
-        )
+        address = re.search(r"gRPC +(\S+)", demo.wait_line(lambda line: line.startswith("province ")))
         sheet = demo.wait_line(lambda line: line.startswith("  sheet"))
         if how == "interrupted":
+            demo.wait_line(lambda line: line.startswith("It goes on recording"))
             demo.send(signal.SIGINT)
         assert demo.wait() == (0 if how == "once" else 130), demo.errors
     assert address is not None
@@ -34,7 +35,33 @@ def test_demo(tmp_path: Path, how: str) -> None:
         assert pictures > 0
     assert clips
     assert Path(sheet.split()[1]).read_bytes().startswith(b"\x89PNG")
-    # Nothing is left: no folder, no recorder.
+    # Nothing is left: no folder, no node.
     assert os.listdir(temporary) == []  # noqa: PTH208
     with pytest.raises(nvr.errors.NodeUnavailable):
         nvr.connect(address[1])
+    assert "  the same bytes" in demo.lines
+    told = [line for line in demo.lines if line in ("  complete", "  NOT complete")]
+    assert told == ["  complete", "  NOT complete", "  complete"]
+    lost = re.match(r"(commune-\d) is killed", next(line for line in demo.lines if "is killed" in line))
+    assert lost is not None
+    assert [line for line in demo.lines if line.startswith("  warning:")] == [
+        f"  warning: node_unreachable: node {lost[1]}, 1 camera(s)"
+    ]
+
+
+@pytest.mark.timeout(600)
+def test_demo_of_somebodys_own_cameras_and_files(tmp_path: Path) -> None:
+    """One recorder, without a tour."""
+    footage = tmp_path / "footage"
+    footage.mkdir()
+    generate(Scene(width=320, height=180, fps=10, duration_s=8, bit_rate=150_000), footage)
+    common = ("--quick", "--once")
+    with SimulatedCameras() as cameras:
+        cameras.add("gate", next(footage.glob("*.mp4")))
+        for number, how in enumerate((("--camera", cameras.url("gate")), ("--footage", str(footage)))):
+            out = tmp_path / f"out-{number}"
+            with child("-m", "nvr", "demo", *common, "--out", str(out), *how) as demo:
+                assert demo.wait() == 0, demo.errors
+            (clip,) = out.glob("*.mp4")
+            with av.open(str(clip)) as container:
+                assert sum(1 for _ in container.decode(video=0)) >= 75

@@ -83,6 +83,25 @@ def test_pictures_and_live_come_through(province: nvr.Network) -> None:
         assert next(units).run_id == first.run_id
 
 
+@needs_program("ffmpeg")
+def test_a_player_watches_any_camera_at_the_top(tree: Network, province: nvr.Network) -> None:
+    start, end = last_seconds(province)
+    replay = f"?start={start.isoformat()}&end={end.isoformat()}".replace("+", "%2B")
+    for path in ("commune-1/gate/main", f"yard/main{replay}"):
+        url = f"rtsp://{tree.rtsp['province']}/{path}"
+        source = ("-v", "error", "-rtsp_transport", "tcp", "-i", url)
+        done = subprocess.run(
+            ["ffmpeg", "-nostdin", *source, "-frames:v", "15", "-f", "framemd5", "-"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        pictures = [line for line in done.stdout.splitlines() if not line.startswith("#")]
+        assert len(pictures) == 15, done.stderr
+
+
 def test_one_request_is_the_same_in_every_tier(tree: Network, province: nvr.Network) -> None:
     start, end = last_seconds(province)
     province.camera("gate").clip(start, end).plan()

@@ -33,6 +33,7 @@ class Network:
     folder: Path
     grpc: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
+    rtsp: dict[str, str | None] = field(default_factory=dict)
     processes: dict[str, ChildProcess] = field(default_factory=dict)
 
     def settings(self, name: str) -> Path:
@@ -60,6 +61,7 @@ class Network:
     def write_gateway(self, name: str, children: list[str]) -> None:
         self.address_of(name)
         text = self.node(name) + f'data = "{self.folder / name}"\n'
+        text += '[rtsp]\nlisten = "127.0.0.1:0"\n'
         text += "".join(f'[[child]]\naddress = "{self.grpc[child]}"\n' for child in children)
         self.settings(name).write_text(text)
 
@@ -72,7 +74,8 @@ class Network:
             command = ["up", *(str(self.settings(name)) for name in names)]
         process = ChildProcess(["-m", "nvr", *command, "--json", "--log-level", "debug"])
         self.processes |= dict.fromkeys(names, process)
-        process.wait_line(lambda line: line.startswith("{") and json.loads(line)["name"] == names[-1])
+        line = process.wait_line(lambda line: line.startswith("{") and json.loads(line)["name"] == names[-1])
+        self.rtsp[names[-1]] = json.loads(line)["rtsp"]
 
     def kill(self, name: str) -> None:
         """Ends a node's process with SIGKILL."""

@@ -3,7 +3,7 @@
 import hashlib
 import socket
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Self
@@ -67,6 +67,8 @@ class Client:
         self._input = bytearray()
         self._sequence = 0
         self.session = ""
+        self.on_other: Callable[[Packet], None] = lambda packet: None
+        """Is given the packets of other channels, where those of one are read."""
 
     def __enter__(self) -> Self:
         return self
@@ -120,13 +122,13 @@ class Client:
             self.session = response.headers["session"].split(";")[0]
         return response
 
-    def play(self, url: str, *, audio: bool = False) -> Response:
+    def play(self, url: str, *, audio: bool = False, headers: Mapping[str, str] | None = None) -> Response:
         """Sets up the pictures on channels 0-1 (and the sound on 2-3) and plays."""
         for track in range(2 if audio else 1):
             transport = f"RTP/AVP/TCP;unicast;interleaved={2 * track}-{2 * track + 1}"
             response = self.request("SETUP", f"{url}/trackID={track}", {"Transport": transport})
             assert response.status == 200
-        response = self.request("PLAY", url)
+        response = self.request("PLAY", url, headers)
         assert response.status == 200
         return response
 
@@ -136,18 +138,20 @@ class Client:
         data = self._take(int.from_bytes(head[2:4], "big"))
         return Packet(head[1], data, time.time_ns() // 1000)
 
-    def rtp(self, channel: int = 0) -> Iterator[tuple[Rtp, int]]:
+    def rtp(self, channel: int = 0, ended: Callable[[], bool] = lambda: False) -> Iterator[tuple[Rtp, int]]:
         """RTP packets of a channel, and when each was read."""
-        while True:
+        while not ended():
             packet = self.packet()
             if packet.channel == channel:
                 yield Rtp.parse(packet.data), packet.at_us
+            else:
+                self.on_other(packet)
 
-    def access_units(self, codec: str) -> Iterator[AccessUnit]:
+    def access_units(self, codec: str, ended: Callable[[], bool] = lambda: False) -> Iterator[AccessUnit]:
         """Pictures as a receiver puts them together (RFC 6184, RFC 7798); checks what it can."""
         unit: AccessUnit | None = None
         sequence = None
-        for packet, at_us in self.rtp():
+        for packet, at_us in self.rtp(0, ended):
             assert sequence is None or packet.sequence == (sequence + 1) & 0xFFFF
             sequence = packet.sequence
             if unit is None:

@@ -23,8 +23,10 @@ NOT_BELOW_CORE = re.compile(r"^(pyo3.*|numpy|tokio.*|mio|socket2|retina|hyper|re
 MAY_USE: dict[str, set[str]] = {
     "nvr-core": set(),
     "nvr-ingest": {"nvr-core"},
-    "nvr-camera-sim": set(),
-    "nvr-py": {"nvr-core", "nvr-ingest", "nvr-camera-sim"},
+    "nvr-rtsp": set(),
+    "nvr-rtsp-out": {"nvr-core", "nvr-rtsp"},
+    "nvr-camera-sim": {"nvr-rtsp"},
+    "nvr-py": {"nvr-core", "nvr-ingest", "nvr-rtsp", "nvr-rtsp-out", "nvr-camera-sim"},
 }
 
 # Paths and names of one machine. A repository that holds them works nowhere else.

@@ -39,7 +39,12 @@ class Lazy:
 
 
 COMMANDS: dict[str, Lazy] = {
-    "demo": Lazy("nvr.cli.demo", "demo", "Show it all: simulated cameras, a recorder, a clip.", foreign=True),
+    "demo": Lazy(
+        "nvr.cli.demo",
+        "demo",
+        "Show it all: simulated cameras, a small province of nodes, a clip.",
+        foreign=True,
+    ),
     "recorder": Lazy("nvr.recorder.command", "recorder", "Run a recorder node.", foreign=True),
     "gateway": Lazy("nvr.gateway.command", "gateway", "Run a gateway over recorders.", foreign=True),
     "up": Lazy("nvr.cli.up", "up", "Run several nodes in one process: a small station.", foreign=True),

@@ -73,6 +73,11 @@ class NvrChild:
         self._process.wait()
         self._reader.join()
 
+    def kill(self) -> None:
+        """Ends it as a power cut does."""
+        self._process.kill()
+        self.stop()
+
     def __enter__(self) -> Self:
         return self
 

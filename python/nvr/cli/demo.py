@@ -64,10 +64,11 @@ def demo(
     ] = False,
     once: Annotated[bool, typer.Option("--once", help="End after the clip instead of staying up.")] = False,
 ) -> None:
-    """Show it all: simulated cameras, a recorder, a clip.
+    """Show it all: simulated cameras, a small province of nodes, a clip.
 
-    Without --cameras and --footage it plays street scenes that it generates. Ctrl-C ends it
-    and removes the footage.
+    Without --cameras and --footage it plays street scenes that it generates, to four recorders under two
+    districts and a province, and takes a tour: a place query, a clip from each tier, a node killed and the
+    answer saying so, the node back. With them, one recorder. Ctrl-C ends it and removes the footage.
     """
     urls = [url for text in cameras or () for url in text.split()]
     if urls and footage:
@@ -76,6 +77,18 @@ def demo(
         stack.enter_context(_terminated_like_interrupted())
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nvr-demo-")))
         sources = _from_urls(urls) if urls else _simulated(stack, footage)
+        wanted_s = _QUICK_S if quick else _MINUTE_S
+        if not urls and not footage:
+            from nvr.cli.demo_province import Province
+
+            province = stack.enter_context(Province(folder, [(each.main, each.sub) for each in sources]))
+            with province.connect() as network:
+                with _display() as show:
+                    name, start_us = _wait_for_footage(network, show, province.check, wanted_s)
+                _take_out(network, name, start_us, wanted_s, out)
+                province.tour(network, name, start_us, min(wanted_s, _QUICK_S), out)
+                _stay_up(network, province.check, once=once)
+            return
         config = folder / "recorder.toml"
         _write_config(config, folder / "store", sources)
         recorder = stack.enter_context(
@@ -87,13 +100,13 @@ def demo(
         from nvr.client import connect
 
         with connect(facts["grpc"], purpose="demo") as network:
-            _run(network, out, wanted_s=_QUICK_S if quick else _MINUTE_S, once=once, check=recorder.check)
+            with _display() as show:
+                name, start_us = _wait_for_footage(network, show, recorder.check, wanted_s)
+            _take_out(network, name, start_us, wanted_s, out)
+            _stay_up(network, recorder.check, once=once)
 
 
-def _run(network: Network, out: Path, *, wanted_s: int, once: bool, check: Callable[[], None]) -> None:
-    with _display() as show:
-        name, start_us = _wait_for_footage(network, show, check, wanted_s)
-    _take_out(network, name, start_us, wanted_s, out)
+def _stay_up(network: Network, check: Callable[[], None], *, once: bool) -> None:
     if once:
         return
     print("It goes on recording; Ctrl-C ends it and removes the footage.", flush=True)

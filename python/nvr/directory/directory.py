@@ -57,6 +57,7 @@ class Directory:
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._changed = asyncio.Event()
         self._nodes: dict[str, _Node] = {}
+        self._ids: dict[str, str] = {}
         facts = dict(self._db.execute("SELECT name, value FROM fact").fetchall())
         self.epoch: str = facts["epoch"]
         self._version = int(facts["version"])
@@ -64,6 +65,7 @@ class Directory:
         rows = self._db.execute("SELECT key, id, child, entry FROM node WHERE NOT gone").fetchall()
         for key, node_id, child, raw in rows:
             self._nodes[node_id] = _Node(key, _node_from(raw), child)
+            self._ids[self._nodes[node_id].entry.name] = node_id
         self.own = replace(own, parent_id="", connected=True, reason="", seen_us=0)
         with self._writing():
             # A node that was made anew has another id: nothing that was kept is of it.
@@ -114,7 +116,8 @@ class Directory:
 
     def node_named(self, name: str) -> NodeEntry | None:
         """The node of a name."""
-        return next((node.entry for node in self._nodes.values() if node.entry.name == name), None)
+        node_id = self._ids.get(name)
+        return None if node_id is None else self.node(node_id)
 
     def route(self, node_id: str) -> str | None:
         """Id of the child by which a node is reached; empty: it is this one; None: it is not known."""
@@ -375,6 +378,7 @@ class Directory:
             (entry.id, child, raw, version),
         ).fetchone()
         self._nodes[entry.id] = _Node(key, entry, child)
+        self._ids[entry.name] = entry.id
 
     def _put_told_node(self, child_id: str, told: NodeEntry) -> None:
         entry = told if told.parent_id else replace(told, parent_id=self.own.id)

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from nvr.gateway.failover.config import FailoverSettings, failover_faults
+from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
     AbsolutePath,
@@ -66,6 +67,7 @@ class GatewaySettings(Section):
     tls: GatewayTlsSettings | None = None
     query: QuerySettings = QuerySettings()
     failover: FailoverSettings = FailoverSettings()
+    rtsp: RtspSettings | None = None
     child: list[ChildEntry] = Field(default=[], max_length=5000)
 
 

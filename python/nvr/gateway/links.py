@@ -239,6 +239,7 @@ class Links:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._links: list[Link] = []
+        self._by_id: dict[str, Link] = {}
 
     def add(self, link: Link) -> None:
         """Adds one; its :meth:`Link.run` is its owner's."""
@@ -247,6 +248,7 @@ class Links:
     def remove(self, link: Link) -> None:
         """Removes one. What it had stays in the directory: it may come back."""
         self._links.remove(link)
+        self._by_id.clear()
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links)
@@ -254,9 +256,13 @@ class Links:
     def of(self, node_id: str) -> AnyLink:
         """The link by which a node is reached, or what stands for it while there is none."""
         child = self._directory.route(node_id)
-        for link in self._links:
-            if child and link.node_id == child:
-                return link
+        known = self._by_id.get(child or "")
+        # The node at an address may have been made anew since.
+        if known is None or known.node_id != child:
+            self._by_id = {link.node_id: link for link in self._links if link.node_id}
+            known = self._by_id.get(child or "")
+        if known is not None:
+            return known
         node = self._directory.node(child or node_id)
         return Away(child or node_id, node_id[:16] if node is None else node.name)
 

@@ -123,6 +123,7 @@ class GatewayNode(Node):
             self._run(f"failover-{driver.group.name}", driver.run())
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE_S)
+        await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _authorities(self, folder: Path, queries: QueryMetrics) -> list[Driver]:
         """The authorities over the groups of the settings."""

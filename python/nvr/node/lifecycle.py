@@ -14,8 +14,12 @@ from prometheus_client.registry import CollectorRegistry
 
 from nvr.errors import StoreError
 from nvr.footage.node_server import NodeServer
+from nvr.footage.source import FootageSource
 from nvr.footage.types import NodeInfo
 from nvr.metrics.http import MetricsServer
+from nvr.rtsp.out import RtspOut
+from nvr.rtsp.settings import RtspSettings
+from nvr.security.audit import AuditHook
 from nvr.settings.fields import Address
 
 __all__ = ["Addresses", "Node", "make_data_folder"]
@@ -112,6 +116,19 @@ class Node:
         metrics.start()
         self._stack.push_async_callback(asyncio.to_thread, metrics.close)
         self.addresses = replace(self.addresses, metrics=address.with_port(metrics.port))
+
+    async def _serve_rtsp(
+        self, settings: RtspSettings | None, source: FootageSource, audit: AuditHook
+    ) -> None:
+        """Plays the node's cameras over RTSP, where that is set up, until the node is closed."""
+        if settings is None:
+            return
+        rtsp = RtspOut(source, settings, audit=audit)
+        await rtsp.start()
+        self._stack.push_async_callback(rtsp.stop)
+        self.addresses = replace(self.addresses, rtsp=rtsp.address)
+        if not settings.user and not settings.listen.is_loopback:
+            logger.warning("RTSP on %s has no users: only this machine may watch", settings.listen)
 
     def _listen(self, server: NodeServer, address: Address, *, tls: bool) -> None:
         """Takes the address, and says so when whoever calls from elsewhere is not answered there."""

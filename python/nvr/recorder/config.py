@@ -12,6 +12,7 @@ from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings
 from nvr.footage.time import parse_duration
 from nvr.footage.types import Place
+from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
     AbsolutePath,
@@ -119,6 +120,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
+    rtsp: RtspSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
 
 

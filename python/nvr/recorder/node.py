@@ -168,6 +168,7 @@ class RecorderNode(Node):
         self._run("retention", self._supervisor.keep_space())
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
+        await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _import_cameras(self, catalog: Catalog) -> None:
         entries = [camera.settings() for camera in self._settings.camera]

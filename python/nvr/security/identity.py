@@ -5,6 +5,8 @@
 - A bearer token (``authorization`` metadata) that the verifier knows: its holder.
 - A Unix socket, or loopback without TLS: ``local``, whoever has an account here.
 - Else anonymous.
+
+Over RTSP, which has logins of its own: an account of the settings, or ``local``.
 """
 
 import inspect
@@ -32,7 +34,7 @@ __all__ = [
     "identify",
 ]
 
-CallerKind = Literal["anonymous", "local", "node", "certificate", "token"]
+CallerKind = Literal["anonymous", "local", "node", "certificate", "token", "account"]
 
 
 @dataclass(frozen=True, slots=True)

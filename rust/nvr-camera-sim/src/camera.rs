@@ -3,15 +3,15 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use nvr_rtsp::{
+    AudioDescription, Clock, Description, Packets, Play, Started, StatusCode, Stream, Track,
+    VideoDescription,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::clock::Clock;
-use crate::media::{Media, Track};
-use crate::outbox::Outbox;
-use crate::packetize::Packets;
-use crate::sdp::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
-use crate::viewer::{TrackOut, Viewer};
+use crate::media::Media;
+use crate::viewer::Viewer;
 
 /// Counters of a server.
 #[derive(Debug, Default)]
@@ -23,12 +23,10 @@ pub(crate) struct Counters {
 
 /// A camera of the server.
 pub(crate) struct Camera {
-    pub(crate) path: String,
-    pub(crate) media: Arc<Media>,
+    media: Arc<Media>,
     /// Wall time at which media time is zero.
-    pub(crate) zero_us: i64,
-    /// Tells this camera's description from others'.
-    pub(crate) id: u64,
+    zero_us: i64,
+    description: Description,
     max_payload: usize,
     clock: Clock,
     counters: Arc<Counters>,
@@ -53,23 +51,6 @@ struct Buffers {
     stamped: Vec<u8>,
 }
 
-/// Where a new viewer starts.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Start {
-    /// RTP ticks of the first picture, and of the first sound after it.
-    pub(crate) video_ticks: i64,
-    pub(crate) audio_ticks: i64,
-}
-
-impl Start {
-    pub(crate) fn ticks(&self, track: Track) -> i64 {
-        match track {
-            Track::Video => self.video_ticks,
-            Track::Audio => self.audio_ticks,
-        }
-    }
-}
-
 impl Camera {
     pub(crate) fn new(
         path: String,
@@ -79,20 +60,28 @@ impl Camera {
         clock: Clock,
         counters: Arc<Counters>,
     ) -> Self {
+        let description = Description {
+            id: rand::random::<u32>().into(),
+            path,
+            range: "npt=now-".into(),
+            video: VideoDescription {
+                codec: media.video.codec,
+                parameter_sets: media.parameter_sets.clone(),
+                width: media.video.width,
+                height: media.video.height,
+            },
+            audio: media.audio.as_ref().map(|audio| AudioDescription {
+                extra_data: audio.extra_data.clone(),
+                sample_rate_hz: audio.sample_rate_hz,
+                channels: audio.channels,
+            }),
+        };
         let (state, changed) = (Mutex::default(), Notify::new());
-        let id = rand::random::<u32>().into();
-        Camera { path, media, zero_us, id, max_payload, clock, counters, state, changed }
+        Camera { media, zero_us, description, max_payload, clock, counters, state, changed }
     }
 
-    /// Lets a client look from the next random-access point on. `announce` is called with where
-    /// that is, before anything is sent. False when the camera was removed.
-    pub(crate) fn join(
-        &self,
-        viewer_id: u64,
-        tracks: Vec<TrackOut>,
-        outbox: Arc<Outbox>,
-        announce: impl FnOnce(Start),
-    ) -> bool {
+    /// Lets a client look from the next random-access point on. False when the camera was removed.
+    fn join(&self, play: Play) -> bool {
         let mut state = self.state.lock();
         if state.removed {
             return false;
@@ -103,19 +92,16 @@ impl Camera {
         let audio = self.media.track_from(packet, Track::Audio);
         // Counted before anybody hears of it.
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
-        announce(Start {
+        play.announcer.started(Started {
+            range: "npt=now-".into(),
+            scale: None,
             video_ticks: self.media.info(packet).rtp_ticks,
             audio_ticks: audio.map_or(0, |packet| self.media.info(packet).rtp_ticks),
         });
-        state.viewers.push(Viewer::new(viewer_id, packet, tracks, outbox));
+        state.viewers.push(Viewer::new(play.session, packet, play.output));
         drop(state);
         self.changed.notify_one();
         true
-    }
-
-    /// A client stops looking: nothing is sent to it after this returns.
-    pub(crate) fn leave(&self, viewer_id: u64) {
-        self.retain(&mut self.state.lock(), |viewer| viewer.id != viewer_id);
     }
 
     /// Ends the connections of all who look; nobody can look any more.
@@ -123,7 +109,7 @@ impl Camera {
         let mut state = self.state.lock();
         state.removed = true;
         for viewer in &state.viewers {
-            viewer.outbox.close();
+            viewer.output.close();
         }
         self.retain(&mut state, |_| false);
         drop(state);
@@ -166,7 +152,7 @@ impl Camera {
         if state.removed {
             return Step::Removed;
         }
-        self.retain(&mut state, |viewer| !viewer.outbox.is_closed());
+        self.retain(&mut state, |viewer| !viewer.output.is_closed());
         loop {
             let State { viewers, cursor, buffers, .. } = &mut *state;
             let Some(first) = viewers.iter().map(|viewer| viewer.start).min() else {
@@ -179,8 +165,8 @@ impl Camera {
                 return Step::Next(due_us);
             }
             if let Err(e) = self.send(packet, viewers, buffers) {
-                log::error!(target: "nvr.simulate", "camera /{}: cannot read its media: {e}", self.path);
-                viewers.iter().for_each(|viewer| viewer.outbox.close());
+                log::error!(target: "nvr.simulate", "camera /{}: cannot read its media: {e}", self.description.path);
+                viewers.iter().for_each(|viewer| viewer.output.close());
                 self.retain(&mut state, |_| false);
                 return Step::Idle;
             }
@@ -199,21 +185,21 @@ impl Camera {
         let info = self.media.info(packet);
         match info.track {
             Track::Video => {
-                packets.clear(VIDEO_PAYLOAD_TYPE);
                 let sets = info.random_access.then_some(&self.media.parameter_sets);
                 packets.video(self.media.video.codec, unit, sets, self.max_payload);
             }
             Track::Audio => {
-                packets.clear(AUDIO_PAYLOAD_TYPE);
                 packets.aac(unit, self.max_payload);
             }
         }
         let now_us = self.clock.now_us();
         for viewer in viewers.iter_mut().filter(|viewer| viewer.start <= packet) {
             viewer.report(&self.media, self.zero_us, now_us);
-            viewer.deliver(info.track, info.rtp_ticks, packets, stamped);
-            self.counters.packets.fetch_add(packets.count() as u64, Ordering::Relaxed);
-            self.counters.bytes.fetch_add(stamped.len() as u64, Ordering::Relaxed);
+            let bytes = viewer.output.deliver(info.track, info.rtp_ticks, packets, stamped);
+            if bytes > 0 {
+                self.counters.packets.fetch_add(packets.count() as u64, Ordering::Relaxed);
+                self.counters.bytes.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
         }
         Ok(())
     }
@@ -225,4 +211,28 @@ enum Step {
     /// The next packet is due at this wall time.
     Next(i64),
     Removed,
+}
+
+impl Stream for Camera {
+    const CAN_PAUSE: bool = false;
+
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    async fn play(self: &Arc<Self>, play: Play) -> Result<(), StatusCode> {
+        if play.again {
+            play.announcer.unchanged();
+            return Ok(());
+        }
+        if self.join(play) { Ok(()) } else { Err(StatusCode::NotFound) }
+    }
+
+    fn pause(&self, session: u64) {
+        self.end(session);
+    }
+
+    fn end(&self, session: u64) {
+        self.retain(&mut self.state.lock(), |viewer| viewer.session != session);
+    }
 }

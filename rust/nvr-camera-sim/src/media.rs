@@ -4,14 +4,11 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 
-use crate::error::{Error, Result};
-use crate::packetize::MAX_AAC_FRAME;
-use crate::params::{ParameterSets, VideoCodec, check_sample};
+use nvr_rtsp::{
+    Error, MAX_AAC_FRAME, ParameterSets, Result, Track, VIDEO_CLOCK_HZ, VideoCodec, check_sample,
+};
 
 const SECOND_US: i128 = 1_000_000;
-
-/// RTP clock of all video (RFC 6184, 8.2.1; RFC 7798, 7.1).
-pub(crate) const VIDEO_CLOCK_HZ: u32 = 90_000;
 
 /// An access unit above this size is refused: no camera sends such.
 const MAX_UNIT_BYTES: usize = 16 << 20;
@@ -43,13 +40,6 @@ pub struct AudioFormat {
     pub sample_rate_hz: u32,
     /// How many channels.
     pub channels: u16,
-}
-
-/// Which of a camera's tracks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Track {
-    Video,
-    Audio,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -355,7 +345,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::params::tests::{avcc, sample};
+    use nvr_rtsp::testing::{avcc, sample};
 
     /// A track of tiny pictures: (pts, random access) in decoding order, with frames of sound.
     pub(crate) fn media(

@@ -3,18 +3,13 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use nvr_rtsp::{Accounts, Client, Clock, Error, Result, Scheme, Service, StatusCode, Url};
 use parking_lot::Mutex;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 
-use crate::auth::Login;
 use crate::camera::{Camera, Counters};
-use crate::clock::Clock;
-use crate::connection;
-use crate::error::{Error, Result};
 use crate::media::Media;
 
 /// Settings of a server.
@@ -67,53 +62,38 @@ pub struct Stats {
     pub bytes: u64,
 }
 
-/// What connections share.
-pub(crate) struct Shared {
-    pub(crate) cameras: Mutex<HashMap<String, Arc<Camera>>>,
-    pub(crate) login: Option<Login>,
-    pub(crate) max_backlog_bytes: usize,
-    pub(crate) session_timeout: Duration,
-    connections: AtomicUsize,
-    max_connections: usize,
-}
+/// Cameras by path.
+#[derive(Default)]
+struct Cameras(Mutex<HashMap<String, Arc<Camera>>>);
 
-impl Shared {
-    /// The camera of a path.
-    pub(crate) fn camera(&self, path: &str) -> Option<Arc<Camera>> {
-        self.cameras.lock().get(path).cloned()
-    }
-}
+impl Service for Cameras {
+    type Stream = Camera;
 
-/// Counts a connection for as long as it lives.
-pub(crate) struct ConnectionSlot(Arc<Shared>);
-
-impl ConnectionSlot {
-    fn take(shared: &Arc<Shared>) -> Option<Self> {
-        // The slot gives back in any case.
-        let slot = ConnectionSlot(Arc::clone(shared));
-        let before = shared.connections.fetch_add(1, Ordering::Relaxed);
-        (before < shared.max_connections).then_some(slot)
-    }
-}
-
-impl Drop for ConnectionSlot {
-    fn drop(&mut self) {
-        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    async fn find(
+        &self,
+        _client: &Client,
+        url: &Url,
+    ) -> std::result::Result<Arc<Camera>, StatusCode> {
+        let path = url.path().trim_matches('/');
+        self.0.lock().get(path).cloned().ok_or(StatusCode::NotFound)
     }
 }
 
 /// An RTSP 1.0 server (RFC 2326) that plays media as cameras.
 pub struct Server {
-    shared: Arc<Shared>,
+    cameras: Arc<Cameras>,
     counters: Arc<Counters>,
     clock: Clock,
     max_payload: usize,
-    address: SocketAddr,
-    runtime: Mutex<Option<Runtime>>,
+    server: nvr_rtsp::Server,
 }
 
 impl Server {
     /// Listens, and serves until it is closed or dropped.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for a setting that is out of its range, [`Error::Io`] when the system
+    /// gives no threads or not that port.
     pub fn start(config: Config) -> Result<Self> {
         if !(64..=60_000).contains(&config.max_payload) {
             return Err(Error::invalid(format!(
@@ -121,48 +101,43 @@ impl Server {
                 config.max_payload
             )));
         }
-        if config.threads == 0 || config.threads > 64 {
-            return Err(Error::invalid(format!("threads: {} is not from 1 to 64", config.threads)));
+        if config.user.is_empty() && !config.password.is_empty() {
+            return Err(Error::invalid("user: must not be empty beside a password"));
         }
-        if config.user.contains(':') || (config.user.is_empty() && !config.password.is_empty()) {
-            return Err(Error::invalid(
-                "user: must not contain ':', nor be empty beside a password",
-            ));
-        }
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.threads)
-            .thread_name("camera-sim")
-            .enable_all()
-            .build()
-            .map_err(Error::io("start the threads of the camera simulator"))?;
-        let action = format!("listen on {} for RTSP", config.listen);
-        let listener = runtime
-            .block_on(TcpListener::bind(&config.listen))
-            .map_err(Error::io(action.clone()))?;
-        let address = listener.local_addr().map_err(Error::io(action))?;
-        let shared = Arc::new(Shared {
-            cameras: Mutex::default(),
-            login: (!config.user.is_empty())
-                .then(|| Login::new(config.user, config.password, config.digest)),
-            max_backlog_bytes: config.max_backlog_bytes,
-            session_timeout: config.session_timeout,
-            connections: AtomicUsize::new(0),
-            max_connections: config.max_connections,
-        });
-        runtime.spawn(accept(listener, Arc::clone(&shared)));
+        let users = vec![(config.user, config.password)];
+        let scheme = if config.digest { Scheme::Digest } else { Scheme::Basic };
+        let accounts = if users[0].0.is_empty() {
+            None
+        } else {
+            Some(Accounts::new("nvr camera simulator", users, scheme)?)
+        };
+        let cameras = Arc::<Cameras>::default();
+        let server = nvr_rtsp::Server::start(
+            nvr_rtsp::Config {
+                listen: config.listen,
+                accounts,
+                admits_strangers: true,
+                threads: config.threads,
+                name: "camera-sim",
+                max_connections: config.max_connections,
+                max_sessions: config.max_connections,
+                max_backlog_bytes: config.max_backlog_bytes,
+                session_timeout: config.session_timeout,
+            },
+            Arc::clone(&cameras),
+        )?;
         Ok(Server {
-            shared,
+            cameras,
             counters: Arc::default(),
             clock: Clock::new(),
             max_payload: config.max_payload,
-            address,
-            runtime: Mutex::new(Some(runtime)),
+            server,
         })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
-        self.address
+        self.server.address()
     }
 
     /// Serves media at `/path`, with media time zero at a wall time (microseconds since the epoch;
@@ -177,9 +152,8 @@ impl Server {
                 "zero_us: {zero_us} is not within a century of now"
             )));
         }
-        let runtime = self.runtime.lock();
-        let runtime = runtime.as_ref().ok_or(Error::Closed)?;
-        let mut cameras = self.shared.cameras.lock();
+        let runtime = self.server.handle()?;
+        let mut cameras = self.cameras.0.lock();
         if cameras.contains_key(path) {
             return Err(Error::invalid(format!("path: there is a camera at /{path} already")));
         }
@@ -198,7 +172,7 @@ impl Server {
 
     /// Takes a camera away; who looks at it is disconnected.
     pub fn remove(&self, path: &str) -> Result<()> {
-        let camera = self.shared.cameras.lock().remove(path);
+        let camera = self.cameras.0.lock().remove(path);
         let camera =
             camera.ok_or_else(|| Error::invalid(format!("path: there is no camera at /{path}")))?;
         camera.remove();
@@ -216,18 +190,9 @@ impl Server {
 
     /// Disconnects everybody and frees the port. Closing twice does no harm.
     pub fn close(&self) {
-        let runtime = self.runtime.lock().take();
-        if let Some(runtime) = runtime {
-            // Tasks end at their next await: none of them blocks.
-            runtime.shutdown_timeout(Duration::from_secs(5));
-            self.shared.cameras.lock().clear();
+        if self.server.close() {
+            self.cameras.0.lock().clear();
         }
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.close();
     }
 }
 
@@ -243,25 +208,4 @@ fn check_path(path: &str) -> Result<()> {
         return Err(Error::invalid(format!("path: '{path}' must not begin or end with '/'")));
     }
     Ok(())
-}
-
-async fn accept(listener: TcpListener, shared: Arc<Shared>) {
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => match ConnectionSlot::take(&shared) {
-                Some(slot) => {
-                    tokio::spawn(connection::serve(stream, peer, Arc::clone(&shared), slot));
-                }
-                // One try: whoever does not take these few bytes goes without.
-                None => {
-                    let _ = stream.try_write(b"RTSP/1.0 503 Service Unavailable\r\n\r\n");
-                }
-            },
-            Err(e) => {
-                // Out of file descriptors, most likely: others end in time.
-                log::warn!(target: "nvr.simulate", "cannot take a connection: {e}");
-                tokio::time::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
 }

@@ -10,17 +10,7 @@ use pyo3::buffer::PyBuffer;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
-fn to_py(py: Python<'_>, error: &Error) -> PyErr {
-    let message = error.to_string();
-    let made = py.import("nvr.errors").and_then(|errors| match error {
-        Error::Invalid(_) => errors.getattr("InvalidArgument")?.call1((message,)),
-        Error::Io { source, .. } => {
-            errors.getattr("StoreError")?.call1((message, source.raw_os_error()))
-        }
-        Error::Closed => errors.getattr("Closed")?.call1((message,)),
-    });
-    made.map_or_else(|failure| failure, PyErr::from_value)
-}
+use crate::errors::rtsp_to_py;
 
 enum MediaState {
     Building(Box<MediaBuilder>),
@@ -47,7 +37,7 @@ impl SimMedia {
                 Err(Error::Invalid("the media is finished: nothing can be added".into()))
             }
         })
-        .map_err(|e| to_py(py, &e))
+        .map_err(|e| rtsp_to_py(py, &e))
     }
 }
 
@@ -73,7 +63,7 @@ impl SimMedia {
             "h265" => VideoCodec::H265,
             other => {
                 let message = format!("codec: '{other}' is not 'h264' or 'h265'");
-                return Err(to_py(py, &Error::Invalid(message)));
+                return Err(rtsp_to_py(py, &Error::Invalid(message)));
             }
         };
         let video = VideoFormat { codec, extra_data, width, height, timescale };
@@ -82,7 +72,8 @@ impl SimMedia {
             sample_rate_hz: audio_sample_rate_hz,
             channels: audio_channels,
         });
-        let builder = py.detach(|| MediaBuilder::new(video, audio)).map_err(|e| to_py(py, &e))?;
+        let builder =
+            py.detach(|| MediaBuilder::new(video, audio)).map_err(|e| rtsp_to_py(py, &e))?;
         Ok(SimMedia { state: Mutex::new(MediaState::Building(Box::new(builder))) })
     }
 
@@ -119,7 +110,7 @@ impl SimMedia {
                 }
             }
         })
-        .map_err(|e| to_py(py, &e))
+        .map_err(|e| rtsp_to_py(py, &e))
     }
 }
 
@@ -152,7 +143,7 @@ impl CameraSim {
             max_payload,
             ..Config::default()
         };
-        let server = py.detach(|| Server::start(config)).map_err(|e| to_py(py, &e))?;
+        let server = py.detach(|| Server::start(config)).map_err(|e| rtsp_to_py(py, &e))?;
         Ok(CameraSim { server })
     }
 
@@ -181,12 +172,12 @@ impl CameraSim {
             };
             self.server.add(path, media, zero_us)
         })
-        .map_err(|e| to_py(py, &e))
+        .map_err(|e| rtsp_to_py(py, &e))
     }
 
     /// Takes a camera away; who looks at it is disconnected.
     fn remove(&self, py: Python<'_>, path: &str) -> PyResult<()> {
-        py.detach(|| self.server.remove(path)).map_err(|e| to_py(py, &e))
+        py.detach(|| self.server.remove(path)).map_err(|e| rtsp_to_py(py, &e))
     }
 
     /// `sessions`, `packets`, `bytes`.

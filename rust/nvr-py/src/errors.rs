@@ -36,6 +36,19 @@ fn store_error(py: Python<'_>, error: &Error, message: &str) -> PyResult<PyErr> 
     Ok(PyErr::from_value(class.call((message,), Some(&facts))?))
 }
 
+/// The error of an RTSP server as the exception that Python code expects.
+pub(crate) fn rtsp_to_py(py: Python<'_>, error: &nvr_rtsp_out::Error) -> PyErr {
+    let message = error.to_string();
+    let made = py.import("nvr.errors").and_then(|errors| match error {
+        nvr_rtsp_out::Error::Invalid(_) => errors.getattr("InvalidArgument")?.call1((message,)),
+        nvr_rtsp_out::Error::Io { source, .. } => {
+            errors.getattr("StoreError")?.call1((message, source.raw_os_error()))
+        }
+        nvr_rtsp_out::Error::Closed => errors.getattr("Closed")?.call1((message,)),
+    });
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
 /// Results of the core for Python.
 pub(crate) trait IntoPy<T> {
     /// The value, or the exception.

@@ -7,6 +7,7 @@ mod camera_sim;
 mod clip;
 mod errors;
 mod ingest;
+mod rtsp;
 mod store;
 mod values;
 mod writer;
@@ -21,6 +22,10 @@ mod _core {
     use super::clip::{ClipPart, ClipPlan, FrameSamples, GopSamples};
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
+    #[pymodule_export]
+    use super::rtsp::{
+        RtspDescribe, RtspFeed, RtspFormat, RtspPlay, RtspReplay, RtspServer, RtspSignal,
+    };
     #[pymodule_export]
     use super::store::{DiskUsage, Store, StoreReport};
     #[pymodule_export]

@@ -13,7 +13,7 @@ pub enum VideoCodec {
 
 impl VideoCodec {
     /// The type of a NAL unit (H.264, 7.3.1; H.265, 7.3.1.2). The unit is not empty.
-    pub(crate) fn nal_type(self, nal: &[u8]) -> u8 {
+    pub fn nal_type(self, nal: &[u8]) -> u8 {
         match self {
             VideoCodec::H264 => nal[0] & 0x1f,
             VideoCodec::H265 => (nal[0] >> 1) & 0x3f,
@@ -21,7 +21,7 @@ impl VideoCodec {
     }
 
     /// Bytes of a NAL unit's header.
-    pub(crate) fn nal_header_len(self) -> usize {
+    pub fn nal_header_len(self) -> usize {
         match self {
             VideoCodec::H264 => 1,
             VideoCodec::H265 => 2,
@@ -29,7 +29,7 @@ impl VideoCodec {
     }
 
     /// An access unit delimiter must stay the first NAL unit of its access unit.
-    pub(crate) fn is_delimiter(self, nal: &[u8]) -> bool {
+    pub fn is_delimiter(self, nal: &[u8]) -> bool {
         let delimiter = match self {
             VideoCodec::H264 => 9,
             VideoCodec::H265 => 35,
@@ -40,18 +40,18 @@ impl VideoCodec {
 
 /// The parameter sets of a track, in the order in which they are sent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ParameterSets {
+pub struct ParameterSets {
     /// Video parameter sets (H.265 only).
-    pub(crate) vps: Vec<Vec<u8>>,
+    pub vps: Vec<Vec<u8>>,
     /// Sequence parameter sets.
-    pub(crate) sps: Vec<Vec<u8>>,
+    pub sps: Vec<Vec<u8>>,
     /// Picture parameter sets.
-    pub(crate) pps: Vec<Vec<u8>>,
+    pub pps: Vec<Vec<u8>>,
 }
 
 impl ParameterSets {
     /// Reads the content of `avcC` (ISO/IEC 14496-15, 5.3.3.1) or `hvcC` (8.3.3.1).
-    pub(crate) fn parse(codec: VideoCodec, record: &[u8]) -> Result<Self> {
+    pub fn parse(codec: VideoCodec, record: &[u8]) -> Result<Self> {
         let mut reader = Reader(record);
         let sets = match codec {
             VideoCodec::H264 => Self::parse_avcc(&mut reader),
@@ -98,7 +98,7 @@ impl ParameterSets {
     }
 
     /// All of them, in the order in which a decoder needs them.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn iter(&self) -> impl Iterator<Item = &[u8]> {
         self.vps.iter().chain(&self.sps).chain(&self.pps).map(Vec::as_slice)
     }
 }
@@ -127,7 +127,7 @@ impl Reader<'_> {
 }
 
 /// The NAL units of a sample, each after its length in 4 bytes; ends early at a length that is wrong.
-pub(crate) fn nal_units(mut sample: &[u8]) -> impl Iterator<Item = &[u8]> {
+pub fn nal_units(mut sample: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {
         let (len, rest) = sample.split_first_chunk::<4>()?;
         let (nal, rest) = rest.split_at_checked(u32::from_be_bytes(*len) as usize)?;
@@ -137,7 +137,7 @@ pub(crate) fn nal_units(mut sample: &[u8]) -> impl Iterator<Item = &[u8]> {
 }
 
 /// That a sample consists of whole NAL units.
-pub(crate) fn check_sample(codec: VideoCodec, sample: &[u8]) -> Result<()> {
+pub fn check_sample(codec: VideoCodec, sample: &[u8]) -> Result<()> {
     let mut covered = 0;
     for nal in nal_units(sample) {
         if nal.len() <= codec.nal_header_len() {
@@ -156,31 +156,11 @@ pub(crate) fn check_sample(codec: VideoCodec, sample: &[u8]) -> Result<()> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// An `avcC` record with one SPS and one PPS.
-    pub(crate) fn avcc(sps: &[u8], pps: &[u8]) -> Vec<u8> {
-        let mut record = vec![1, sps[1], sps[2], sps[3], 0xff, 0xe1];
-        record.extend((sps.len() as u16).to_be_bytes());
-        record.extend(sps);
-        record.push(1);
-        record.extend((pps.len() as u16).to_be_bytes());
-        record.extend(pps);
-        record
-    }
-
-    /// A sample of these NAL units.
-    pub(crate) fn sample(nals: &[Vec<u8>]) -> Vec<u8> {
-        let mut out = Vec::new();
-        for nal in nals {
-            out.extend((nal.len() as u32).to_be_bytes());
-            out.extend(nal);
-        }
-        out
-    }
+    use crate::testing::{avcc, sample};
 
     #[test]
     fn avcc_gives_its_sets() {

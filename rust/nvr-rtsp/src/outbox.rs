@@ -13,6 +13,8 @@ pub(crate) struct Outbox {
     stream: TcpStream,
     state: Mutex<State>,
     changed: Notify,
+    /// Some of what was kept has been written.
+    drained: Notify,
     limit: usize,
 }
 
@@ -25,7 +27,13 @@ struct State {
 impl Outbox {
     /// Keeps at most `limit` bytes that the client does not take.
     pub(crate) fn new(stream: TcpStream, limit: usize) -> Self {
-        Outbox { stream, state: Mutex::default(), changed: Notify::new(), limit }
+        Outbox {
+            stream,
+            state: Mutex::default(),
+            changed: Notify::new(),
+            drained: Notify::new(),
+            limit,
+        }
     }
 
     /// The connection, for reading.
@@ -59,10 +67,31 @@ impl Outbox {
         self.changed.notify_one();
     }
 
+    /// Bytes that the client has not taken yet.
+    pub(crate) fn backlog(&self) -> usize {
+        self.state.lock().pending.len()
+    }
+
+    /// Returns when the client has taken all but so many bytes, or the outbox is closed.
+    pub(crate) async fn wait_below(&self, bytes: usize) {
+        loop {
+            let drained = self.drained.notified();
+            let enough = {
+                let state = self.state.lock();
+                state.pending.len() <= bytes || state.closed
+            };
+            if enough {
+                return;
+            }
+            drained.await;
+        }
+    }
+
     /// Nothing more is sent; the connection's task ends.
     pub(crate) fn close(&self) {
         self.state.lock().closed = true;
         self.changed.notify_one();
+        self.drained.notify_waiters();
     }
 
     /// True when nothing more can be sent.
@@ -110,6 +139,7 @@ impl Outbox {
             // Give back what a large backlog took.
             state.pending = BytesMut::new();
         }
+        self.drained.notify_waiters();
         state.closed
     }
 }

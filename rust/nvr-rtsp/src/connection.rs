@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use rtsp_types::headers::{
-    ACCEPT, AUTHORIZATION, CONTENT_BASE, CONTENT_TYPE, CSEQ, PUBLIC, REQUIRE, SESSION, UNSUPPORTED,
-    WWW_AUTHENTICATE,
+    ACCEPT, ALLOW, AUTHORIZATION, CONTENT_BASE, CONTENT_TYPE, CSEQ, PUBLIC, RANGE, REQUIRE, SCALE,
+    SESSION, SPEED, UNSUPPORTED, WWW_AUTHENTICATE,
 };
 use rtsp_types::{
     HeaderName, Message, Method, ParseError, Request, Response, ResponseBuilder, StatusCode,
@@ -15,10 +15,10 @@ use rtsp_types::{
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::auth::{Login, Verdict};
+use crate::auth::{Accounts, Denial};
 use crate::outbox::Outbox;
-use crate::sdp;
-use crate::server::{ConnectionSlot, Shared};
+use crate::server::{Shared, Slot};
+use crate::service::{Announcer, Client, Play, Service, Stream};
 use crate::session::Session;
 
 /// The longest request, with its body.
@@ -29,6 +29,9 @@ const MAX_DENIALS: u32 = 10;
 
 /// How long a closed connection may take to read its last answer.
 const LAST_ANSWER: Duration = Duration::from_secs(1);
+
+/// A connection without a session is closed after so long without a whole request.
+const SETUP_WITHIN: Duration = Duration::from_secs(20);
 
 const METHODS: &str = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, SET_PARAMETER, TEARDOWN";
 
@@ -44,20 +47,25 @@ pub(crate) fn refuse(status: StatusCode) -> Answer {
 }
 
 /// Serves a client until it goes, is silent for too long, or does not read.
-pub(crate) async fn serve(
+pub(crate) async fn serve<S: Service>(
     stream: TcpStream,
     peer: SocketAddr,
-    shared: Arc<Shared>,
-    _slot: ConnectionSlot,
+    shared: Arc<Shared<S>>,
+    _slot: Slot,
 ) {
     // Small answers must not wait for a full segment. Failing means that the client is gone already.
     let (Ok(()), Ok(local)) = (stream.set_nodelay(true), stream.local_addr()) else { return };
     let outbox = Arc::new(Outbox::new(stream, shared.max_backlog_bytes));
     let mut connection = Connection {
         local: local.ip(),
-        peer: peer.ip(),
-        nonce: Login::nonce(),
+        client: Client {
+            address: peer.ip().to_canonical(),
+            port: peer.port(),
+            user: String::new(),
+        },
+        nonce: Accounts::nonce(),
         denials: 0,
+        described: None,
         session: None,
         input: Vec::new(),
         skip: 0,
@@ -75,28 +83,32 @@ pub(crate) async fn serve(
     outbox.close();
 }
 
-struct Connection {
+struct Connection<S: Service> {
     local: IpAddr,
-    peer: IpAddr,
+    client: Client,
     nonce: String,
     denials: u32,
-    session: Option<Session>,
+    /// What the client asked about last.
+    described: Option<Arc<S::Stream>>,
+    session: Option<Session<S::Stream>>,
     input: Vec<u8>,
     /// Bytes of an interleaved packet that are still to come, and of no interest.
     skip: usize,
-    /// When the client last gave a sign of life.
+    /// When the last whole message of the client came.
     heard: Instant,
-    shared: Arc<Shared>,
+    shared: Arc<Shared<S>>,
     outbox: Arc<Outbox>,
 }
 
-impl Connection {
+impl<S: Service> Connection<S> {
     /// Reads and answers; returns when the connection is to be closed.
     async fn read(&mut self) {
         let outbox = Arc::clone(&self.outbox);
         let mut chunk = [0; 4096];
         loop {
-            let deadline = self.heard + self.shared.session_timeout;
+            let timeout = self.shared.session_timeout;
+            let timeout = if self.session.is_some() { timeout } else { timeout.min(SETUP_WITHIN) };
+            let deadline = self.heard + timeout;
             tokio::select! {
                 ready = outbox.stream().readable() => match ready {
                     Ok(()) => {}
@@ -107,16 +119,16 @@ impl Connection {
                         self.heard = Instant::now();
                         continue;
                     }
-                    log::debug!(target: "nvr.simulate", "{}: silent, disconnected", self.peer);
+                    let client = self.client.address;
+                    log::debug!(target: "nvr.rtsp", "{client}: silent, disconnected");
                     return;
                 }
             }
             match outbox.stream().try_read(&mut chunk) {
                 Ok(0) => return,
                 Ok(len) => {
-                    self.heard = Instant::now();
                     self.input.extend_from_slice(&chunk[..len]);
-                    if !self.take_input() {
+                    if !self.take_input().await {
                         return;
                     }
                 }
@@ -127,7 +139,7 @@ impl Connection {
     }
 
     /// Answers what is complete; false when the connection is to be closed.
-    fn take_input(&mut self) -> bool {
+    async fn take_input(&mut self) -> bool {
         loop {
             let skipped = self.skip.min(self.input.len());
             self.input.drain(..skipped);
@@ -139,14 +151,16 @@ impl Connection {
             if self.input[0] == b'$' {
                 let Some(head) = self.input.first_chunk::<4>() else { return true };
                 self.skip = 4 + usize::from(u16::from_be_bytes([head[2], head[3]]));
+                self.heard = Instant::now();
                 continue;
             }
             match Message::<Vec<u8>>::parse(&self.input) {
                 Ok((Message::Request(request), len)) => {
                     self.input.drain(..len);
-                    if !self.take_request(&request) {
+                    if !self.take_request(&request).await {
                         return false;
                     }
+                    self.heard = Instant::now();
                 }
                 Ok((Message::Data(_), len)) => {
                     self.input.drain(..len);
@@ -167,7 +181,7 @@ impl Connection {
         }
     }
 
-    fn take_request(&mut self, request: &Request<Vec<u8>>) -> bool {
+    async fn take_request(&mut self, request: &Request<Vec<u8>>) -> bool {
         let sequence = header(request, &CSEQ).filter(|value| value.parse::<u32>().is_ok());
         if request.version() != Version::V1_0 {
             self.send(refuse(StatusCode::RTSPVersionNotSupported), sequence);
@@ -177,7 +191,7 @@ impl Connection {
             self.send(refuse(StatusCode::BadRequest), None);
             return false;
         }
-        let status = match self.dispatch(request) {
+        let status = match self.dispatch(request).await {
             Some(answer) => {
                 let status = answer.status();
                 self.send(answer, sequence);
@@ -187,28 +201,31 @@ impl Connection {
         };
         if status == StatusCode::Unauthorized {
             self.denials += 1;
+            if self.denials == MAX_DENIALS {
+                let client = self.client.address;
+                log::warn!(target: "nvr.rtsp", "{client}: {MAX_DENIALS} times without a right password");
+            }
         }
         self.denials < MAX_DENIALS
     }
 
     /// The answer to a request; none if it was sent already.
-    fn dispatch(&mut self, request: &Request<Vec<u8>>) -> Option<Answer> {
+    async fn dispatch(&mut self, request: &Request<Vec<u8>>) -> Option<Answer> {
         if let Some(feature) = header(request, &REQUIRE) {
             let feature = feature.to_owned();
             return Some(
                 answer(StatusCode::OptionNotSupported).header(UNSUPPORTED, feature).build(vec![]),
             );
         }
-        if let Some(challenge) = self.challenge(request) {
-            return Some(
-                answer(StatusCode::Unauthorized).header(WWW_AUTHENTICATE, challenge).build(vec![]),
-            );
+        if let Err(refusal) = self.admit(request) {
+            return Some(refusal);
         }
         Some(match request.method() {
-            Method::Options => answer(StatusCode::Ok).header(PUBLIC, METHODS).build(vec![]),
-            Method::Describe => self.describe(request),
-            Method::Setup => self.setup(request),
-            Method::Play => return self.play(request),
+            Method::Options => answer(StatusCode::Ok).header(PUBLIC, methods::<S>()).build(vec![]),
+            Method::Describe => self.describe(request).await,
+            Method::Setup => self.setup(request).await,
+            Method::Play => return self.play(request).await,
+            Method::Pause if S::Stream::CAN_PAUSE => self.pause(request),
             Method::GetParameter => self.parameters(request, StatusCode::Ok),
             // Used to keep a session alive; there is nothing to be set.
             Method::SetParameter if request.body().is_empty() => {
@@ -217,84 +234,164 @@ impl Connection {
             Method::SetParameter => self.parameters(request, StatusCode::ParameterNotUnderstood),
             Method::Teardown => self.teardown(request),
             Method::Pause | Method::Announce | Method::Record | Method::Redirect => {
-                answer(StatusCode::MethodNotAllowed)
-                    .header(rtsp_types::headers::ALLOW, METHODS)
-                    .build(vec![])
+                answer(StatusCode::MethodNotAllowed).header(ALLOW, methods::<S>()).build(vec![])
             }
             Method::PlayNotify | Method::Extension(_) => refuse(StatusCode::NotImplemented),
         })
     }
 
-    /// What to challenge the client with; none when it may come in.
-    fn challenge(&self, request: &Request<Vec<u8>>) -> Option<String> {
+    /// Lets the client in; else the answer that does not.
+    fn admit(&mut self, request: &Request<Vec<u8>>) -> Result<(), Answer> {
         // Asked before anything else, by clients that do not know yet whether there is a login.
         if *request.method() == Method::Options {
-            return None;
+            return Ok(());
         }
-        let login = self.shared.login.as_ref()?;
+        let local = self.client.address.is_loopback();
+        let Some(accounts) = self.shared.accounts.as_ref() else {
+            return if local || self.shared.admits_strangers {
+                Ok(())
+            } else {
+                Err(refuse(StatusCode::Forbidden))
+            };
+        };
         let uri = request.request_uri().map_or("*", |uri| uri.as_str());
-        let verdict = header(request, &AUTHORIZATION).map_or(Verdict::Denied, |value| {
-            login.judge(value, request.method().into(), uri, &self.nonce)
+        let judged = header(request, &AUTHORIZATION).map_or(Err(Denial::Wrong), |value| {
+            accounts.judge(value, request.method().into(), uri, &self.nonce, local)
         });
-        (verdict != Verdict::Granted).then(|| login.challenge(&self.nonce, verdict))
+        match judged {
+            Ok(user) if self.session.is_none() || self.client.user == user => {
+                user.clone_into(&mut self.client.user);
+                Ok(())
+            }
+            // A session stays that of the user who set it up.
+            Ok(_) => Err(refuse(StatusCode::Forbidden)),
+            Err(denial) => {
+                let challenge = accounts.challenge(&self.nonce, denial);
+                let refusal = answer(StatusCode::Unauthorized);
+                Err(refusal.header(WWW_AUTHENTICATE, challenge).build(vec![]))
+            }
+        }
     }
 
-    fn describe(&self, request: &Request<Vec<u8>>) -> Answer {
+    async fn describe(&mut self, request: &Request<Vec<u8>>) -> Answer {
         let accept = header(request, &ACCEPT).unwrap_or("*/*").to_ascii_lowercase();
         if !["application/sdp", "application/*", "*/*"].iter().any(|kind| accept.contains(kind)) {
             return refuse(StatusCode::NotAcceptable);
         }
         let Some(uri) = request.request_uri() else { return refuse(StatusCode::BadRequest) };
-        let Some(camera) = self.shared.camera(uri.path().trim_matches('/')) else {
-            return refuse(StatusCode::NotFound);
+        let stream = match self.shared.service.find(&self.client, uri).await {
+            Ok(stream) => stream,
+            Err(status) => return refuse(status),
         };
+        let description = stream.description();
         let mut base = uri.clone();
         base.set_query(None);
-        base.set_path(&format!("/{}/", camera.path));
-        answer(StatusCode::Ok)
+        base.set_path(&format!("/{}/", description.path));
+        let response = answer(StatusCode::Ok)
             .header(CONTENT_BASE, base.as_str())
             .header(CONTENT_TYPE, "application/sdp")
-            .build(sdp::describe(&camera.media, camera.id, self.local).into_bytes())
+            .build(description.to_sdp(self.local).into_bytes());
+        self.described = Some(stream);
+        response
     }
 
-    fn setup(&mut self, request: &Request<Vec<u8>>) -> Answer {
+    async fn setup(&mut self, request: &Request<Vec<u8>>) -> Answer {
         if self.is_other_session(request) {
             return refuse(StatusCode::SessionNotFound);
         }
         let Some(uri) = request.request_uri() else { return refuse(StatusCode::BadRequest) };
         let path = uri.path().trim_matches('/');
         let (path, track) = path.rsplit_once("/trackID=").unwrap_or((path, "0"));
-        let Some(camera) = self.shared.camera(path) else {
-            return refuse(StatusCode::NotFound);
+        let known = self.session.as_ref().map(|session| &session.stream);
+        let is_it = |stream: &&Arc<S::Stream>| stream.description().path == path;
+        let known = known.into_iter().chain(&self.described).find(is_it).cloned();
+        let stream = match known {
+            Some(stream) => stream,
+            None => {
+                let mut base = uri.clone();
+                base.set_path(&format!("/{path}"));
+                match self.shared.service.find(&self.client, &base).await {
+                    Ok(stream) => stream,
+                    Err(status) => return refuse(status),
+                }
+            }
         };
         let session = match self.session.take() {
-            Some(session) if session.is_of(&camera) => session,
-            // One connection looks at one camera at a time.
+            Some(session) if session.stream.description().path == stream.description().path => {
+                session
+            }
+            // One connection looks at one stream at a time.
             Some(other) => {
                 self.session = Some(other);
                 return refuse(StatusCode::AggregateOperationNotAllowed);
             }
-            None => Session::new(camera, Arc::clone(&self.outbox), self.shared.session_timeout),
+            None => match self.shared.session_slot() {
+                Some(slot) => Session::new(
+                    stream,
+                    Arc::clone(&self.outbox),
+                    self.shared.session_timeout,
+                    slot,
+                ),
+                None => return refuse(StatusCode::NotEnoughBandwidth),
+            },
         };
         let session = self.session.insert(session);
-        let response = session.setup(request, track, self.local, self.peer);
+        let response = session.setup(request, track, self.local, self.client.address);
         if session.is_empty() {
             self.session = None;
         }
         response
     }
 
-    fn play(&mut self, request: &Request<Vec<u8>>) -> Option<Answer> {
+    async fn play(&mut self, request: &Request<Vec<u8>>) -> Option<Answer> {
         if self.is_other_session(request) {
             return Some(refuse(StatusCode::SessionNotFound));
         }
         let Some(session) = &mut self.session else {
             return Some(refuse(StatusCode::MethodNotValidInThisState));
         };
-        let outbox = &self.outbox;
-        let sequence = header(request, &CSEQ).unwrap_or_default();
-        // The answer goes out before the first packet, so it cannot wait until we are back.
-        session.play(request, |response| write(outbox, response, Some(sequence)))
+        let Some(uri) = request.request_uri() else {
+            return Some(refuse(StatusCode::BadRequest));
+        };
+        let text = |name: &HeaderName| header(request, name).map(str::to_owned);
+        let play = Play {
+            session: session.number,
+            client: self.client.clone(),
+            output: Arc::clone(&session.output),
+            again: session.playing,
+            range: text(&RANGE),
+            scale: text(&SCALE),
+            speed: text(&SPEED),
+            rate_control: HeaderName::from_static_str("Rate-Control").ok().and_then(|n| text(&n)),
+            // The answer goes out before the first packet, so it cannot wait until we are back.
+            announcer: Announcer {
+                outbox: Arc::clone(&self.outbox),
+                output: Arc::clone(&session.output),
+                sequence: text(&CSEQ).unwrap_or_default(),
+                session: session.header(),
+                base: uri.clone(),
+                path: session.stream.description().path.clone(),
+            },
+        };
+        match session.stream.play(play).await {
+            Ok(()) => {
+                session.playing = true;
+                None
+            }
+            Err(status) => Some(refuse(status)),
+        }
+    }
+
+    fn pause(&mut self, request: &Request<Vec<u8>>) -> Answer {
+        if self.is_other_session(request) {
+            return refuse(StatusCode::SessionNotFound);
+        }
+        let Some(session) = &mut self.session else {
+            return refuse(StatusCode::MethodNotValidInThisState);
+        };
+        session.stream.pause(session.number);
+        session.playing = false;
+        answer(StatusCode::Ok).header(SESSION, session.header()).build(vec![])
     }
 
     fn parameters(&self, request: &Request<Vec<u8>>, status: StatusCode) -> Answer {
@@ -327,7 +424,7 @@ impl Connection {
     }
 }
 
-fn write(outbox: &Outbox, mut response: Answer, sequence: Option<&str>) {
+pub(crate) fn write(outbox: &Outbox, mut response: Answer, sequence: Option<&str>) {
     if let Some(sequence) = sequence {
         response.insert_header(CSEQ, sequence);
     }
@@ -336,12 +433,16 @@ fn write(outbox: &Outbox, mut response: Answer, sequence: Option<&str>) {
         Ok(_) => outbox.send(&bytes),
         // Writing to memory fails only for what is too large to be sent at all.
         Err(e) => {
-            log::error!(target: "nvr.simulate", "cannot write an answer: {e:?}");
+            log::error!(target: "nvr.rtsp", "cannot write an answer: {e:?}");
             outbox.close();
         }
     }
 }
 
-pub(crate) fn header<'a>(request: &'a Request<Vec<u8>>, name: &HeaderName) -> Option<&'a str> {
+fn header<'a>(request: &'a Request<Vec<u8>>, name: &HeaderName) -> Option<&'a str> {
     request.header(name).map(|value| value.as_str())
+}
+
+fn methods<S: Service>() -> String {
+    if S::Stream::CAN_PAUSE { METHODS.replace("PLAY,", "PLAY, PAUSE,") } else { METHODS.to_owned() }
 }

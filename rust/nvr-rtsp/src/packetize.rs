@@ -1,6 +1,8 @@
 //! Access units into RTP packets: H.264 (RFC 6184), H.265 (RFC 7798), AAC (RFC 3640).
 
+use crate::error::{Error, Result};
 use crate::params::{ParameterSets, VideoCodec, nal_units};
+use crate::sdp::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
 
 /// Bytes of an RTP header without extensions (RFC 3550, 5.1).
 pub(crate) const RTP_HEADER_LEN: usize = 12;
@@ -9,12 +11,12 @@ pub(crate) const RTP_HEADER_LEN: usize = 12;
 pub(crate) const INTERLEAVED_LEN: usize = 4;
 
 /// AAC frames of more bytes do not fit the 13 bits of the size field (RFC 3640, 3.3.6).
-pub(crate) const MAX_AAC_FRAME: usize = (1 << 13) - 1;
+pub const MAX_AAC_FRAME: usize = (1 << 13) - 1;
 
 /// The packets of one access unit, ready for an interleaved connection but for what differs from
 /// viewer to viewer (channel, sequence number, timestamp, source), which is zero.
 #[derive(Debug, Default)]
-pub(crate) struct Packets {
+pub struct Packets {
     data: Vec<u8>,
     starts: Vec<usize>,
     payload_type: u8,
@@ -30,20 +32,19 @@ pub(crate) struct Stamp {
 }
 
 impl Packets {
-    /// Forgets the packets; the next ones have this payload type.
-    pub(crate) fn clear(&mut self, payload_type: u8) {
+    fn begin(&mut self, payload_type: u8) {
         self.data.clear();
         self.starts.clear();
         self.payload_type = payload_type;
     }
 
     /// How many packets there are.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.starts.len()
     }
 
     /// Bytes of all payloads, as sender reports count them.
-    pub(crate) fn payload_bytes(&self) -> usize {
+    pub fn payload_bytes(&self) -> usize {
         self.data.len() - self.count() * (INTERLEAVED_LEN + RTP_HEADER_LEN)
     }
 
@@ -79,15 +80,16 @@ impl Packets {
         self.data.extend_from_slice(body);
     }
 
-    /// An access unit (length-prefixed NAL units); at a random-access point the parameter sets go
+    /// Becomes an access unit (length-prefixed NAL units); at a random-access point the parameter sets go
     /// before it. The marker is on the last packet. Payloads have at most `max_payload` bytes.
-    pub(crate) fn video(
+    pub fn video(
         &mut self,
         codec: VideoCodec,
         sample: &[u8],
         parameter_sets: Option<&ParameterSets>,
         max_payload: usize,
     ) {
+        self.begin(VIDEO_PAYLOAD_TYPE);
         let mut nals = nal_units(sample).peekable();
         if let Some(delimiter) = nals.next_if(|nal| codec.is_delimiter(nal)) {
             self.nal(codec, delimiter, false, max_payload);
@@ -123,9 +125,22 @@ impl Packets {
         }
     }
 
-    /// One AAC frame in mode AAC-hbr (RFC 3640, 3.3.6): one AU header, and fragments if it does
+    /// As [`aac`](Self::aac), for a frame of any size.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is empty or too large.
+    pub fn try_aac(&mut self, frame: &[u8], max_payload: usize) -> Result<()> {
+        if frame.is_empty() || frame.len() > MAX_AAC_FRAME {
+            return Err(Error::invalid(format!("an AAC frame of {} bytes", frame.len())));
+        }
+        self.aac(frame, max_payload);
+        Ok(())
+    }
+
+    /// Becomes one AAC frame in mode AAC-hbr (RFC 3640, 3.3.6): one AU header, and fragments if it does
     /// not fit (each with the whole frame's size). The frame has at most [`MAX_AAC_FRAME`] bytes.
-    pub(crate) fn aac(&mut self, frame: &[u8], max_payload: usize) {
+    pub fn aac(&mut self, frame: &[u8], max_payload: usize) {
+        self.begin(AUDIO_PAYLOAD_TYPE);
         let size = ((frame.len() as u16) << 3).to_be_bytes();
         let head = [0, 16, size[0], size[1]];
         let mut chunks = frame.chunks(max_payload - head.len()).peekable();
@@ -140,7 +155,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::params::tests::{avcc, sample};
+    use crate::testing::{avcc, sample};
 
     const STAMP: Stamp = Stamp {
         channel: 6,
@@ -234,7 +249,6 @@ mod tests {
             nals in prop::collection::vec(nal(VideoCodec::H264), 1..5), max_payload in 64..1500usize,
         ) {
             let mut packets = Packets::default();
-            packets.clear(96);
             packets.video(VideoCodec::H264, &sample(&nals), None, max_payload);
             let payloads = received(&packets, 96, max_payload);
             prop_assert_eq!(reassemble(VideoCodec::H264, &payloads), nals);
@@ -245,7 +259,6 @@ mod tests {
             nals in prop::collection::vec(nal(VideoCodec::H265), 1..5), max_payload in 64..1500usize,
         ) {
             let mut packets = Packets::default();
-            packets.clear(96);
             packets.video(VideoCodec::H265, &sample(&nals), None, max_payload);
             let payloads = received(&packets, 96, max_payload);
             prop_assert_eq!(reassemble(VideoCodec::H265, &payloads), nals);
@@ -256,7 +269,6 @@ mod tests {
             frame in prop::collection::vec(any::<u8>(), 1..=MAX_AAC_FRAME), max_payload in 64..1500usize,
         ) {
             let mut packets = Packets::default();
-            packets.clear(97);
             packets.aac(&frame, max_payload);
             let mut joined: Vec<u8> = Vec::new();
             for (_, payload) in received(&packets, 97, max_payload) {
@@ -276,7 +288,6 @@ mod tests {
         let sets = ParameterSets::parse(VideoCodec::H264, &avcc(&sps, &pps)).unwrap();
         let (delimiter, picture) = (vec![9, 0xf0], vec![0x65, 1, 2, 3]);
         let mut packets = Packets::default();
-        packets.clear(96);
         let access_unit = sample(&[delimiter.clone(), picture.clone()]);
         packets.video(VideoCodec::H264, &access_unit, Some(&sets), 1400);
         let payloads = received(&packets, 96, 1400);

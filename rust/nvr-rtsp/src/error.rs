@@ -1,6 +1,6 @@
 use std::io;
 
-/// Why the simulator cannot do what it was asked.
+/// Why a server cannot do what it was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// A value is out of its range, or media does not hold together.
@@ -15,20 +15,22 @@ pub enum Error {
         source: io::Error,
     },
     /// The server was closed.
-    #[error("the camera simulator is closed")]
+    #[error("the RTSP server is closed")]
     Closed,
 }
 
 impl Error {
-    pub(crate) fn invalid(message: impl Into<String>) -> Self {
+    /// A value that cannot be used, and why.
+    pub fn invalid(message: impl Into<String>) -> Self {
         Error::Invalid(message.into())
     }
 
-    pub(crate) fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
+    /// What was tried when the operating system said no.
+    pub fn io(action: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let action = action.into();
         move |source| Error::Io { action, source }
     }
 }
 
-/// What the simulator's calls give back.
+/// What a server's calls give back.
 pub type Result<T> = std::result::Result<T, Error>;

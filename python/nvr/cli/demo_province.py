@@ -1,0 +1,186 @@
+"""A small province on one machine, for the demo, and a tour of it."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from nvr.cli.children import NvrChild
+from nvr.errors import NodeUnavailable
+
+if TYPE_CHECKING:
+    from nvr.client import Network
+
+_READY_WAIT_S = 60.0
+_TREE_WAIT_S = 60.0
+_TURN_S = 0.25
+# Crossings of Sầm Sơn, some hundred metres from one another.
+_PLACES = ((19.7402, 105.9021), (19.7421, 105.9034), (19.7437, 105.9010), (19.7450, 105.9048))
+_CENTER, _RADIUS = (19.7425, 105.9028), "600m"
+_TITLES = ("Ngã tư Lê Lợi", "Cổng chợ Cột Đỏ", "Bến xe", "Quảng trường biển")
+
+
+class Province:
+    """``with Province(folder, cameras) as province``: within, all of it runs."""
+
+    def __init__(self, folder: Path, cameras: Sequence[tuple[str, str]]) -> None:
+        """``cameras``: addresses of main and sub-stream; each gets a recorder."""
+        self._folder = folder
+        self._cameras = cameras
+        self._children: dict[str, NvrChild] = {}
+        self._addresses: dict[str, str] = {}
+
+    def __enter__(self) -> Self:
+        try:
+            self._start()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop()
+
+    def connect(self) -> Network:
+        """A connection to the province, to be used in a with block."""
+        from nvr.client import connect
+
+        return connect(self._addresses["province"], purpose="demo")
+
+    def check(self) -> None:
+        """Raises :exc:`nvr.errors.NodeUnavailable` when a node has ended."""
+        for child in self._children.values():
+            child.check()
+
+    def tour(self, network: Network, name: str, start_us: int, seconds: int, out: Path) -> None:
+        """Shows what the tree does: one question, a clip from each tier, a node killed and back."""
+        from nvr.client import connect
+        from nvr.footage.time import to_datetime
+
+        start, end = to_datetime(start_us), to_datetime(start_us + seconds * 1_000_000)
+        print(f"\nOne question to the province: what is there within {_RADIUS}?", flush=True)
+        self._ask(network, start_us, seconds)
+
+        print(f"\nThe same {seconds} s of {name} from each tier:", flush=True)
+        recorder = network.camera(name).info().node
+        sizes = set()
+        for tier in ("province", self._district_of(recorder), recorder):
+            with connect(self._addresses[tier], purpose="demo") as net:
+                path = out / f"{name}-from-{tier}.mp4"
+                report = net.camera(name).clip(start, end).save(path, overwrite=True)
+            sizes.add(path.read_bytes())
+            print(f"  {tier:12} {report.parts[0].size_bytes} bytes, etag {report.parts[0].etag[:16]}…")
+        print("  the same bytes" if len(sizes) == 1 else "  they differ: this is a defect", flush=True)
+
+        lost = next(node for node in self._recorders() if node != recorder)
+        print(f"\n{lost} is killed. The same question:", flush=True)
+        self._children.pop(lost).kill()
+        self._until(network, start_us, seconds, complete=False)
+        self._ask(network, start_us, seconds)
+
+        print(f"\n{lost} is started again:", flush=True)
+        self._run(lost, "recorder")
+        self._until(network, start_us, seconds, complete=True)
+        self._ask(network, start_us, seconds)
+
+    def _ask(self, network: Network, start_us: int, seconds: int) -> None:
+        from nvr.footage.time import format_duration, to_datetime
+
+        answer = network.find(
+            near=_CENTER, radius=_RADIUS, start=to_datetime(start_us), duration=f"{seconds}s"
+        )
+        for found in answer:
+            recorded = format_duration(sum(span.range.duration_us for span in found.spans))
+            what = recorded if found.coverage else "unknown"
+            far = f"{found.distance_m or 0:.0f} m"
+            print(f"  {found.camera.name:10} {found.camera.node:10} {far:>6}  {what:8} {found.camera.title}")
+        for warning in answer.warnings:
+            print(f"  warning: {warning.code}: node {warning.node}, {warning.cameras or 1} camera(s)")
+        print(f"  {'complete' if answer.complete else 'NOT complete'}", flush=True)
+
+    def _until(self, network: Network, start_us: int, seconds: int, *, complete: bool) -> None:
+        """Until the province has noticed."""
+        from nvr.footage.time import to_datetime
+
+        give_up_s = time.monotonic() + _TREE_WAIT_S
+        while True:
+            answer = network.find(start=to_datetime(start_us), duration=f"{seconds}s")
+            found = answer.all()
+            if bool(answer.complete) is complete and len(found) == len(self._cameras):
+                return
+            if time.monotonic() > give_up_s:
+                raise NodeUnavailable("the province does not see what its nodes do")
+            time.sleep(_TURN_S)
+
+    def _recorders(self) -> list[str]:
+        return [f"commune-{number}" for number in range(1, len(self._cameras) + 1)]
+
+    def _districts(self) -> dict[str, list[str]]:
+        """Which recorders each district has."""
+        recorders = self._recorders()
+        half = -(-len(recorders) // 2)
+        return {"district-1": recorders[:half], "district-2": recorders[half:]}
+
+    def _district_of(self, recorder: str) -> str:
+        return next(name for name, below in self._districts().items() if recorder in below)
+
+    def _start(self) -> None:
+        for number, recorder in enumerate(self._recorders()):
+            main, sub = self._cameras[number]
+            lat, lon = _PLACES[number % len(_PLACES)]
+            self._write(
+                recorder,
+                {"stores": [str(self._folder / recorder / "store")]},
+                ["[[camera]]", f'name = "camera-{number + 1}"', f"main = {json.dumps(main)}"]
+                + ([f"sub = {json.dumps(sub)}"] if sub else [])
+                + [f"lat = {lat}", f"lon = {lon}", f"title = {_text(_TITLES[number % len(_TITLES)])}"],
+            )
+            self._run(recorder, "recorder")
+        for district, below in self._districts().items():
+            self._gateway(district, below)
+        self._gateway("province", list(self._districts()))
+        for name, address in self._addresses.items():
+            print(f"{name:12} gRPC {address}   (nvr cameras list --node {address})")
+        with self.connect() as network:
+            give_up_s = time.monotonic() + _TREE_WAIT_S
+            while len(network.cameras()) < len(self._cameras) and time.monotonic() < give_up_s:
+                self.check()
+                time.sleep(_TURN_S)
+
+    def _gateway(self, name: str, below: Sequence[str]) -> None:
+        children = [line for node in below for line in ("[[child]]", f'address = "{self._addresses[node]}"')]
+        self._write(name, {"data": str(self._folder / name)}, children)
+        self._run(name, "gateway")
+
+    def _write(self, name: str, node: dict[str, object], rest: Sequence[str]) -> None:
+        lines = ["[node]", f'name = "{name}"', 'grpc = "127.0.0.1:0"']
+        lines += [f"{key} = {_text(value)}" for key, value in node.items()]
+        path = self._folder / f"{name}.toml"
+        path.write_text("\n".join([*lines, *rest]) + "\n", encoding="utf-8")
+        # The addresses of simulated cameras have no passwords; somebody's might.
+        path.chmod(0o600)
+
+    def _run(self, name: str, kind: str) -> None:
+        """Starts a node; again at the address that it had, by which those above know it."""
+        config = self._folder / f"{name}.toml"
+        if name in self._addresses:
+            text = config.read_text(encoding="utf-8")
+            config.write_text(text.replace("127.0.0.1:0", self._addresses[name]), encoding="utf-8")
+        child = NvrChild(name, [kind, "--config", str(config), "--json", "--log-level", "error"])
+        self._children[name] = child
+        self._addresses[name] = str(child.ready(_READY_WAIT_S)["grpc"])
+
+    def _stop(self) -> None:
+        for child in reversed(list(self._children.values())):
+            child.stop()
+
+
+def _text(value: object) -> str:
+    # A JSON string, or list of strings, is one of TOML.
+    return json.dumps(value, ensure_ascii=False)

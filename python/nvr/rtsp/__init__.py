@@ -1,0 +1,1 @@
+"""Cameras as RTSP, live and recorded: for players and control rooms that know nothing else."""

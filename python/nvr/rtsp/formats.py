@@ -1,0 +1,30 @@
+"""From footage's codec configuration to that of RTSP."""
+
+from typing import TYPE_CHECKING
+
+from nvr.errors import DamagedError
+from nvr.footage.types import CodecConfig
+
+if TYPE_CHECKING:
+    from nvr import _core
+
+__all__ = ["format_of"]
+
+_CODECS = {"avc1": "h264", "avc3": "h264", "hvc1": "h265", "hev1": "h265"}
+
+
+def format_of(config: CodecConfig) -> "_core.RtspFormat":
+    """What clients are told of it. Raises :exc:`DamagedError` for a codec that is not known."""
+    from nvr import _core
+
+    codec = _CODECS.get(config.video_codec.partition(".")[0])
+    if codec is None:
+        raise DamagedError(f"'{config.video_codec}' is no codec that is recorded")
+    return _core.RtspFormat(
+        codec=codec,
+        extra_data=config.video_extra_data,
+        width=config.width,
+        height=config.height,
+        audio_extra_data=config.audio_extra_data,
+        audio_sample_rate_hz=config.audio_sample_rate_hz,
+    )
