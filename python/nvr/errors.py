@@ -16,6 +16,9 @@
     ├── CameraExists
     ├── ClipChanged                      the bytes behind an ETag are not those any more
     ├── TreeRefused                      what a node tells contradicts the tree: a cycle, two parents
+    ├── LeaseStale                       an epoch that is not the newest
+    ├── LeaseHeld                        the node has the duty to record the camera
+    ├── LeaseRefused                     a camera cannot be recorded by that node
     ├── Incomplete                       part of the answer is missing and was not to be
     ├── LimitExceeded                    a limit of the node; names it
     ├── AccessDenied (PermissionError)
@@ -51,6 +54,9 @@ __all__ = [
     "Incomplete",
     "InternalError",
     "InvalidArgument",
+    "LeaseHeld",
+    "LeaseRefused",
+    "LeaseStale",
     "LimitExceeded",
     "NaiveDatetime",
     "NoFootage",
@@ -160,6 +166,24 @@ class TreeRefused(NvrError):
     """What a node tells contradicts the tree: ``facts["code"]`` is cycle, two_parents or foreign."""
 
     reason = "TREE_REFUSED"
+
+
+class LeaseStale(NvrError):
+    """What was told under an epoch that is not the newest; ``facts["epoch"]`` is the newest known."""
+
+    reason = "LEASE_STALE"
+
+
+class LeaseHeld(NvrError):
+    """The node has the duty to record the camera."""
+
+    reason = "LEASE_HELD"
+
+
+class LeaseRefused(NvrError):
+    """A camera cannot be recorded by that node; the message says why."""
+
+    reason = "LEASE_REFUSED"
 
 
 class Incomplete(NvrError):

@@ -33,6 +33,7 @@ def registry() -> CollectorRegistry:
         links=lambda: LINKS,
         areas=lambda: AREAS,
         catalog=lambda: {"up": 1, "version": 17},
+        leases=lambda: {("ward", "steady"): 20, ("ward", "uncovered"): 1},
     )
     return gateway_registry(gateway, queries, calls)
 
@@ -63,6 +64,7 @@ def test_questions() -> None:
     assert found["nvr_query_omissions_total{reason=other}"] == 1
     assert found["nvr_lease_changes_total{change=taken_over}"] == 1
     assert found["nvr_catalog_version{}"] == 17
+    assert found["nvr_leases{group=ward,state=uncovered}"] == 1
 
 
 def test_the_document_lists_exactly_these() -> None:

@@ -42,7 +42,11 @@ _COPIED = f"SELECT id, {_SHOWN}, node, created_us, changed_us FROM copied_camera
 
 @dataclass(frozen=True, slots=True)
 class CatalogCamera:
-    """A camera, or what is left of a removed one (its addresses are empty)."""
+    """A camera, or what is left of a removed one (its addresses are empty).
+
+    ``epoch`` and ``held``: of its lease (:mod:`nvr.catalog.leases`); ``guest``: its
+    home is another node, and this one has taken it.
+    """
 
     id: str
     settings: CameraSettings
@@ -51,6 +55,9 @@ class CatalogCamera:
     removed_us: int | None = None
     copied_from: str = ""
     """Name of the node that records it, when this one only keeps a copy."""
+    epoch: int = 0
+    held: bool = True
+    guest: bool = False
 
 
 def check_settings(settings: CameraSettings) -> None:
@@ -156,7 +163,8 @@ class Catalog:
                 "UPDATE camera SET name = ?, title = ?, latitude = ?, longitude = ?, height_m = ?, "
                 "direction_deg = ?, angle_deg = ?, reach_m = ?, area = ?, owner = ?, main_masked = ?, "
                 "main_sealed = ?, sub_masked = ?, sub_sealed = ?, enabled = ?, changed_us = ? WHERE id = ?",
-                (*values, self._now_us(), camera_id),
+                # Standbys keep the newest settings by it, also after the clock was set back.
+                (*values, max(self._now_us(), old.changed_us + 1), camera_id),
             )
             return self._get(camera_id)
 

@@ -68,6 +68,23 @@ MIGRATIONS: Sequence[str] = (
         CHECK ((latitude IS NULL) = (longitude IS NULL))
     ) STRICT;
     """,
+    # 4: leases. A camera without a row is held under epoch 0. A row outlives the
+    # camera: an epoch that was once known is never taken for a new one.
+    """
+    CREATE TABLE lease (
+        camera_id TEXT NOT NULL PRIMARY KEY,
+        epoch INTEGER NOT NULL CHECK (epoch >= 0),
+        held INTEGER NOT NULL CHECK (held IN (0, 1)),
+        taker_id TEXT NOT NULL,
+        since_us INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE prepared (
+        camera_id TEXT NOT NULL PRIMARY KEY,
+        sender_id TEXT NOT NULL,
+        sealed TEXT NOT NULL,
+        changed_us INTEGER NOT NULL
+    ) STRICT;
+    """,
 )
 
 

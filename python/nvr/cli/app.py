@@ -67,6 +67,11 @@ COMMANDS: dict[str, Lazy] = {
     "live": Lazy("nvr.cli.live", "live", "Write a camera's pictures as they arrive (Annex B)."),
     "events": Lazy("nvr.cli.live", "events", "Print what happens to cameras, as it happens."),
     "cameras": Lazy("nvr.cli.cameras", "app", "List, add, edit, remove and import cameras."),
+    "leases": Lazy(
+        "nvr.cli.leases",
+        "app",
+        "Show which recorder of a failover group records which camera; move cameras.",
+    ),
     "store": Lazy("nvr.cli.store", "app", "Check and rebuild footage folders of a stopped recorder."),
     "config": Lazy("nvr.cli.config", "app", "Check a node's settings file."),
 }

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from nvr.gateway.failover.config import FailoverSettings, failover_faults
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
@@ -65,6 +66,7 @@ class GatewaySettings(Section):
     node: GatewayNodeSettings
     tls: GatewayTlsSettings | None = None
     query: QuerySettings = QuerySettings()
+    failover: FailoverSettings = FailoverSettings()
     rtsp: RtspSettings | None = None
     child: list[ChildEntry] = Field(default=[], max_length=5000)
 
@@ -89,3 +91,4 @@ def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
         if address in first:
             yield f"child[{number}].address", f"the same as child[{first[address]}].address"
         first.setdefault(address, number)
+    yield from failover_faults(document)

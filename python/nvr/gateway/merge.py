@@ -15,7 +15,7 @@ from nvr.footage.types import Gap, Span, TimeRange
 __all__ = ["Stretch", "Told", "fills", "merge_coverage", "stretches"]
 
 # Reasons that a node gives for a time in which it was not the one to record.
-_NOT_ITS_DUTY = frozenset({"not_recorded", "not_copied", "removed", "disabled"})
+_NOT_ITS_DUTY = frozenset({"not_recorded", "not_copied", "yielded", "removed", "disabled"})
 
 
 @dataclass(frozen=True, slots=True)

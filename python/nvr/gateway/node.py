@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
+import grpc
+
 from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.plan import CodesOnly
@@ -14,11 +16,15 @@ from nvr.errors import InternalError
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import FOOTAGE_SERVICE, NODE_SERVICE
-from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind
+from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.gateway.config import ChildEntry, GatewaySettings
+from nvr.gateway.failover.driver import Driver
+from nvr.gateway.failover.ledger import Ledger
+from nvr.gateway.failover.service import GroupAuthority
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.lease.service import LEASE_AUTHORITY_SERVICE, authority_handlers
 from nvr.metrics.gateway_metrics import (
     AreaRollup,
     GatewayMetrics,
@@ -52,6 +58,7 @@ class GatewayNode(Node):
         self._settings = settings
         self._footage: FederatedFootage | None = None
         self._links: Links | None = None
+        self._channels: dict[Link, grpc.aio.Channel] = {}
 
     @property
     def footage(self) -> FederatedFootage:
@@ -84,13 +91,17 @@ class GatewayNode(Node):
             areas=CodesOnly(directory),
             asked=queries.query,
         )
+        drivers = self._authorities(folder, queries)
         calls = CallMetrics(_method_names())
         tls = settings.tls
         server = NodeServer(
             self._footage,
             node=settings.node.name,
             audit=audit,
-            services=[lambda runner: directory_handlers(directory, runner)],
+            services=[
+                lambda runner: directory_handlers(directory, runner),
+                lambda runner: authority_handlers(GroupAuthority(drivers), runner),
+            ],
             observers=[calls],
             tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
         )
@@ -99,13 +110,47 @@ class GatewayNode(Node):
             version=self.info.version,
             links=lambda: _link_states(links, directory),
             areas=lambda: _rollups(database, directory),
+            leases=lambda: {
+                (driver.group.name, state): count
+                for driver in drivers
+                for state, count in driver.counts.items()
+            },
         )
         self._serve_metrics(settings.node.metrics, gateway_registry(metrics, queries, calls))
         for child in settings.child:
             self._follow(child, links, directory)
+        for driver in drivers:
+            self._run(f"failover-{driver.group.name}", driver.run())
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE_S)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
+
+    def _authorities(self, folder: Path, queries: QueryMetrics) -> list[Driver]:
+        """The authorities over the groups of the settings."""
+        groups = self._settings.failover.group
+        if not groups:
+            return []
+        ledger = Ledger(folder)
+        self._stack.callback(ledger.close)
+
+        def on_event(event: Event) -> None:
+            if event.kind.startswith("lease_"):
+                queries.lease(event.kind.removeprefix("lease_"))
+
+        return [
+            Driver(
+                group.group(),
+                ledger=ledger,
+                channel_of=self._channel_of,
+                on_event=on_event,
+                node=self._settings.node.name,
+            )
+            for group in groups
+        ]
+
+    def _channel_of(self, name: str) -> grpc.aio.Channel | None:
+        """The channel to a child, once it has said its name."""
+        return next((channel for link, channel in self._channels.items() if link.name == name), None)
 
     def _follow(self, child: ChildEntry, links: Links, directory: Directory) -> None:
         tls = self._settings.tls
@@ -118,6 +163,7 @@ class GatewayNode(Node):
         self._stack.push_async_callback(channel.close)
         link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
         links.add(link)
+        self._channels[link] = channel
         self._run(f"link-{child.address}", link.run())
 
 
@@ -152,5 +198,5 @@ def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:
 
 
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, DIRECTORY_SERVICE)
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, DIRECTORY_SERVICE, LEASE_AUTHORITY_SERVICE)
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

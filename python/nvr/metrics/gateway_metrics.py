@@ -128,12 +128,17 @@ class GatewayMetrics(Collector):
         links: Callable[[], Sequence[LinkState]],
         areas: Callable[[], Sequence[AreaRollup]],
         catalog: Callable[[], Mapping[str, float]] = dict,
+        leases: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
-        """``catalog``: ``up`` (1, 0) and ``version`` of the catalog, where the node has one."""
+        """``catalog``: ``up`` (1, 0) and ``version`` of the catalog, where the node has one.
+
+        ``leases``: how many of each failover group stand how.
+        """
         self._version = version
         self._links = links
         self._areas = areas
         self._catalog = catalog
+        self._leases = leases
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: names are known without asking."""
@@ -151,6 +156,15 @@ class GatewayMetrics(Collector):
             up.add_metric([], catalog["up"])
             version.add_metric([], catalog["version"])
         yield from (up, version)
+        leases = GaugeMetricFamily(
+            "nvr_leases",
+            "Cameras of a failover group by how their lease stands: steady, taking, yielding, uncovered "
+            "(nobody can record it), retired.",
+            labels=("group", "state"),
+        )
+        for (group, state), count in self._leases().items():
+            leases.add_metric([group, state], count)
+        yield leases
 
     def _of_links(self) -> Iterator[Metric]:
         labels = ("node", "via")

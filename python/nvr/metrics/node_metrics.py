@@ -38,6 +38,7 @@ _REASONS = frozenset(
         "disk_error",
         "parameters_changed",
         "parameter_flood",
+        "yielded",
         "expired",
         "damaged",
         "pending",

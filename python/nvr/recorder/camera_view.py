@@ -9,7 +9,7 @@ from nvr.footage.types import Camera, StreamInfo, StreamName, StreamState
 if TYPE_CHECKING:
     from nvr import _core
 
-__all__ = ["StatusByStream", "camera_view", "recorded_streams"]
+__all__ = ["StatusByStream", "camera_view", "recorded_streams", "why_not"]
 
 StatusByStream = Mapping[tuple[str, str], "_core.StreamStatus"]
 RangeOf = Callable[[str, str], tuple[int, int] | None]
@@ -19,10 +19,19 @@ _STREAMS: tuple[StreamName, ...] = ("main", "sub")
 def recorded_streams(camera: CatalogCamera) -> dict[StreamName, str]:
     """Which streams are to be recorded, and from where."""
     settings = camera.settings
-    if camera.removed_us is not None or not settings.enabled:
+    if camera.removed_us is not None or not camera.held or not settings.enabled:
         return {}
     urls: dict[StreamName, str] = {"main": settings.main_url, "sub": settings.sub_url}
     return {stream: url for stream, url in urls.items() if url}
+
+
+def why_not(camera: CatalogCamera) -> str:
+    """The gap reason of a camera that is not to be recorded here."""
+    if camera.removed_us is not None:
+        return "removed"
+    if camera.copied_from:
+        return "copied"
+    return "yielded" if not camera.held else "disabled" if not camera.settings.enabled else "removed"
 
 
 def camera_view(camera: CatalogCamera, node: str, status: StatusByStream, range_of: RangeOf) -> Camera:
@@ -58,10 +67,9 @@ def _stream_view(
 ) -> StreamInfo:
     oldest_us, newest_us = kept or (0, 0)
     if status is None:
-        removed = camera.removed_us is not None
         wanted = stream in recorded_streams(camera)
         state = StreamState.CONNECTING if wanted else StreamState.DISABLED
-        reason = "" if wanted else "removed" if removed else "copied" if camera.copied_from else "disabled"
+        reason = "" if wanted else why_not(camera)
         return StreamInfo(stream, state, reason, oldest_us=oldest_us, newest_us=newest_us)
     try:
         state = StreamState(status.state)

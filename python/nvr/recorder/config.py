@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -77,6 +77,18 @@ class LimitSettings(Section):
     """How much footage a power failure may cost; 100 ms to 1 min."""
 
 
+class LeaseSettings(Section):
+    """``[lease]``: failover. Who may move this node's cameras, and to whom their settings may go."""
+
+    authorities: list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]] = Field(
+        default=[], max_length=100
+    )
+    """Ids of the gateways that are an authority over this node, or names of their certificates."""
+    peers: list[Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]] = Field(default=[], max_length=1000)
+    """Ids of the recorders that may stand by for this one and it for them; default: any that the
+    authority names."""
+
+
 class CameraEntry(Section):
     """``[[camera]]``: imported into the catalog when the node first starts."""
 
@@ -131,6 +143,7 @@ class Settings(Section):
     tls: TlsSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
+    lease: LeaseSettings = LeaseSettings()
     rtsp: RtspSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
     copies: list[CopySettings] = Field(default=[], max_length=10_000, alias="copy")

@@ -27,7 +27,13 @@ class CameraDirectory:
             self._by_id.setdefault(camera_id, CatalogCamera(camera_id, settings, 0, 0, removed_us=0))
 
     def put(self, camera: CatalogCamera) -> None:
-        """Adds or replaces a camera. A copied one whose name is another's already is named by its id."""
+        """Adds or replaces a camera. A copied one whose name is another's already is named by its id.
+
+        One that the node took over as a standby stays: it has the addresses.
+        """
+        known = self._by_id.get(camera.id)
+        if camera.copied_from and known is not None and known.guest:
+            return
         name = camera.settings.name
         if camera.copied_from and any(
             other.settings.name == name and other.id != camera.id for other in self.active()
@@ -45,9 +51,13 @@ class CameraDirectory:
         return [self._by_id[camera_id] for camera_id in camera_ids if camera_id in self._by_id]
 
     def active(self) -> list[CatalogCamera]:
-        """Those not removed, ordered by name."""
+        """Those not removed, ordered by name; of two of one name the node's own is first."""
         known = (camera for camera in self._by_id.values() if camera.removed_us is None)
-        return sorted(known, key=lambda camera: camera.settings.name)
+        return sorted(known, key=lambda camera: (camera.settings.name, camera.guest))
+
+    def get(self, camera_id: str) -> CatalogCamera | None:
+        """The camera of an id, if it is known."""
+        return self._by_id.get(camera_id)
 
     def name_of(self, camera_id: str) -> str:
         """The camera's name, or its id where there is none."""

@@ -1,9 +1,11 @@
 """A recorder node: opens everything in order, serves, and closes everything in the reverse order."""
 
+import asyncio
 import logging
 from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
+from nvr.catalog.leases import LeaseBook
 from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.types import node_entry
@@ -13,6 +15,7 @@ from nvr.footage.node_server import NodeServer
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
+from nvr.lease.service import LEASE_SERVICE, lease_handlers
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
@@ -22,6 +25,7 @@ from nvr.recorder.copies import CopyKeeper
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
 from nvr.recorder.frames import Decoders
+from nvr.recorder.leases import LeaseKeeper, with_leases
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.rate_limit import TokenBucket
@@ -29,6 +33,7 @@ from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
+from nvr.security.identity import ServiceCallers
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
 
@@ -81,6 +86,8 @@ class RecorderNode(Node):
         catalog = Catalog(folder, key)
         stack.callback(catalog.close)
         self._import_cameras(catalog)
+        book = LeaseBook(folder, key)
+        stack.callback(book.close)
         audit = AuditLog(folder)
         stack.callback(audit.close)
 
@@ -107,7 +114,7 @@ class RecorderNode(Node):
             key.id, settings.node.name, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER
         )
         footage_of = {camera_id for camera_id, _ in store.streams()}
-        cameras = catalog.cameras(removed=True) + catalog.copied_cameras()
+        cameras = catalog.copied_cameras() + with_leases(catalog.cameras(removed=True), book)
         directory = CameraDirectory(settings.node.name, cameras, footage_of)
         tree = Directory(folder / "directory.sqlite", node_entry(self.info))
         stack.callback(tree.close)
@@ -138,8 +145,21 @@ class RecorderNode(Node):
             pool=pool,
             decoders=decoders,
         )
+        leases = LeaseKeeper(
+            key=key,
+            node=self.info,
+            book=book,
+            directory=directory,
+            supervisor=self._supervisor,
+            store=store,
+            ingest=ingest,
+            probe=_core.Ingest.probe,
+            peers=settings.lease.peers,
+        )
+        # A probe may be waiting for a camera.
+        stack.push_async_callback(asyncio.to_thread, leases.close)
         calls = CallMetrics(_method_names())
-        server = self._server(audit, calls, tree)
+        server = self._server(audit, calls, tree, leases)
         # A wrong address is told before anything is recorded.
         self._listen(server, settings.node.grpc, tls=settings.tls is not None)
         node_metrics = self._node_metrics(store, ingest, directory)
@@ -203,14 +223,20 @@ class RecorderNode(Node):
                 ", ".join(unknown[:10]) + (" …" if len(unknown) > 10 else ""),
             )
 
-    def _server(self, audit: AuditLog, calls: CallMetrics, tree: Directory) -> NodeServer:
+    def _server(
+        self, audit: AuditLog, calls: CallMetrics, tree: Directory, leases: LeaseKeeper
+    ) -> NodeServer:
         settings, tls = self._settings, self._settings.tls
         return NodeServer(
             self.footage,
             node=settings.node.name,
             audit=audit,
             cameras=self.cameras,
-            services=[lambda runner: directory_handlers(tree, runner)],
+            services=[
+                lambda runner: directory_handlers(tree, runner),
+                lambda runner: lease_handlers(leases, runner),
+            ],
+            policy=ServiceCallers(LEASE_SERVICE.full_name, frozenset(settings.lease.authorities)),
             observers=[calls],
             tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
         )
@@ -235,5 +261,5 @@ class RecorderNode(Node):
 
 
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE)
+    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE, LEASE_SERVICE)
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

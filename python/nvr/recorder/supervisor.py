@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, TypeVar
 
 from nvr.catalog.catalog import Catalog, CatalogCamera, check_settings
-from nvr.errors import CameraExists, NvrError
+from nvr.errors import CameraExists, InvalidArgument, NvrError
 from nvr.footage.admin import CameraChanges, CameraSettings
 from nvr.footage.types import Camera, Event, ReadContext, StreamName
-from nvr.recorder.camera_view import camera_view, recorded_streams
+from nvr.recorder.camera_view import camera_view, recorded_streams, why_not
 from nvr.recorder.config import RetentionSettings
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.events import EventBus
@@ -58,7 +59,8 @@ class Supervisor:
         self._retention = retention
         self._told = told
         self._changes = asyncio.Lock()
-        self._recorded: dict[tuple[str, StreamName], str] = {}
+        self._recorded: dict[tuple[str, StreamName], tuple[str, int]] = {}
+        self._renewals: set[asyncio.Task[None]] = set()
         self._low_on_space: set[str] = set()
 
     async def start_recording(self) -> None:
@@ -75,6 +77,7 @@ class Supervisor:
             for each in happened:
                 stream: StreamName = "sub" if each.stream == "sub" else "main"
                 self._told.changed(each.camera_id)
+                self._renew_epoch(each.camera_id, stream)
                 self._publish(
                     each.kind, each.camera_id, each.reason, each.detail, stream=stream, at_us=each.at_us
                 )
@@ -112,13 +115,14 @@ class Supervisor:
         """The camera as it is now (dry run: as it would be). A stream whose address stays is not touched."""
 
         async def change() -> Camera:
-            old = self._directory.resolve(camera, active=True)
+            old = self._own(camera)
             settings = changes.apply(old.settings)
             check_settings(settings)
             self._refuse_taken(settings.name, old.id)
             if dry_run:
-                return await self._view(CatalogCamera(old.id, settings, old.created_us, old.changed_us))
+                return await self._view(replace(old, settings=settings))
             new = await self._pool.run(self._catalog.update, old.id, settings)
+            new = replace(new, epoch=old.epoch, held=old.held)
             await self._apply(new, "camera_changed")
             return await self._view(new)
 
@@ -128,9 +132,10 @@ class Supervisor:
         """The id by which its footage can still be read."""
 
         async def change() -> str:
-            old = self._directory.resolve(camera, active=True)
+            old = self._own(camera)
             if not dry_run:
-                await self._apply(await self._pool.run(self._catalog.remove, old.id), "camera_removed")
+                removed = await self._pool.run(self._catalog.remove, old.id)
+                await self._apply(replace(removed, epoch=old.epoch, held=old.held), "camera_removed")
             return old.id
 
         return await self._one_at_a_time(change)
@@ -139,6 +144,38 @@ class Supervisor:
         """The camera and its settings."""
         found = self._directory.resolve(camera)
         return await self._view(found), found.settings
+
+    async def change_lease(
+        self, write: Callable[[], None], camera: Callable[[], CatalogCamera], kind: str = ""
+    ) -> None:
+        """Makes a change of a camera's lease last, by ``write`` on a thread, and then acts on it.
+
+        ``camera``: what the camera is afterwards; ``kind``: of the event, if it is one.
+        """
+
+        async def change() -> None:
+            await self._pool.run(write)
+            changed = camera()
+            self._directory.put(changed)
+            try:
+                await self._pool.run(self._reconcile, changed)
+            finally:
+                self._told.changed(changed.id)
+                if kind:
+                    self._publish(kind, changed.id)
+
+        await self._one_at_a_time(change)
+
+    def _own(self, camera: str) -> CatalogCamera:
+        found = self._directory.resolve(camera, active=True)
+        if found.guest:
+            raise InvalidArgument(
+                f"camera {found.settings.name} is another node's, which this one only records for it: "
+                "change it at its home",
+                field="camera",
+                node=self._node_name,
+            )
+        return found
 
     async def _one_at_a_time(self, change: Callable[[], Awaitable[T]]) -> T:
         """Runs a change to its end, also when the caller goes away in its middle."""
@@ -159,7 +196,7 @@ class Supervisor:
 
     def _refuse_taken(self, name: str, but_for: str) -> None:
         for camera in self._directory.active():
-            if camera.settings.name == name and camera.id != but_for:
+            if camera.settings.name == name and camera.id != but_for and not camera.guest:
                 raise CameraExists(
                     f"a camera named {name} exists already: choose another name, or change that one",
                     field="name",
@@ -170,18 +207,41 @@ class Supervisor:
     def _reconcile(self, camera: CatalogCamera) -> None:
         """Starts and stops the camera's sessions as its settings say. Blocks."""
         wanted = recorded_streams(camera)
-        why = "removed" if camera.removed_us is not None or camera.settings.enabled else "disabled"
         streams: tuple[StreamName, ...] = ("main", "sub")
         for stream in streams:
             key, url = (camera.id, stream), wanted.get(stream)
-            if url == self._recorded.get(key):
-                continue
+            recorded = self._recorded.get(key)
             if url is None:
-                self._ingest.remove(camera.id, stream, why)
-                del self._recorded[key]
-            else:
-                self._ingest.add(camera.id, stream, url)
-                self._recorded[key] = url
+                if recorded is not None:
+                    self._ingest.remove(camera.id, stream, why_not(camera))
+                    del self._recorded[key]
+            elif recorded != (url, camera.epoch):
+                if recorded is not None and recorded[0] == url and self._is_recording(*key):
+                    # The lease is newer than the session. To end that one would cost footage.
+                    continue
+                self._ingest.add(camera.id, stream, url, epoch=camera.epoch)
+                self._recorded[key] = (url, camera.epoch)
+
+    def _is_recording(self, camera_id: str, stream: StreamName) -> bool:
+        return any(
+            (each.camera_id, each.stream, each.state) == (camera_id, stream, "recording")
+            for each in self._ingest.status()
+        )
+
+    def _renew_epoch(self, camera_id: str, stream: StreamName) -> None:
+        """A stream that is down, and was begun under an older epoch, goes on under the new one."""
+        camera, recorded = self._directory.get(camera_id), self._recorded.get((camera_id, stream))
+        if camera is None or recorded is None or recorded[1] == camera.epoch:
+            return
+
+        async def renew() -> None:
+            current = self._directory.get(camera_id)
+            if current is not None:
+                await self._pool.run(self._reconcile, current)
+
+        task = asyncio.create_task(self._one_at_a_time(renew))
+        self._renewals.add(task)
+        task.add_done_callback(self._renewals.discard)
 
     async def _view(self, camera: CatalogCamera) -> Camera:
         def view() -> Camera:

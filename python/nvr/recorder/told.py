@@ -65,8 +65,13 @@ class ToldCameras:
             await self._tell(self._cameras.some(changed))
 
     async def _tell(self, cameras: Iterable[CatalogCamera]) -> None:
-        views = await self._pool.run(self._views, list(cameras))
-        self._directory.put_cameras(CameraEntry("", view) for view in views if view.streams)
+        told = list(cameras)
+        views = await self._pool.run(self._views, told)
+        self._directory.put_cameras(
+            CameraEntry("", view, assigned=camera.held, epoch=camera.epoch)
+            for camera, view in zip(told, views, strict=True)
+            if view.streams
+        )
         self._directory.remove_cameras(view.id for view in views if not view.streams)
 
     def _views(self, cameras: Iterable[CatalogCamera]) -> list[Camera]:

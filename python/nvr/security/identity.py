@@ -13,7 +13,7 @@ import inspect
 import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Literal, Protocol
 from urllib.parse import unquote
@@ -28,6 +28,7 @@ __all__ = [
     "IdentityInterceptor",
     "KnownCallers",
     "Policy",
+    "ServiceCallers",
     "TokenVerifier",
     "current_caller",
     "identify",
@@ -73,6 +74,25 @@ class KnownCallers:
                 f"{method}: this node does not know you; call with a client certificate that it trusts, "
                 "or from the node's own machine"
             )
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceCallers:
+    """One service for a few callers; for all else the policy behind it. ``local`` is among them always."""
+
+    service: str
+    """``nvr.v1.LeaseService``."""
+    names: frozenset[str]
+    """Node ids, and names of certificates."""
+    others: Policy = field(default_factory=KnownCallers)
+
+    def authorize(self, caller: Caller, method: str) -> None:
+        """Raises :exc:`AccessDenied`."""
+        self.others.authorize(caller, method)
+        if method.partition("/")[0] != self.service or caller.kind == "local":
+            return
+        if caller.kind not in ("node", "certificate") or caller.name not in self.names:
+            raise AccessDenied(f"{method}: this node's settings do not name you ({caller}) among its callers")
 
 
 class TokenVerifier(Protocol):

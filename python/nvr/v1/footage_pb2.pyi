@@ -514,8 +514,9 @@ class Gap(_message.Message):
     `no_such_path`, `codec_not_supported`, `silent`, `protocol_error`,
     `disconnected`, `disabled`, `removed`, `recorder_stopped`,
     `recorder_crashed`, `clock_step`, `overload`, `disk_full`, `disk_error`,
-    `parameter_flood`, `not_copied` (this node keeps a copy, which does not have
-    it), `expired` (deleted by retention), `damaged`, `pending`
+    `parameter_flood`, `yielded` (another node took the camera), `not_copied`
+    (this node keeps a copy, which does not have it), `expired` (deleted by
+    retention), `damaged`, `pending`
     (received, not yet on disk), `future`. A reader must accept others.
     """
     detail: _builtins.str
@@ -1916,7 +1917,11 @@ class Event(_message.Message):
     kind: _builtins.str
     """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
     `camera_added`, `camera_changed`, `camera_removed`, `segments_expired`,
-    `disk_full`, `disk_error`, `node_stopping`. A reader must accept others.
+    `disk_full`, `disk_error`, `node_stopping`; of a recorder's leases
+    `lease_taken`, `lease_yielded`; of the authority over them
+    `lease_taken_over` (the holder was silent or without pictures), `lease_moved`,
+    `lease_given_back`, `standby_unreachable` (no node can take a camera whose
+    holder does not record it). A reader must accept others.
     """
     reason: _builtins.str
     """A gap reason, where the kind has one."""

@@ -1,0 +1,1 @@
+"""Leases: who is to record which camera. The values, and both sides of gRPC."""
