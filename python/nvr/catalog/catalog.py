@@ -239,8 +239,8 @@ class Catalog:
             marks = ", ".join("?" * (_SHOWN_COUNT + 4))
             created_us = now if row is None else row[-2]
             self._db.execute(
-                f"INSERT OR REPLACE INTO copied_camera (id, {_SHOWN}, node, created_us, changed_us) "
-                f"VALUES ({marks})",  # noqa: S608
+                f"INSERT OR REPLACE INTO copied_camera (id, {_SHOWN}, node, created_us, changed_us) "  # noqa: S608
+                f"VALUES ({marks})",
                 (camera.id, *shown, created_us, now),
             )
             return CatalogCamera(camera.id, settings, created_us, now, copied_from=node)
