@@ -8,12 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nvr._core
-from benches import clip_over_grpc, clips, federation, live, province, recording, seek
+from benches import clip_over_grpc, clips, federation, live, province, recording, seek, simulating
 from benches.harness import Row, Settings, first_line, page, program, table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEASUREMENTS = {
     "recording": recording.measure,
+    "simulator": simulating.measure,
     "seek": seek.measure,
     "clips": clips.measure,
     "clip-over-grpc": clip_over_grpc.measure,

@@ -28,6 +28,7 @@ class Cameras(NamedTuple):
     """By name."""
     zero_us: int
     loop_us: int
+    pid: int
 
 
 @contextmanager
@@ -48,7 +49,7 @@ def simulated_cameras(file: Path, count: int, work: Path) -> Iterator[Cameras]:
         addresses = {
             f"camera-{number}": f"rtsp://127.0.0.1:{told['port']}/{number}" for number in range(count)
         }
-        yield Cameras(addresses, told["zero_us"], told["loop_us"])
+        yield Cameras(addresses, told["zero_us"], told["loop_us"], running.pid)
 
 
 def main(file: Path, count: int, state: Path) -> None:
