@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 
 from nvr.directory import geometry
@@ -365,6 +366,11 @@ class Directory:
         """A camera as readers see it, from what each node has of it."""
         return merged_camera(entries, {e.node_id: self._nodes[e.node_id].entry.name for e in entries})
 
+    def camera_named(self, entries: Sequence[CameraEntry]) -> Camera:
+        """Of a camera its id and the node that is to record it, for who knows the rest."""
+        first = entries[0]
+        return Camera(first.camera.id, "", node=self._nodes[first.node_id].entry.name)
+
     # --- inside ----------------------------------------------------------------
 
     @contextmanager
@@ -613,5 +619,7 @@ def _node_from(raw: bytes) -> NodeEntry:
     return node_entry_from_pb(directory_pb2.NodeEntry.FromString(raw))
 
 
+# Places that are asked about are asked about again; some 10 MB.
+@lru_cache(maxsize=4096)
 def _camera_from(raw: bytes) -> CameraEntry:
     return camera_entry_from_pb(directory_pb2.CameraEntry.FromString(raw))

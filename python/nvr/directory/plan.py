@@ -122,7 +122,7 @@ def plan(directory: Directory, request: FindRequest, areas: AreaResolver) -> Pla
         rest = [(key, candidate) for key, candidate in keyed if after is None or key > after]
         first = heapq.nsmallest(limit, rest, key=lambda pair: pair[0])
         chosen, remaining = [candidate for _, candidate in first], len(rest) - len(first)
-    items = planner.planned(chosen, request.range)
+    items = planner.planned(chosen, request.range, ids_only=request.ids_only)
     cursor = _cursor(_key(chosen[-1], request), request.order) if remaining and chosen else ""
     return Plan(items, cursor, remaining, bool(remaining) and not request.limit, planner.visited)
 
@@ -306,9 +306,12 @@ class _Planner:
         self.visited += len(rows)
         return rows
 
-    def planned(self, chosen: Sequence[_Candidate], range_: TimeRange | None) -> list[Planned]:
+    def planned(
+        self, chosen: Sequence[_Candidate], range_: TimeRange | None, *, ids_only: bool = False
+    ) -> list[Planned]:
         """With what each node has, for those chosen only."""
         entries = self._directory.entries([each.id for each in chosen])
+        view = self._directory.camera_named if ids_only else self._directory.camera_view
         items: list[Planned] = []
         for each in chosen:
             of = entries.get(each.id)
@@ -317,7 +320,7 @@ class _Planner:
             holders: tuple[str, ...] = ()
             if range_ is not None:
                 holders = tuple(entry.node_id for entry in of if self._entry_may_hold(entry, range_))
-            items.append(Planned(self._directory.camera_view(of), each.distance_m, of, holders))
+            items.append(Planned(view(of), each.distance_m, of, holders))
         return items
 
     def _entry_may_hold(self, entry: CameraEntry, range_: TimeRange) -> bool:

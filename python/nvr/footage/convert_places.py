@@ -85,6 +85,7 @@ def find_to_pb(value: FindRequest, context: ReadContext) -> footage_pb2.FindRequ
         limit=value.limit,
         cursor=value.cursor,
         by_source=value.by_source,
+        ids_only=value.ids_only,
     )
 
 
@@ -101,6 +102,7 @@ def find_from_pb(value: footage_pb2.FindRequest) -> FindRequest:
         limit=value.limit,
         cursor=value.cursor,
         by_source=value.by_source,
+        ids_only=value.ids_only,
     )
 
 

@@ -86,7 +86,7 @@ class FindRequest:
     """Which cameras (None: all), and what of them (None: no footage is looked for).
 
     ``limit`` 0: as many as the node gives at once. ``by_source``: an item for each
-    node that has footage of a camera.
+    node that has footage of a camera. ``ids_only``: of a camera only its id and node.
     """
 
     where: Where | None = None
@@ -96,6 +96,7 @@ class FindRequest:
     limit: int = 0
     cursor: str = ""
     by_source: bool = False
+    ids_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)

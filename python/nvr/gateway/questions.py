@@ -91,7 +91,13 @@ class Question:
         """Asks one node for some cameras. Whatever goes wrong costs these answers of it only."""
         left = set(ids)
         request = replace(
-            self._request, where=Named(ids), range=range_, order=FindOrder.NEAREST, limit=0, cursor=""
+            self._request,
+            where=Named(ids),
+            range=range_,
+            order=FindOrder.NEAREST,
+            limit=0,
+            cursor="",
+            ids_only=True,
         )
         error: BaseException | None = None
         try:
@@ -185,7 +191,10 @@ class Question:
             duty = self._directory.route(planned.entries[0].node_id)
             told = [Told(found.coverage, int(child != duty)) for child, found in answers]
             whole = not each.failed and all(fills(found.coverage, range_) for _, found in answers)
-            merged = merge_coverage(range_, told, all_answered=whole)
+            if whole and len(told) == 1:
+                merged = list(told[0].items)
+            else:
+                merged = merge_coverage(range_, told, all_answered=whole)
             made = [("", self._with_clocks(merged))]
         if request.order is FindOrder.NEWEST:
             made = [(source, list(reversed(items))) for source, items in made]

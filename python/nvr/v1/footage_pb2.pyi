@@ -1609,6 +1609,7 @@ class FindRequest(_message.Message):
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
     BY_SOURCE_FIELD_NUMBER: _builtins.int
+    IDS_ONLY_FIELD_NUMBER: _builtins.int
     stream: _common_pb2.StreamKind.ValueType
     """Which stream."""
     order: Global___FindOrder.ValueType
@@ -1621,6 +1622,10 @@ class FindRequest(_message.Message):
     """From an earlier answer to the same request."""
     by_source: _builtins.bool
     """One item for each node that has footage of the camera, instead of one timeline."""
+    ids_only: _builtins.bool
+    """Of each camera only its id and node: for who knows the rest already, as a
+    gateway does. A node may give more.
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -1644,10 +1649,11 @@ class FindRequest(_message.Message):
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
         by_source: _builtins.bool = ...,
+        ids_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range", "where", b"where"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_source", b"by_source", "context", b"context", "cursor", b"cursor", "limit", b"limit", "order", b"order", "range", b"range", "stream", b"stream", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_source", b"by_source", "context", b"context", "cursor", b"cursor", "ids_only", b"ids_only", "limit", b"limit", "order", b"order", "range", b"range", "stream", b"stream", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
