@@ -237,6 +237,7 @@ def test_copied_cameras_are_kept_as_their_node_describes_them(tmp_path: Path, ke
     kept = catalog.keep_copied(COPIED, "edge-1")
     assert kept is not None
     assert (kept.id, kept.copied_from, kept.removed_us) == (COPIED.id, "edge-1", None)
+    assert not kept.held, "a node that keeps a copy would count as the one that is to record it"
     assert kept.settings == CameraSettings("yard", "", title="Sân", place=COPIED.place, enabled=False)
     assert catalog.keep_copied(COPIED, "edge-1") is None
     renamed = catalog.keep_copied(dataclasses.replace(COPIED, name="court", place=None), "edge-2")

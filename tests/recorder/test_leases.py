@@ -184,6 +184,31 @@ async def check_back(home: Reached, spare: Reached, camera_id: str) -> None:
     assert guest.streams[0].newest_us > guest.streams[0].oldest_us > 0
 
 
+async def test_who_keeps_a_copy_can_stand_by_too(tmp_path: Path, cameras: SimulatedCameras) -> None:
+    homes, spares = tmp_path / "home", tmp_path / "spare"
+    homes.mkdir()
+    spares.mkdir()
+    with running(write_settings(homes, {"gate": cameras.url("gate")})) as home_node:
+        spare_settings = write_settings(spares, {})
+        with spare_settings.open("a") as file:
+            file.write(f'[[copy]]\nfrom = "{home_node.grpc}"\nevery = "1s"\n')
+        with running(spare_settings) as node:
+            async with reach(home_node) as home, reach(node) as spare:
+                (camera,) = await home.cameras()
+
+                async def copied() -> list[Camera]:
+                    return [each for each in await spare.cameras() if each.streams]
+
+                (copy,) = await until(copied)
+                assert (copy.id, copy.streams[0].reason) == (camera.id, "copied")
+                assert await spare.state(camera.id) is None
+                key = await spare.leases.sealing_key(CONTEXT)
+                await spare.leases.prepare(CONTEXT, await home.leases.seal_camera(CONTEXT, camera.id, key))
+                await spare.leases.take(CONTEXT, camera.id, 1)
+                state = await spare.recorded(camera.id)
+                assert (state.epoch, state.held, state.home) == (1, True, False)
+
+
 async def test_heartbeats_go_on_until_the_node_stops(tmp_path: Path) -> None:
     with running(write_settings(tmp_path, {})) as node:
         async with reach(node) as net:

@@ -243,7 +243,7 @@ class Catalog:
                 f"VALUES ({marks})",
                 (camera.id, *shown, created_us, now),
             )
-            return CatalogCamera(camera.id, settings, created_us, now, copied_from=node)
+            return CatalogCamera(camera.id, settings, created_us, now, copied_from=node, held=False)
 
     def _insert(self, settings: CameraSettings) -> CatalogCamera:
         self._refuse_taken(settings.name, "")
@@ -368,7 +368,12 @@ def _copied(row: tuple[object, ...]) -> CatalogCamera:
     camera_id, *shown = row[: _SHOWN_COUNT + 1]
     node, created, changed = row[_SHOWN_COUNT + 1 :]
     return CatalogCamera(
-        str(camera_id), _settings(shown), int(str(created)), int(str(changed)), copied_from=str(node)
+        str(camera_id),
+        _settings(shown),
+        int(str(created)),
+        int(str(changed)),
+        copied_from=str(node),
+        held=False,
     )
 
 

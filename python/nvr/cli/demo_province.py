@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from nvr.cli.children import NvrChild
 from nvr.errors import NodeUnavailable
+from nvr.footage.types import Gap, Span
 
 if TYPE_CHECKING:
     from nvr.client import Network
 
+T = TypeVar("T")
 _READY_WAIT_S = 60.0
 _TREE_WAIT_S = 60.0
 _TURN_S = 0.25
 # Crossings of Sầm Sơn, some hundred metres from one another.
 _PLACES = ((19.7402, 105.9021), (19.7421, 105.9034), (19.7437, 105.9010), (19.7450, 105.9048))
 _CENTER, _RADIUS = (19.7425, 105.9028), "600m"
+# One recorder keeps a copy of another's footage.
+_COPIED_FROM, _COPIES_AT = "commune-1", "commune-2"
 _TITLES = ("Ngã tư Lê Lợi", "Cổng chợ Cột Đỏ", "Bến xe", "Quảng trường biển")
 
 
@@ -78,16 +82,52 @@ class Province:
             print(f"  {tier:12} {report.parts[0].size_bytes} bytes, etag {report.parts[0].etag[:16]}…")
         print("  the same bytes" if len(sizes) == 1 else "  they differ: this is a defect", flush=True)
 
-        lost = next(node for node in self._recorders() if node != recorder)
+        lost = next((node for node in self._standbys() if node != recorder), self._recorders()[-1])
         print(f"\n{lost} is killed. The same question:", flush=True)
+        killed_us = time.time_ns() // 1000
         self._children.pop(lost).kill()
         self._until(network, start_us, seconds, complete=False)
         self._ask(network, start_us, seconds)
+        if lost in self._standbys():
+            self._taken_over(network, lost, killed_us)
 
-        print(f"\n{lost} is started again:", flush=True)
+        print(f"\n{lost} is started again. The first question once more:", flush=True)
         self._run(lost, "recorder")
+        back_us = time.time_ns() // 1000
         self._until(network, start_us, seconds, complete=True)
         self._ask(network, start_us, seconds)
+        if lost == _COPIES_AT:
+            self._filled(network, killed_us, back_us)
+
+    def _taken_over(self, network: Network, lost: str, killed_us: int) -> None:
+        """Waits until another recorder has gone on with the cameras of one that was killed."""
+        from nvr.footage.time import to_datetime
+
+        camera = self._camera_of(lost)
+
+        def recorded_elsewhere() -> Span | None:
+            start, end = to_datetime(killed_us), to_datetime(time.time_ns() // 1000)
+            (found,) = network.find(cameras=[camera], start=start, end=end).all()
+            return next((span for span in found.spans if span.node != lost), None)
+
+        span = self._wait(recorded_elsewhere, f"no node goes on with {camera}")
+        after_s = max(0, span.range.start_us - killed_us) / 1_000_000
+        print(f"\n{span.node} has taken over {camera}: recorded again {after_s:.1f} s after the death")
+
+    def _filled(self, network: Network, from_us: int, until_us: int) -> None:
+        """Waits until a copy has what was recorded while its holder was dead."""
+        from nvr.footage.time import to_datetime
+
+        camera = network.camera(self._camera_of(_COPIED_FROM), source=_COPIES_AT)
+
+        def filled() -> bool:
+            start, end = to_datetime(from_us), to_datetime(until_us)
+            held = camera.coverage(start, end)
+            return not any(isinstance(item, Gap) and item.reason == "not_copied" for item in held)
+
+        self._wait(filled, f"{_COPIES_AT} does not fill its copy")
+        seconds = (until_us - from_us) / 1_000_000
+        print(f"\n{_COPIES_AT} keeps a copy of {camera.name}, and has fetched the {seconds:.0f} s it missed")
 
     def _ask(self, network: Network, start_us: int, seconds: int) -> None:
         from nvr.footage.time import format_duration, to_datetime
@@ -108,15 +148,22 @@ class Province:
         """Until the province has noticed."""
         from nvr.footage.time import to_datetime
 
-        give_up_s = time.monotonic() + _TREE_WAIT_S
-        while True:
+        def noticed() -> bool:
             answer = network.find(start=to_datetime(start_us), duration=f"{seconds}s")
             found = answer.all()
-            if bool(answer.complete) is complete and len(found) == len(self._cameras):
-                return
+            return bool(answer.complete) is complete and len(found) == len(self._cameras)
+
+        self._wait(noticed, "the province does not see what its nodes do")
+
+    def _wait(self, look: Callable[[], T | None], otherwise: str) -> T:
+        """What a look finds that finds something. Raises :exc:`nvr.errors.NodeUnavailable`."""
+        give_up_s = time.monotonic() + _TREE_WAIT_S
+        while not (found := look()):
+            self.check()
             if time.monotonic() > give_up_s:
-                raise NodeUnavailable("the province does not see what its nodes do")
+                raise NodeUnavailable(otherwise)
             time.sleep(_TURN_S)
+        return found
 
     def _recorders(self) -> list[str]:
         return [f"commune-{number}" for number in range(1, len(self._cameras) + 1)]
@@ -126,6 +173,14 @@ class Province:
         recorders = self._recorders()
         half = -(-len(recorders) // 2)
         return {"district-1": recorders[:half], "district-2": recorders[half:]}
+
+    def _standbys(self) -> list[str]:
+        """Recorders that stand by for one another."""
+        recorders = self._districts()["district-1"]
+        return recorders if len(recorders) > 1 else []
+
+    def _camera_of(self, recorder: str) -> str:
+        return f"camera-{recorder.removeprefix('commune-')}"
 
     def _district_of(self, recorder: str) -> str:
         return next(name for name, below in self._districts().items() if recorder in below)
@@ -139,7 +194,8 @@ class Province:
                 {"stores": [str(self._folder / recorder / "store")]},
                 ["[[camera]]", f'name = "camera-{number + 1}"', f"main = {json.dumps(main)}"]
                 + ([f"sub = {json.dumps(sub)}"] if sub else [])
-                + [f"lat = {lat}", f"lon = {lon}", f"title = {_text(_TITLES[number % len(_TITLES)])}"],
+                + [f"lat = {lat}", f"lon = {lon}", f"title = {_text(_TITLES[number % len(_TITLES)])}"]
+                + (self._copy() if recorder == _COPIES_AT else []),
             )
             self._run(recorder, "recorder")
         for district, below in self._districts().items():
@@ -148,13 +204,24 @@ class Province:
         for name, address in self._addresses.items():
             print(f"{name:12} gRPC {address}   (nvr cameras list --node {address})")
         with self.connect() as network:
-            give_up_s = time.monotonic() + _TREE_WAIT_S
-            while len(network.cameras()) < len(self._cameras) and time.monotonic() < give_up_s:
-                self.check()
-                time.sleep(_TURN_S)
+            self._wait(
+                lambda: len(network.cameras()) == len(self._cameras), "the province does not see all cameras"
+            )
+
+    def _copy(self) -> list[str]:
+        """Settings of a recorder that keeps a copy of another's footage."""
+        source = self._addresses[_COPIED_FROM]
+        return [
+            "[[copy]]",
+            f'from = "{source}"',
+            f'cameras = ["{self._camera_of(_COPIED_FROM)}"]',
+            'every = "1s"',
+        ]
 
     def _gateway(self, name: str, below: Sequence[str]) -> None:
         children = [line for node in below for line in ("[[child]]", f'address = "{self._addresses[node]}"')]
+        if below == self._standbys():
+            children += ["[[failover.group]]", f'name = "{name}"', f"recorders = {_text(below)}"]
         self._write(name, {"data": str(self._folder / name)}, children)
         self._run(name, "gateway")
 

@@ -258,7 +258,9 @@ class LeaseKeeper:
         """The camera, if its home is here; removed or not."""
         camera = self._directory.get(camera_id)
         # Those that only the stores know have no date.
-        return None if camera is None or camera.guest or not camera.created_us else camera
+        if camera is None or camera.guest or camera.copied_from or not camera.created_us:
+            return None
+        return camera
 
     def _settings_of(self, camera_id: str) -> tuple[CameraSettings, int]:
         own = self._own(camera_id)
