@@ -20,6 +20,7 @@ _RURAL_M = (3_000.0, 3_600.0)
 _RURAL_COLUMNS, _RURAL_ROWS = 8, 10
 _WARD_M, _WARD_COLUMNS = 1_000.0, 4
 _METRES_A_DEGREE = 111_320.0
+_SPOT_M = 50.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +30,15 @@ class Commune:
     number: int
     district: int
     town: bool
-    west_m: float
-    south_m: float
     cameras: tuple[Place, ...]
 
     def spot(self, chance: random.Random) -> Place:
-        """Somewhere that things happen: anywhere in a ward, near the centre of a rural commune."""
-        return _spot(self.town, self.west_m, self.south_m, chance)
+        """Somewhere that a case begins: within some 50 m of a camera, as cameras are hung where they do."""
+        stands = chance.choice(self.cameras)
+        off = _SPOT_M / _METRES_A_DEGREE
+        return Place(
+            stands.latitude + chance.uniform(-off, off), stands.longitude + chance.uniform(-off, off)
+        )
 
 
 def communes(count: int, districts: int, towns: int, seed: int = 1) -> list[Commune]:
@@ -46,8 +49,8 @@ def communes(count: int, districts: int, towns: int, seed: int = 1) -> list[Comm
         district, town = number % districts, number < towns
         place_in_district = number // districts if town else (number - towns) // districts
         west_m, south_m = _corner(district, place_in_district, town)
-        cameras = tuple(_spot(town, west_m, south_m, chance) for _ in range(CAMERAS))
-        found.append(Commune(number, district, town, west_m, south_m, cameras))
+        cameras = tuple(_stand(town, west_m, south_m, chance) for _ in range(CAMERAS))
+        found.append(Commune(number, district, town, cameras))
     return found
 
 
@@ -69,7 +72,7 @@ def _corner(district: int, number: int, town: bool) -> tuple[float, float]:
     return west_m + column * _RURAL_M[0], south_m + row * _RURAL_M[1]
 
 
-def _spot(town: bool, west_m: float, south_m: float, chance: random.Random) -> Place:
+def _stand(town: bool, west_m: float, south_m: float, chance: random.Random) -> Place:
     if town:
         east_m, north_m = chance.uniform(0, _WARD_M), chance.uniform(0, _WARD_M)
     else:
