@@ -26,7 +26,7 @@ from nvr.security.node_key import NodeKey
 RECORDERS_A_PROCESS, DISTRICTS_A_PROCESS = 25, 13
 LIVE = "live"
 _MARGIN_US = 10 * SECOND_US
-_NOT_RECORDED = "rtsp://127.0.0.1:1/not-recorded"
+NOT_RECORDED = "rtsp://127.0.0.1:1/not-recorded"
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,49 +129,52 @@ def make_recorders(work: Path, size: Size, day: Ledger, day_us: int, live: Mappi
     footage = wanted_footage(made, day, size.towns)
     media = recipe.load(recipe.make_small(work))
     for commune in made[: size.towns]:
-        first = commune.number < size.districts
-        url = live.get(commune.district, "") if first else ""
-        of = {camera: ranges for (number, camera), ranges in footage.items() if number == commune.number}
-        _make_recorder(work, commune, of, day_us, media, url)
+        cameras = [
+            CameraSettings(
+                name=f"camera-{number}",
+                main_url=NOT_RECORDED,
+                title=f"Ngã tư số {number}",
+                place=place,
+                area=f"38-{commune.number}",
+                enabled=False,
+            )
+            for number, place in enumerate(commune.cameras)
+        ]
+        # A district's first recorder has one.
+        if commune.number < size.districts:
+            cameras.append(CameraSettings(name=LIVE, main_url=live[commune.district]))
+        of = {
+            f"camera-{camera}": [TimeRange(day_us + each.start_us, day_us + each.end_us) for each in ranges]
+            for (number, camera), ranges in footage.items()
+            if number == commune.number
+        }
+        make_recorder(work, f"ward-{commune.number}", cameras, of, media)
 
 
-def _make_recorder(
+def make_recorder(
     work: Path,
-    commune: Commune,
-    footage: Mapping[int, Sequence[TimeRange]],
-    day_us: int,
+    name: str,
+    cameras: Sequence[CameraSettings],
+    footage: Mapping[str, Sequence[TimeRange]],
     media: recipe.Media,
-    live: str,
-) -> None:
+) -> Path:
+    """A recorder's catalog, store and settings file, which is returned. ``footage``: by camera's name."""
     from nvr._core import Store
 
-    name = f"ward-{commune.number}"
     root, data = work / name, work / name / ".node"
     data.mkdir(parents=True)
     catalog = Catalog(data, NodeKey.load_or_create(data))
-    settings = [
-        CameraSettings(
-            name=f"camera-{number}",
-            main_url=_NOT_RECORDED,
-            title=f"Ngã tư số {number}",
-            place=place,
-            area=f"38-{commune.number}",
-            enabled=False,
-        )
-        for number, place in enumerate(commune.cameras)
-    ]
-    if live:
-        settings.append(CameraSettings(name=LIVE, main_url=live))
-    ids = {camera.settings.name: camera.id for camera in catalog.import_once(settings) or []}
+    ids = {camera.settings.name: camera.id for camera in catalog.import_once(cameras) or []}
     catalog.close()
     store = Store([str(root)])
     for camera, ranges in footage.items():
-        writer = store.writer(ids[f"camera-{camera}"], "main")
+        writer = store.writer(ids[camera], "main")
         for each in ranges:
-            _write(writer, media, day_us + each.start_us, each.duration_us)
+            _write(writer, media, each.start_us, each.duration_us)
     store.close()
-    text = f'[node]\nname = "{name}"\nstores = ["{root}"]\ngrpc = "127.0.0.1:0"\n'
-    (work / f"{name}.toml").write_text(text)
+    config = work / f"{name}.toml"
+    config.write_text(f'[node]\nname = "{name}"\nstores = ["{root}"]\ngrpc = "127.0.0.1:0"\n')
+    return config
 
 
 def _write(writer: Any, media: recipe.Media, start_us: int, duration_us: int) -> None:
@@ -282,7 +285,7 @@ def start_telling(running: Running, work: Path, size: Size, oldest_us: int) -> l
 def start_recorders(running: Running, work: Path, size: Size) -> list[Told]:
     """The real recorders, some in each process."""
     return [
-        running.start("recorder", f"wards-{some[0]}", *_up(work / f"ward-{each}.toml" for each in some),
+        running.start("recorder", f"wards-{some[0]}", *up(work / f"ward-{each}.toml" for each in some),
                       nodes=len(some))
         for some in _groups(range(size.towns), RECORDERS_A_PROCESS)
     ]  # fmt: skip
@@ -298,10 +301,10 @@ def start_gateways(running: Running, work: Path, size: Size, addresses: dict[str
             below = [f"ward-{number}" for number in range(district, size.towns, size.districts)]
             children = [addresses[name] for name in (*below, f"told-{district}")]
             configs.append(_gateway_config(work, f"district-{district}", children))
-        told.append(running.start("district", f"districts-{some[0]}", *_up(configs), nodes=len(configs)))
+        told.append(running.start("district", f"districts-{some[0]}", *up(configs), nodes=len(configs)))
     addresses |= addresses_of(told)
     top = _gateway_config(work, "province", [addresses[f"district-{district}"] for district in every])
-    (fact,) = running.start("province", "province", *_up([top]), nodes=1)()
+    (fact,) = running.start("province", "province", *up([top]), nodes=1)()
     addresses["province"] = fact["grpc"]
     return str(fact["id"])
 
@@ -324,7 +327,8 @@ def _gateway_config(work: Path, name: str, children: Sequence[str]) -> Path:
     return config
 
 
-def _up(configs: Iterable[Path]) -> list[str | Path]:
+def up(configs: Iterable[Path]) -> list[str | Path]:
+    """Words for Python: nodes in one process."""
     return ["-m", "nvr", "up", "--json", "--log-level", "warning", *configs]
 
 
