@@ -12,7 +12,7 @@ from typing import NamedTuple
 from benches import recipe
 from benches.communes import CAMERAS
 from benches.harness import Row, Settings, cost_of, percentile
-from benches.ledger import DAY_US, Ledger, ledger
+from benches.ledger import DAY_US, SECOND_US, Ledger, ledger
 from benches.province_nodes import (
     DISTRICTS_A_PROCESS,
     FULL,
@@ -100,7 +100,7 @@ def measure(settings: Settings) -> list[Row]:
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     settings.say(f"  simulating the other {size.communes - size.towns} recorders")
-    simulated = simulate(work, province_id, ids, day, size, real.service, day_us, seconds)
+    simulated = simulate(work, province_id, ids, day, size, real.service, day_us, DAY_US / SECOND_US)
     shutil.rmtree(work)
     taken = real.taken
     failures = [*taken.failures, *simulated.failures]
@@ -162,10 +162,10 @@ def conditions(size: Size, day: Ledger, real: Replayed, simulated: Simulated, se
         f"recorder's own, ETag and digest. The directories know {size.communes * CAMERAS:,} cameras; the "
         f"province had them {real.sync_s:.0f} s after it began to serve. Simulated: "
         f"{simulated.recorders:,} recorders and {len(simulated.head_ms):,} extractions, by the gateways' "
-        "own code (directories, plans, questions) in simulated time at the same pace; each node answers "
+        "own code (directories, plans, questions) in simulated time, a day within a day; each node answers "
         f"one call after another, in times drawn from {len(service.recorder_find)} that real ones took "
         "with nothing else to do; the province's gateway was at work for "
-        f"{simulated.province_busy:.0%} of the time."
+        f"{simulated.province_busy:.2%} of the time."
     )
 
 
