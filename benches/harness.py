@@ -49,6 +49,8 @@ class Settings:
     seek_days: int = 7
     seeks: int = 100_000
     live_s: float = 30.0
+    day_s: float = 150.0
+    full: bool = True
     say: Callable[[str], None] = print
     conditions: list[str] = field(default_factory=list)
 

@@ -34,6 +34,15 @@ TINY = [
     *("-video_track_timescale", "90000"),
 ]
 
+# A small picture twice a second, 8 kbit/s or so: for many recorders with long footage on one disk.
+SMALL_FPS = 2
+SMALL = [
+    *("-f", "lavfi", "-i", f"testsrc2=size=160x90:rate={SMALL_FPS},noise=alls=4:allf=t", "-t", "60"),
+    *("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "0", "-b:v", "8k"),
+    *("-maxrate", "8k", "-bufsize", "16k", "-threads", "1", "-g", str(2 * SMALL_FPS), "-sc_threshold", "0"),
+    *("-video_track_timescale", "90000", "-an"),
+]
+
 
 class Packet(NamedTuple):
     """One access unit: NAL units, each after its length in 4 bytes."""
@@ -61,6 +70,11 @@ def make(folder: Path, seconds: int = SECONDS) -> Path:
 def make_tiny(folder: Path) -> Path:
     """Makes the file of one small picture, unless it is there."""
     return _made(folder / "tiny.mp4", TINY)
+
+
+def make_small(folder: Path) -> Path:
+    """Makes the file of small pictures, unless it is there."""
+    return _made(folder / "small.mp4", SMALL)
 
 
 def _made(path: Path, command: Sequence[str]) -> Path:

@@ -8,7 +8,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import nvr._core
-from benches import clip_over_grpc, clips, federation, live, province, recording, seek, simulating
+from benches import (
+    clip_over_grpc,
+    clips,
+    federation,
+    live,
+    province,
+    province_day,
+    recording,
+    seek,
+    simulating,
+)
 from benches.harness import Row, Settings, first_line, page, program, table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
@@ -20,6 +30,7 @@ MEASUREMENTS = {
     "clip-over-grpc": clip_over_grpc.measure,
     "live": live.measure,
     "province": province.measure,
+    "province-day": province_day.measure,
     "federation": federation.measure,
 }
 
@@ -46,6 +57,7 @@ def main(words: Sequence[str]) -> int:
         if asked.quick:
             settings.cameras, settings.window_s, settings.rounds, settings.repeats = 4, 5.0, 1, 3
             settings.clip_hours, settings.seek_days, settings.seeks, settings.live_s = 0.05, 1, 2000, 5.0
+            settings.day_s, settings.full = 10.0, False
         rows: list[Row] = []
         for name, measure in MEASUREMENTS.items():
             if not asked.only or name in asked.only:

@@ -64,7 +64,8 @@ def main(file: Path, count: int, state: Path) -> None:
     )
     for packet in loaded.packets:
         media.add_video(sei_with_time(us_of(packet.pts_90k)) + packet.data, packet.pts_90k, packet.keyframe)
-    loop_90k = len(loaded.packets) * recipe.TICKS_PER_PICTURE
+    before, last = (packet.pts_90k for packet in loaded.packets[-2:])
+    loop_90k = last + (last - before)
     media.finish(loop_90k)
     server = CameraSim("127.0.0.1:0")
     zero_us = server.add("0", media)
