@@ -19,12 +19,12 @@ SECOND_US = 1_000_000
 DAY_US = 86_400 * SECOND_US
 CASES = {"theft": 505, "injury": 406, "collision": 664, "disorder": 171, "other": 414}
 EXTRACTIONS = 12_293
-NEAREST = 6
+NEAREST = 4
 """An extraction is from one of so many cameras that are nearest to its place."""
 _MINUTE_US = 60 * SECOND_US
 _KEPT_DAYS = 29
 _LIVE_VIEWS_A_CASE = 0.5
-_AT_HOT_SPOT, _IN_TOWN = 0.7, 0.25
+_AT_HOT_SPOT, _IN_TOWN = 0.7, 0.2
 # Weights of the hours of a day.
 _ASKED = (*[1] * 7, 8, 20, 24, 24, 14, 6, 14, 24, 24, 18, 8, *[3] * 6)
 _HAPPENED = (6, 4, 3, 2, 2, 3, 6, 8, 6, 5, 5, 6, 6, 5, 5, 6, 8, 12, 14, 16, 18, 18, 14, 10)

@@ -3,7 +3,6 @@
 import asyncio
 import re
 import resource
-import shutil
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -101,7 +100,6 @@ def measure(settings: Settings) -> list[Row]:
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
     settings.say(f"  simulating the other {size.communes - size.towns} recorders")
     simulated = simulate(work, province_id, ids, day, size, real.service, day_us, DAY_US / SECOND_US)
-    shutil.rmtree(work)
     taken = real.taken
     failures = [*taken.failures, *simulated.failures]
     for failure in failures[:10]:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benches.harness import percentile
-from benches.ledger import DAY_US, Ledger, ledger
+from benches.ledger import DAY_US, NEAREST, Ledger, ledger
 from benches.province_nodes import QUICK, directory_file, fill, standing_in, wanted_footage
 from benches.province_replay import Service
 from benches.province_simulation import SimulatedLoop, simulate
@@ -32,7 +32,7 @@ def test_the_nearest_cameras_have_all_that_is_asked_of_a_place() -> None:
             for camera, ranges in footage.items()
             if any(r.start_us < each.range.start_us and each.range.end_us < r.end_us for r in ranges)
         ]
-        assert len(holding) >= 6
+        assert len(holding) >= NEAREST
 
 
 def test_simulated_time_passes_while_all_wait_and_only_then() -> None:
