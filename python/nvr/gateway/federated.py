@@ -40,13 +40,14 @@ from nvr.footage.types import (
     StreamState,
     TimeRange,
 )
+from nvr.gateway.below import Below
 from nvr.gateway.events import merged_events
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
-from nvr.gateway.merge import Told, merge_coverage
+from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.questions import Question, with_clocks
-from nvr.gateway.timeline import Timeline
-from nvr.gateway.trouble import trouble
+from nvr.gateway.timeline import Timeline, refused
+from nvr.gateway.trouble import LieError, trouble
 
 __all__ = ["FederatedFootage", "Sources"]
 
@@ -194,12 +195,12 @@ class FederatedFootage:
         """What happens below, from now on; a child that comes back is listened to again."""
         ids = {self._directory.resolve(name)[0] for name in cameras}
         if not ids:
-            return merged_events(context, dict.fromkeys(self._links, ()))
-        wanted: dict[AnyLink, list[str]] = {}
+            return merged_events(context, self._links)
+        wanted: dict[str, list[str]] = {}
         for camera_id, entries in self._directory.entries(sorted(ids)).items():
             for link, _ in self._sources(camera_id, entries, "").links:
-                wanted.setdefault(link, []).append(camera_id)
-        return merged_events(context, wanted)
+                wanted.setdefault(link.node_id, []).append(camera_id)
+        return merged_events(context, self._links, wanted)
 
     # --- reads of one camera -----------------------------------------------------
 
@@ -218,13 +219,17 @@ class FederatedFootage:
                     answer = link.footage.coverage(context, found.camera_id, stream, range, node)
                     items: list[Span | Gap] = []
                     whole = False
+                    below = Below(self._directory, link)
                     async for step in answer:
                         if isinstance(step, Notice):
-                            notices.append(step)
+                            notices.append(below.notice(step))
                         elif isinstance(step, End):
                             whole = step.complete
                         else:
                             items.append(step)
+                    below.check_coverage(items, range)
+                    if whole and not fills(items, range):
+                        raise LieError("it calls its answer complete, and leaves a part of the range out")
             except NvrError as error:
                 notices.append(trouble(error, node=link.name, camera_id=found.camera_id, range=range))
                 return False
@@ -272,6 +277,8 @@ class FederatedFootage:
                 failed.append(answer)
             else:
                 raise answer
+        if failed and context.partial == "refuse" and len(found.links) > 1:
+            raise refused([trouble(failed[0], node=self._node.name, camera_id=found.camera_id)])
         if refs:
             showing = [ref for ref in refs if ref.start_us <= at_us < ref.start_us + ref.duration_us]
             if showing:
@@ -289,7 +296,12 @@ class FederatedFootage:
         if found.one is not None:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
+            below = Below(self._directory, link)
             async for step in self._pass_on(link, link.footage.read_fragments(context, asked), found):
+                if isinstance(step, Fragment):
+                    if step.ref.camera_id != found.camera_id:
+                        raise LieError("it gives footage of another camera than was asked", node=link.name)
+                    below.check_node(step.node)
                 yield step
             return
         async for piece in self._timeline(context, found, request.stream).read_fragments(request):
@@ -303,7 +315,11 @@ class FederatedFootage:
         if found.one is not None:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
+            below = Below(self._directory, link)
             async for step in self._pass_on(link, link.footage.read_clip(context, asked), found):
+                if isinstance(step, ClipHead):
+                    for part in step.parts:
+                        below.check_node(part.node)
                 yield step
             return
         async for piece in self._timeline(context, found, request.stream).read_clip(request):
@@ -390,7 +406,9 @@ class FederatedFootage:
             stream=stream,
             links={self._name_of(entry): self._links.of(entry.node_id) for entry in found.entries},
             coverage=lambda range_: self.coverage(context, found.camera_id, stream, range_),
+            fanout=self._fanout,
             node=self._node.name,
+            now_us=self._now_us,
         )
 
     def _of(self, camera: str, source: str) -> Sources:

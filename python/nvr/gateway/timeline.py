@@ -3,9 +3,18 @@
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvr.errors import ClipChanged, InvalidArgument, NodeUnavailable, NoFootage
+from nvr.errors import (
+    ClipChanged,
+    Incomplete,
+    InvalidArgument,
+    NodeUnavailable,
+    NoFootage,
+    NvrError,
+    RangeInFuture,
+)
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
+from nvr.footage.time import format_instant
 from nvr.footage.types import (
     ClipData,
     ClipHead,
@@ -23,12 +32,14 @@ from nvr.footage.types import (
     StreamName,
     TimeRange,
 )
+from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
+from nvr.gateway.trouble import LieError, trouble
 
 __all__ = ["Timeline"]
 
-_CURSOR = "t1"
+_CURSOR = "t2"
 _DAY_US = 86_400_000_000
 
 
@@ -50,7 +61,10 @@ class _Plan:
 
 
 class Timeline:
-    """``links``: by the name of each node that has footage; ``coverage``: all of theirs, merged."""
+    """``links``: by the name of each node that has footage; ``coverage``: all of theirs, merged.
+
+    ``now_us``: the clock by which a clip must not end in the future.
+    """
 
     def __init__(
         self,
@@ -60,14 +74,18 @@ class Timeline:
         stream: StreamName,
         links: Mapping[str, AnyLink],
         coverage: Callable[[TimeRange], Answer[Span | Gap]],
+        fanout: Fanout,
         node: str,
+        now_us: Callable[[], int],
     ) -> None:
         self._context = context
         self._camera_id = camera_id
         self._stream: StreamName = stream
         self._links = links
         self._coverage = coverage
+        self._fanout = fanout
         self._node = node
+        self._now_us = now_us
 
     async def _plan(self, range_: TimeRange) -> _Plan:
         found = _Plan([], [], complete=False)
@@ -80,6 +98,19 @@ class Timeline:
                 found.items.append(step)
         return found
 
+    async def _reading_plan(self, range_: TimeRange) -> _Plan:
+        """The plan of what is read: what a node has in memory only is missing from that."""
+        found = await self._plan(range_)
+        pending = [gap.range for gap in found.gaps if gap.reason == "pending"]
+        if pending:
+            where = TimeRange(pending[0].start_us, pending[-1].end_us)
+            message = (
+                f"footage from {format_instant(where.start_us)} on is received and not yet on disk: ask again"
+            )
+            found.notices.append(Notice("pending", message, self._node, self._camera_id, where))
+            found.complete = False
+        return found
+
     def _link(self, node: str) -> AnyLink:
         link = self._links.get(node)
         if link is None or not link.up:
@@ -89,110 +120,161 @@ class Timeline:
     async def holder(self, at_us: int) -> tuple[AnyLink, str]:
         """The node that shows an instant (0: the newest picture). Raises :exc:`NoFootage`."""
         if at_us:
-            found = (await self._plan(TimeRange(at_us, at_us + 1))).stretches
+            range_ = TimeRange(at_us, at_us + 1)
         else:
             # The newest picture of a camera that is recorded is of these days.
             now = await self._newest()
-            found = (await self._plan(TimeRange(max(0, now - _DAY_US), now))).stretches
+            range_ = TimeRange(max(0, now - _DAY_US), now)
+        planned = await self._plan(range_)
+        if not planned.complete and self._context.partial == "refuse":
+            raise refused(planned.notices)
+        found = planned.stretches
         if not found:
             raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
         return self._link(found[-1].node), found[-1].node
 
     async def _newest(self) -> int:
         newest_us = 0
-        for link in self._links.values():
-            if not link.up:
-                continue
-            async for step in link.footage.list_cameras(self._context, [self._camera_id]):
-                if not isinstance(step, Notice | End):
-                    newest_us = max(
-                        [newest_us, *(each.newest_us for each in step.streams if each.kind == self._stream)]
-                    )
+        failed: list[Notice] = []
+        context = replace(self._context, partial="allow")
+        for name, link in self._links.items():
+            try:
+                async with self._fanout.asking(link):
+                    async for step in link.footage.list_cameras(context, [self._camera_id]):
+                        if not isinstance(step, Notice | End):
+                            told = (each.newest_us for each in step.streams if each.kind == self._stream)
+                            newest_us = max([newest_us, *told])
+            except NvrError as error:
+                failed.append(trouble(error, node=name, camera_id=self._camera_id))
+        if failed and self._context.partial == "refuse":
+            raise refused(failed)
         if not newest_us:
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 
     async def read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
-        """Stretch by stretch; the cursor names the stretch and the place within it."""
-        planned = await self._plan(request.range)
+        """Stretch by stretch; the cursor names the instant at which one begins, its node, and its own cursor.
+
+        Which stretches there are can be another thing at the next page: a node may have come
+        back, or gone. So a page begins at that instant whatever lies there, and at the node's
+        own cursor where it is the same node's.
+        """
+        planned = await self._reading_plan(request.range)
         for notice in planned.notices:
             yield notice
         parts = planned.stretches[:: -1 if request.backward else 1]
-        first_us, inner = _parse_cursor(request.cursor) if request.cursor else (None, "")
+        node, inner = "", ""
+        if request.cursor:
+            first_us, node, inner = _parse_cursor(request.cursor)
+            parts = _from(parts, first_us, backward=request.backward)
         complete, sent = planned.complete, 0
-        for part in parts:
-            if first_us is not None:
-                passed = part.range.end_us > first_us if request.backward else part.range.start_us < first_us
-                if passed and part.range.start_us != first_us:
-                    continue
+        last: dict[str, tuple[str, int]] = {}
+        for number, part in enumerate(parts):
             asked = replace(
                 request,
                 camera=self._camera_id,
                 range=part.range,
                 source=part.node,
-                cursor=inner if part.range.start_us == first_us else "",
+                cursor=inner if number == 0 and part.node == node else "",
                 limit=request.limit - sent if request.limit else 0,
             )
             async for step in self._link(part.node).footage.read_fragments(self._context, asked):
                 if isinstance(step, End):
                     complete = complete and step.complete
                     if step.cursor:
-                        yield End(complete, encode_cursor(_CURSOR, [part.range.start_us, step.cursor]))
+                        yield End(complete, _cursor(part, step.cursor, backward=request.backward))
                         return
                 elif isinstance(step, Fragment):
+                    # One that reaches over a short stretch of another node belongs to both of its sides.
+                    name = step.ref.run_id, step.ref.sequence
+                    if last.get(part.node) == name:
+                        continue
+                    last[part.node] = name
                     sent += 1
                     yield step
                 else:
                     yield step
-            if request.limit and sent >= request.limit and part is not parts[-1]:
-                following = parts[parts.index(part) + 1]
-                yield End(complete, encode_cursor(_CURSOR, [following.range.start_us, ""]))
+            if request.limit and sent >= request.limit and number + 1 < len(parts):
+                yield End(complete, _cursor(parts[number + 1], "", backward=request.backward))
                 return
         yield End(complete=complete)
 
     async def read_clip(self, request: ClipRequest) -> AsyncIterator[ClipHead | ClipData | Notice | End]:
         """A part is one node's; parts are numbered over all stretches."""
-        planned = await self._plan(request.range)
-        for notice in planned.notices:
-            yield notice
+        now_us = self._now_us()
+        if request.range.end_us > now_us:
+            raise RangeInFuture(
+                f"the clip would end at {format_instant(request.range.end_us)}, "
+                f"and here it is {format_instant(now_us)}: end it earlier",
+                field="range.end_us",
+                node=self._node,
+            )
+        planned = await self._reading_plan(request.range)
         heads: list[tuple[Stretch, ClipPart]] = []
-        complete = planned.complete
         for part in planned.stretches:
-            asked = self._clip(request, part, head_only=True)
-            async for step in self._link(part.node).footage.read_clip(self._context, asked):
-                if isinstance(step, ClipHead):
-                    heads += [(part, each) for each in step.parts]
-                elif isinstance(step, End):
-                    complete = complete and step.complete
-                elif isinstance(step, Notice):
-                    yield step
+            heads += [(part, each) for each in await self._head(request, part, planned)]
+        told = list(dict.fromkeys(planned.notices))
+        for notice in told:
+            yield notice
+        complete = planned.complete
         parts = [replace(each, index=index) for index, (_, each) in enumerate(heads)]
         self._check_resume(request, parts)
         yield ClipHead(tuple(parts), tuple(planned.gaps))
         if not request.head_only:
             for index in range(request.part, len(heads)):
-                async for data in self._bytes(request, index, *heads[index]):
-                    yield data
+                async for step in self._bytes(request, index, *heads[index]):
+                    if isinstance(step, Notice):
+                        if step in told:
+                            continue
+                        told.append(step)
+                        complete = False
+                    yield step
         yield End(complete=complete)
+
+    async def _head(self, request: ClipRequest, part: Stretch, planned: _Plan) -> list[ClipPart]:
+        """A stretch's parts; what its node warns of goes into the plan."""
+        link = self._link(part.node)
+        parts: list[ClipPart] = []
+        async with self._fanout.asking(link):
+            asked = self._clip(request, part, head_only=True)
+            async for step in link.footage.read_clip(self._context, asked):
+                if isinstance(step, ClipHead):
+                    parts += step.parts
+                elif isinstance(step, End):
+                    planned.complete = planned.complete and step.complete
+                elif isinstance(step, Notice):
+                    planned.notices.append(step)
+        return parts
 
     async def _bytes(
         self, request: ClipRequest, index: int, stretch: Stretch, part: ClipPart
-    ) -> AsyncIterator[ClipData]:
+    ) -> AsyncIterator[ClipData | Notice]:
         offset = request.offset if index == request.part else 0
         asked = replace(
             self._clip(request, stretch, head_only=False), part=part.index, offset=offset, if_etag=part.etag
         )
         answer = self._link(stretch.node).footage.read_clip(self._context, asked)
-        async for step in answer:
-            if isinstance(step, ClipData):
-                if step.part != part.index:
+        try:
+            async for step in answer:
+                if offset == part.size_bytes:
                     break
-                yield ClipData(index, step.offset, step.data)
-                if step.offset + len(step.data) >= part.size_bytes:
-                    break
-        close = getattr(answer, "aclose", None)
-        if close is not None:
-            await close()
+                if isinstance(step, ClipData):
+                    if (step.part, step.offset) != (part.index, offset):
+                        break
+                    offset += len(step.data)
+                    yield ClipData(index, step.offset, step.data)
+                elif isinstance(step, Notice):
+                    yield step
+        finally:
+            close = getattr(answer, "aclose", None)
+            if close is not None:
+                await close()
+        if offset != part.size_bytes:
+            raise LieError(
+                f"node {part.node} announced a part of {part.size_bytes} bytes, and its bytes do not fit at "
+                f"{offset}",
+                node=part.node,
+            )
 
     def _clip(self, request: ClipRequest, part: Stretch, *, head_only: bool) -> ClipRequest:
         return ClipRequest(
@@ -219,7 +301,7 @@ class Timeline:
         self, range_: TimeRange, interval_us: int, options: PictureOptions
     ) -> AsyncIterator[Picture | Notice | End]:
         """The instants asked for, each of the node that shows it."""
-        planned = await self._plan(range_)
+        planned = await self._reading_plan(range_)
         for notice in planned.notices:
             yield notice
         complete = planned.complete
@@ -247,9 +329,37 @@ class Timeline:
         yield End(complete=complete)
 
 
-def _parse_cursor(text: str) -> tuple[int, str]:
+def refused(notices: Sequence[Notice]) -> Incomplete:
+    """The error of an answer that is one value, and to which a node that may have a better one is missing."""
+    missing = notices[0] if notices else Notice("", "a node below did not answer all")
+    return Incomplete(
+        f"partial answers were refused, and part is missing: {missing.message}",
+        facts={"warning": missing.code},
+        node=missing.node,
+    )
+
+
+def _cursor(part: Stretch, inner: str, *, backward: bool) -> str:
+    at_us = part.range.end_us if backward else part.range.start_us
+    return encode_cursor(_CURSOR, [at_us, part.node, inner])
+
+
+def _parse_cursor(text: str) -> tuple[int, str, str]:
     match decode_cursor(_CURSOR, text):
-        case [int(start_us), str(inner)]:
-            return start_us, inner
+        case [int(at_us), str(node), str(inner)]:
+            return at_us, node, inner
         case _:
             raise bad_cursor()
+
+
+def _from(parts: Sequence[Stretch], at_us: int, *, backward: bool) -> list[Stretch]:
+    """What is left of stretches, in the order of reading, from an instant on."""
+    left = []
+    for part in parts:
+        start_us, end_us = part.range.start_us, part.range.end_us
+        range_ = (
+            TimeRange(start_us, min(end_us, at_us)) if backward else TimeRange(max(start_us, at_us), end_us)
+        )
+        if range_.start_us < range_.end_us:
+            left.append(Stretch(part.node, range_))
+    return left
