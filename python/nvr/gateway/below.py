@@ -18,39 +18,60 @@ class Below:
     def __init__(self, directory: Directory, link: AnyLink) -> None:
         self._directory = directory
         self._link = link
-        self._passed: set[str] = set()
+        self._names: dict[str, str] = {}
 
-    def has(self, name: str) -> bool:
-        """Whether a node of this name is there; one that nobody has told of may be."""
-        if name in self._passed or name == self._link.name:
-            return True
-        node = self._directory.node_named(name)
-        if node is not None and self._directory.route(node.id) != self._link.node_id:
-            # Two nodes may have taken one name: that of another child makes no liar of this one.
-            named = (each for each in self._directory.nodes() if each.name == name)
-            if not any(self._directory.route(each.id) == self._link.node_id for each in named):
-                return False
-        self._passed.add(name)
-        return True
+    def name(self, said: str) -> str | None:
+        """What a node is called here that the child calls so; None: it is elsewhere.
 
-    def check_node(self, name: str) -> None:
-        """Raises :exc:`LieError` when footage is said to be of a node elsewhere."""
-        if not self.has(name):
+        Two nodes may have taken one name: the child means that of its own. A node that
+        nobody has told of yet may be there.
+        """
+        name = self._names.get(said)
+        if name is None:
+            found = self._find(said)
+            if found is None:
+                return None
+            name = self._names[said] = found
+        return name
+
+    def _find(self, said: str) -> str | None:
+        directory, child_id = self._directory, self._link.node_id
+        node = directory.node_named(said)
+        if node is not None and directory.route(node.id) == child_id:
+            return directory.name_of(node.id)
+        for each in directory.nodes():
+            if each.name == said and directory.route(each.id) == child_id:
+                return directory.name_of(each.id)
+        return said if node is None or said == self._link.name else None
+
+    def check_node(self, said: str) -> str:
+        """What a node is called here. Raises :exc:`LieError` when it is elsewhere."""
+        name = self.name(said)
+        if name is None:
             raise LieError(
-                f"it says that its footage is of node {name[:80]}, which is not below it",
+                f"it says that its footage is of node {said[:80]}, which is not below it",
                 node=self._link.name,
             )
+        return name
 
-    def check_coverage(self, items: Sequence[Span | Gap], range_: TimeRange) -> None:
-        """Raises :exc:`LieError` for spans and gaps that overlap, lie outside, or are of a node elsewhere."""
+    def check_coverage(self, items: Sequence[Span | Gap], range_: TimeRange) -> list[Span | Gap]:
+        """The items, with the names of nodes as they are here.
+
+        Raises :exc:`LieError` for spans and gaps that overlap, lie outside, or are of a node elsewhere.
+        """
         if not fits(items, range_):
             raise LieError(
                 "its spans and gaps overlap, or lie outside of what it was asked", node=self._link.name
             )
+        checked: list[Span | Gap] = []
         for item in items:
             if isinstance(item, Span):
-                self.check_node(item.node)
+                name = self.check_node(item.node)
+                checked.append(item if name == item.node else replace(item, node=name))
+            else:
+                checked.append(item)
+        return checked
 
     def notice(self, notice: Notice) -> Notice:
         """A child's warning; what it says against a node that is not below it is about itself."""
-        return notice if self.has(notice.node) else replace(notice, node=self._link.name)
+        return replace(notice, node=self.name(notice.node) or self._link.name)

@@ -50,8 +50,8 @@ class _Asked:
     short: set[str] = field(default_factory=set)
     """Cameras of which a part of the range was left out."""
 
-    def check(self, found: Found, range_: TimeRange, *, by_source: bool) -> None:
-        """Raises :exc:`LieError` for an answer that it may not give."""
+    def check(self, found: Found, range_: TimeRange, *, by_source: bool) -> Found:
+        """The answer, with nodes named as here. Raises :exc:`LieError` for one that it may not give."""
         camera_id = found.camera.id
         if camera_id not in self.left and camera_id not in self.sources:
             raise LieError(f"it answers for camera {camera_id[:80]}, for which it was not asked")
@@ -59,11 +59,11 @@ class _Asked:
         if found.source in sources or len(sources) >= (_MOST_SOURCES if by_source else 1):
             raise LieError(f"it answers twice for camera {camera_id}")
         sources.add(found.source)
-        if by_source:
-            self.below.check_node(found.source)
-        self.below.check_coverage(found.coverage, range_)
+        source = self.below.check_node(found.source) if by_source else found.source
+        coverage = self.below.check_coverage(found.coverage, range_)
         if not fills(found.coverage, range_):
             self.short.add(camera_id)
+        return replace(found, source=source, coverage=coverage)
 
     def check_end(self, end: End) -> None:
         """Raises :exc:`LieError` when it leaves something out, and says that it does not."""
@@ -153,8 +153,8 @@ class Question:
                         self.complete = self.complete and step.complete
                         asked.check_end(step)
                     else:
-                        asked.check(step, range_, by_source=self._request.by_source)
-                        self._take(asked, step, awaited[step.camera.id])
+                        found = asked.check(step, range_, by_source=self._request.by_source)
+                        self._take(asked, found, awaited[found.camera.id])
         except NvrError as caught:
             error = caught
         finally:

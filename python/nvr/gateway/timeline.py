@@ -1,5 +1,6 @@
 """A camera that several nodes have as one timeline: each stretch is read from the node shown there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -12,6 +13,7 @@ from nvr.errors import (
     NvrError,
     RangeInFuture,
 )
+from nvr.footage.calls import OMISSIONS
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
@@ -61,7 +63,9 @@ class _Plan:
 
 
 class Timeline:
-    """``links``: by the name of each node that has footage; ``coverage``: all of theirs, merged.
+    """``links``: by the name of each node that has footage, its child and the source to ask that for.
+
+    ``coverage``: all of theirs, merged.
 
     ``now_us``: the clock by which a clip must not end in the future.
     """
@@ -72,13 +76,15 @@ class Timeline:
         context: ReadContext,
         camera_id: str,
         stream: StreamName,
-        links: Mapping[str, AnyLink],
+        links: Mapping[str, tuple[AnyLink, str]],
         coverage: Callable[[TimeRange], Answer[Span | Gap]],
         fanout: Fanout,
         node: str,
         now_us: Callable[[], int],
     ) -> None:
-        self._context = context
+        self._refuse = context.partial == "refuse"
+        # Who refuses a part decides so of the whole, where it is put together.
+        self._context = replace(context, partial="allow")
         self._camera_id = camera_id
         self._stream: StreamName = stream
         self._links = links
@@ -111,44 +117,85 @@ class Timeline:
             found.complete = False
         return found
 
-    def _link(self, node: str) -> AnyLink:
-        link = self._links.get(node)
+    def _link(self, node: str) -> tuple[AnyLink, str]:
+        """The child behind which a node is, and the source to ask it for."""
+        link, source = self._links.get(node, (None, ""))
         if link is None or not link.up:
             raise NodeUnavailable(f"node {node} is away", node=node)
-        return link
+        return link, source
 
-    async def holder(self, at_us: int) -> tuple[AnyLink, str]:
-        """The node that shows an instant (0: the newest picture). Raises :exc:`NoFootage`."""
-        if at_us:
-            range_ = TimeRange(at_us, at_us + 1)
-        else:
+    async def snapshot(self, at_us: int, options: PictureOptions) -> Picture:
+        """The picture that the timeline shows at an instant (0: the newest), with what is missing to know it.
+
+        Where the node that shows it fails, another that has one there stands in. Raises
+        :exc:`NoFootage`; the error of a node where that may have it; :exc:`Incomplete`
+        where partial answers are refused.
+        """
+        notices: list[Notice] = []
+        range_ = TimeRange(at_us, at_us + 1)
+        if not at_us:
             # The newest picture of a camera that is recorded is of these days.
-            now = await self._newest()
-            range_ = TimeRange(max(0, now - _DAY_US), now)
+            newest_us = await self._newest(notices)
+            range_ = TimeRange(max(0, newest_us - _DAY_US), newest_us)
         planned = await self._plan(range_)
-        if not planned.complete and self._context.partial == "refuse":
-            raise refused(planned.notices)
-        found = planned.stretches
-        if not found:
-            raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
-        return self._link(found[-1].node), found[-1].node
+        notices += planned.notices
+        first = planned.stretches[-1].node if planned.stretches else ""
+        failed: NvrError | None = None
+        for node in [first, *(name for name in self._links if name != first)] if first else ():
+            self._check_refused(notices)
+            try:
+                link, source = self._link(node)
+                async with self._fanout.asking(link):
+                    picture = await link.footage.snapshot(
+                        self._context, self._camera_id, self._stream, at_us, options, source
+                    )
+            except NoFootage:
+                continue
+            except NvrError as error:
+                failed = failed or error
+                notices.append(trouble(error, node=node, camera_id=self._camera_id, range=range_))
+            else:
+                notices += picture.notices
+                self._check_refused(notices)
+                return replace(picture, notices=tuple(dict.fromkeys(notices)))
+        self._check_refused(notices)
+        if failed is not None:
+            raise failed
+        missing = _missing(notices)
+        if missing:
+            raise NodeUnavailable(
+                f"no node that answers has footage of camera {self._camera_id} there: {missing[0].message}",
+                node=missing[0].node,
+            )
+        raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
 
-    async def _newest(self) -> int:
-        newest_us = 0
-        failed: list[Notice] = []
-        context = replace(self._context, partial="allow")
-        for name, link in self._links.items():
+    def _check_refused(self, notices: Sequence[Notice]) -> None:
+        missing = _missing(notices)
+        if missing and self._refuse:
+            raise refused(missing)
+
+    async def _newest(self, notices: list[Notice]) -> int:
+        """When the newest picture of any node ends; what fails becomes a warning. Raises :exc:`NoFootage`."""
+
+        async def ask(name: str, link: AnyLink) -> int:
+            newest_us = 0
             try:
                 async with self._fanout.asking(link):
-                    async for step in link.footage.list_cameras(context, [self._camera_id]):
+                    async for step in link.footage.list_cameras(self._context, [self._camera_id]):
                         if not isinstance(step, Notice | End):
                             told = (each.newest_us for each in step.streams if each.kind == self._stream)
                             newest_us = max([newest_us, *told])
             except NvrError as error:
-                failed.append(trouble(error, node=name, camera_id=self._camera_id))
-        if failed and self._context.partial == "refuse":
-            raise refused(failed)
+                notices.append(trouble(error, node=name, camera_id=self._camera_id))
+            return newest_us
+
+        asks = (ask(name, link) for name, (link, _) in self._links.items())
+        newest_us = max(await asyncio.gather(*asks))
         if not newest_us:
+            self._check_refused(notices)
+            missing = _missing(notices)
+            if missing:
+                raise NodeUnavailable(missing[0].message, node=missing[0].node)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 
@@ -170,34 +217,56 @@ class Timeline:
         complete, sent = planned.complete, 0
         last: dict[str, tuple[str, int]] = {}
         for number, part in enumerate(parts):
-            asked = replace(
-                request,
-                camera=self._camera_id,
-                range=part.range,
-                source=part.node,
-                cursor=inner if number == 0 and part.node == node else "",
-                limit=request.limit - sent if request.limit else 0,
-            )
-            async for step in self._link(part.node).footage.read_fragments(self._context, asked):
-                if isinstance(step, End):
-                    complete = complete and step.complete
-                    if step.cursor:
-                        yield End(complete, _cursor(part, step.cursor, backward=request.backward))
-                        return
-                elif isinstance(step, Fragment):
-                    # One that reaches over a short stretch of another node belongs to both of its sides.
-                    name = step.ref.run_id, step.ref.sequence
-                    if last.get(part.node) == name:
-                        continue
-                    last[part.node] = name
-                    sent += 1
-                    yield step
-                else:
-                    yield step
+            reached_us = part.range.end_us if request.backward else part.range.start_us
+            try:
+                link, source = self._link(part.node)
+                asked = replace(
+                    request,
+                    camera=self._camera_id,
+                    range=part.range,
+                    source=source,
+                    cursor=inner if number == 0 and part.node == node else "",
+                    limit=request.limit - sent if request.limit else 0,
+                )
+                async for step in link.footage.read_fragments(self._context, asked):
+                    if isinstance(step, End):
+                        complete = complete and step.complete
+                        if step.cursor:
+                            yield End(complete, _cursor(part, step.cursor, backward=request.backward))
+                            return
+                    elif isinstance(step, Fragment):
+                        if step.ref.camera_id != self._camera_id:
+                            raise LieError("it gives footage of another camera than was asked")
+                        # One that reaches over a short stretch of another node belongs to both of its sides.
+                        name = step.ref.run_id, step.ref.sequence
+                        ends_us = step.ref.start_us + step.ref.duration_us
+                        reached_us = step.ref.start_us if request.backward else ends_us
+                        if last.get(part.node) == name:
+                            continue
+                        last[part.node] = name
+                        sent += 1
+                        yield step if step.node == part.node else replace(step, node=part.node)
+                    else:
+                        yield step
+            except InvalidArgument:
+                raise
+            except NvrError as error:
+                complete = False
+                yield self._lost(error, part, reached_us, backward=request.backward)
             if request.limit and sent >= request.limit and number + 1 < len(parts):
                 yield End(complete, _cursor(parts[number + 1], "", backward=request.backward))
                 return
         yield End(complete=complete)
+
+    def _lost(self, error: NvrError, part: Stretch, reached_us: int, *, backward: bool = False) -> Notice:
+        """The warning for what a node did not give of its stretch, from where it came to."""
+        start_us, end_us = part.range.start_us, part.range.end_us
+        if backward:
+            end_us = max(start_us, min(end_us, reached_us))
+        else:
+            start_us = min(end_us, max(start_us, reached_us))
+        range_ = TimeRange(start_us, end_us) if start_us < end_us else part.range
+        return trouble(error, node=part.node, camera_id=self._camera_id, range=range_)
 
     async def read_clip(self, request: ClipRequest) -> AsyncIterator[ClipHead | ClipData | Notice | End]:
         """A part is one node's; parts are numbered over all stretches."""
@@ -233,27 +302,38 @@ class Timeline:
 
     async def _head(self, request: ClipRequest, part: Stretch, planned: _Plan) -> list[ClipPart]:
         """A stretch's parts; what its node warns of goes into the plan."""
-        link = self._link(part.node)
         parts: list[ClipPart] = []
-        async with self._fanout.asking(link):
-            asked = self._clip(request, part, head_only=True)
-            async for step in link.footage.read_clip(self._context, asked):
-                if isinstance(step, ClipHead):
-                    parts += step.parts
-                elif isinstance(step, End):
-                    planned.complete = planned.complete and step.complete
-                elif isinstance(step, Notice):
-                    planned.notices.append(step)
+        try:
+            link, source = self._link(part.node)
+            async with self._fanout.asking(link):
+                asked = self._clip(request, part, source, head_only=True)
+                async for step in link.footage.read_clip(self._context, asked):
+                    if isinstance(step, ClipHead):
+                        parts += (replace(each, node=part.node) for each in step.parts)
+                    elif isinstance(step, End):
+                        planned.complete = planned.complete and step.complete
+                    elif isinstance(step, Notice):
+                        planned.notices.append(step)
+        except InvalidArgument:
+            raise
+        except NvrError as error:
+            planned.complete = False
+            planned.notices.append(self._lost(error, part, part.range.start_us))
+            return []
         return parts
 
     async def _bytes(
         self, request: ClipRequest, index: int, stretch: Stretch, part: ClipPart
     ) -> AsyncIterator[ClipData | Notice]:
         offset = request.offset if index == request.part else 0
+        link, source = self._link(stretch.node)
         asked = replace(
-            self._clip(request, stretch, head_only=False), part=part.index, offset=offset, if_etag=part.etag
+            self._clip(request, stretch, source, head_only=False),
+            part=part.index,
+            offset=offset,
+            if_etag=part.etag,
         )
-        answer = self._link(stretch.node).footage.read_clip(self._context, asked)
+        answer = link.footage.read_clip(self._context, asked)
         try:
             async for step in answer:
                 if offset == part.size_bytes:
@@ -276,14 +356,14 @@ class Timeline:
                 node=part.node,
             )
 
-    def _clip(self, request: ClipRequest, part: Stretch, *, head_only: bool) -> ClipRequest:
+    def _clip(self, request: ClipRequest, part: Stretch, source: str, *, head_only: bool) -> ClipRequest:
         return ClipRequest(
             self._camera_id,
             part.range,
             self._stream,
             request.audio,
             head_only=head_only,
-            source=part.node,
+            source=source,
         )
 
     def _check_resume(self, request: ClipRequest, parts: Sequence[ClipPart]) -> None:
@@ -312,26 +392,40 @@ class Timeline:
                 start_us = range_.start_us + -(-(start_us - range_.start_us) // interval_us) * interval_us
             if start_us >= part.range.end_us:
                 continue
-            answer = self._link(part.node).footage.read_frames(
-                self._context,
-                self._camera_id,
-                self._stream,
-                TimeRange(start_us, part.range.end_us),
-                interval_us,
-                options,
-                part.node,
-            )
-            async for step in answer:
-                if isinstance(step, End):
-                    complete = complete and step.complete
-                else:
+            reached_us = start_us
+            try:
+                link, source = self._link(part.node)
+                answer = link.footage.read_frames(
+                    self._context,
+                    self._camera_id,
+                    self._stream,
+                    TimeRange(start_us, part.range.end_us),
+                    interval_us,
+                    options,
+                    source,
+                )
+                async for step in answer:
+                    if isinstance(step, End):
+                        complete = complete and step.complete
+                        continue
+                    if isinstance(step, Picture):
+                        reached_us = step.asked_us + 1
                     yield step
+            except InvalidArgument:
+                raise
+            except NvrError as error:
+                complete = False
+                yield self._lost(error, part, reached_us)
         yield End(complete=complete)
+
+
+def _missing(notices: Sequence[Notice]) -> list[Notice]:
+    return [notice for notice in notices if notice.code in OMISSIONS]
 
 
 def refused(notices: Sequence[Notice]) -> Incomplete:
     """The error of an answer that is one value, and to which a node that may have a better one is missing."""
-    missing = notices[0] if notices else Notice("", "a node below did not answer all")
+    missing = notices[0]
     return Incomplete(
         f"partial answers were refused, and part is missing: {missing.message}",
         facts={"warning": missing.code},
