@@ -49,6 +49,7 @@ from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.questions import Question, with_clocks
 from nvr.gateway.timeline import Timeline, refused
 from nvr.gateway.trouble import LieError, trouble
+from nvr.node.events import EventBus
 
 __all__ = ["FederatedFootage", "Sources"]
 
@@ -94,6 +95,8 @@ class FederatedFootage:
         self._areas = areas
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._asked = asked
+        self.own_events = EventBus()
+        """What happens on this node itself; who watches events is told of it."""
 
     async def node(self) -> NodeInfo:
         """Who answers here."""
@@ -196,12 +199,12 @@ class FederatedFootage:
         """What happens below, from now on; a child that comes back is listened to again."""
         ids = {self._directory.resolve(name)[0] for name in cameras}
         if not ids:
-            return merged_events(context, self._links)
+            return merged_events(context, self._directory, self._links, self.own_events)
         wanted: dict[str, list[str]] = {}
         for camera_id, entries in self._directory.entries(sorted(ids)).items():
             for link, _ in self._sources(camera_id, entries, "").links:
                 wanted.setdefault(link.node_id, []).append(camera_id)
-        return merged_events(context, self._links, wanted)
+        return merged_events(context, self._directory, self._links, self.own_events, wanted)
 
     # --- reads of one camera -----------------------------------------------------
 
