@@ -12,8 +12,8 @@ from nvr.directory.types import node_entry
 from nvr.footage.admin import CameraSettings
 from nvr.footage.source import FootageSource
 from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind, Place
+from nvr.node.events import EventBus
 from nvr.recorder.directory import CameraDirectory
-from nvr.recorder.events import EventBus
 from nvr.recorder.frames import Decoders
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage

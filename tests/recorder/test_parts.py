@@ -14,10 +14,10 @@ from nvr.catalog.catalog import CatalogCamera
 from nvr.errors import CameraNotFound, LimitExceeded, StoreError
 from nvr.footage.admin import CameraSettings
 from nvr.footage.types import Event
+from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.recorder import frames
 from nvr.recorder.directory import CameraDirectory
-from nvr.recorder.events import EventBus
 from nvr.recorder.read_pool import ReadPool
 
 GATE, YARD, GONE, LOST = (f"0190a0a0-0000-7000-8000-00000000000{number}" for number in range(4))

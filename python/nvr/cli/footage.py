@@ -170,10 +170,13 @@ def snapshot(
         from nvr.cli import records
 
         size = {"width": picture.width, "height": picture.height, "size_bytes": len(picture.jpeg)}
-        output.record({"type": "snapshot", "path": str(path), **records.instant("time", at_us), **size})
+        warnings = [records.notice(warning) for warning in picture.warnings]
+        shown = {"path": str(path), **records.instant("time", at_us), **size, "warnings": warnings}
+        output.record({"type": "snapshot", **shown})
     else:
         output.line(str(path))
         output.note(f"shown from {output.instant(at_us)} on, {picture.width}x{picture.height}")
+    output.warn(picture.warnings)
 
 
 @with_node

@@ -225,7 +225,12 @@ class AsyncCamera(CameraState):
             self._context(), self._name, stream, at_us, options, self._source
         )
         return Snapshot(
-            self._name, to_datetime(picture.frame_us), picture.width, picture.height, picture.data
+            self._name,
+            to_datetime(picture.frame_us),
+            picture.width,
+            picture.height,
+            picture.data,
+            picture.notices,
         )
 
     async def sheet(

@@ -201,6 +201,7 @@ class Snapshot(Shown):
     width: int
     height: int
     jpeg: bytes
+    warnings: tuple[Notice, ...] = ()
 
     def save(self, path: str | Path) -> Path:
         """Writes it to a file (put in place whole); raises :exc:`nvr.errors.StoreError`."""

@@ -38,6 +38,7 @@ __all__ = ["Directory"]
 
 _MAX_CANDIDATES = 20
 _MAX_TOMBSTONES = 20_000
+_ID_DIGITS = 16
 _BURY_EVERY = 1_000
 _CAMERA = (
     *("node", "id", "name", "area", "latitude", "longitude", "assigned", "state", "first", "removed"),
@@ -124,13 +125,32 @@ class Directory:
         return None if node is None else node.entry
 
     def node_named(self, name: str) -> NodeEntry | None:
-        """The node of a name."""
+        """The node of a name, as :meth:`name_of` gives it."""
         if self._ids is None:
             # Of two that give themselves the same name, the one that was known first has it.
             known = sorted(self._nodes.values(), key=lambda node: -node.key)
             self._ids = {node.entry.name: node.entry.id for node in known}
+            self._ids |= {node.entry.id[:_ID_DIGITS]: node.entry.id for node in known}
         node_id = self._ids.get(name)
         return None if node_id is None else self.node(node_id)
+
+    def name_of(self, node_id: str) -> str:
+        """What a node is called here: its name, or the beginning of its id where another had that first."""
+        node = self._nodes.get(node_id)
+        if node is not None:
+            named = self.node_named(node.entry.name)
+            if named is not None and named.id == node_id:
+                return node.entry.name
+        return node_id[:_ID_DIGITS]
+
+    @staticmethod
+    def short_id(node_id: str) -> str:
+        """The beginning of an id, by which a node can be named on every tier."""
+        return node_id[:_ID_DIGITS]
+
+    def is_named(self, node_id: str, text: str) -> bool:
+        """Whether a node is meant by a name: its own, or the beginning of its id."""
+        return text in (self._nodes[node_id].entry.name, node_id[:_ID_DIGITS])
 
     def route(self, node_id: str) -> str | None:
         """Id of the child by which a node is reached; empty: it is this one; None: it is not known."""
@@ -324,11 +344,11 @@ class Directory:
             "ORDER BY 1 LIMIT 1000",
             (name,),
         ).fetchall()
-        return list(dict.fromkeys(i for i, of in rows if not slash or self._nodes[of].entry.name == node))
+        return list(dict.fromkeys(i for i, of in rows if not slash or self.is_named(of, node)))
 
     def _ambiguous(self, text: str, ids: Sequence[str]) -> AmbiguousCamera:
         names = sorted(
-            f"{self._nodes[entries[0].node_id].entry.name}/{entries[0].camera.name}"
+            f"{self.name_of(entries[0].node_id)}/{entries[0].camera.name}"
             for entries in self.entries(ids[:_MAX_CANDIDATES]).values()
         )
         return AmbiguousCamera(
@@ -364,12 +384,12 @@ class Directory:
 
     def camera_view(self, entries: Sequence[CameraEntry]) -> Camera:
         """A camera as readers see it, from what each node has of it."""
-        return merged_camera(entries, {e.node_id: self._nodes[e.node_id].entry.name for e in entries})
+        return merged_camera(entries, {e.node_id: self.name_of(e.node_id) for e in entries})
 
     def camera_named(self, entries: Sequence[CameraEntry]) -> Camera:
         """Of a camera its id and the node that is to record it, for who knows the rest."""
         first = entries[0]
-        return Camera(first.camera.id, "", node=self._nodes[first.node_id].entry.name)
+        return Camera(first.camera.id, "", node=self.name_of(first.node_id))
 
     # --- inside ----------------------------------------------------------------
 

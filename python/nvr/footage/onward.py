@@ -9,10 +9,12 @@ context is W3C's (https://www.w3.org/TR/trace-context/), in the metadata
 import re
 import secrets
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 
-__all__ = ["TRACE_KEY", "Onward", "begin", "current", "metadata", "timeout_s"]
+__all__ = ["TRACE_KEY", "Onward", "begin", "current", "metadata", "timeout_s", "within"]
 
 TRACE_KEY = "traceparent"
 _TRACEPARENT = re.compile(r"00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})")
@@ -43,6 +45,7 @@ class Onward:
 
 
 _current: ContextVar[Onward | None] = ContextVar("nvr_onward", default=None)
+_until_s: ContextVar[float | None] = ContextVar("nvr_onward_until", default=None)
 
 
 def begin(traceparent: str, deadline_s: float | None) -> Onward:
@@ -64,12 +67,30 @@ def current() -> Onward | None:
     return _current.get()
 
 
+@contextmanager
+def within(most_s: float) -> Iterator[None]:
+    """What is asked within has to be there in ``most_s``, as if the call being served ended then.
+
+    For questions whose asker set no deadline: a tier that waits as long as the one
+    below it would give up first, and lose what that had.
+    """
+    until_s = time.monotonic() + most_s
+    known_s = _until_s.get()
+    token = _until_s.set(until_s if known_s is None else min(until_s, known_s))
+    try:
+        yield
+    finally:
+        _until_s.reset(token)
+
+
 def timeout_s(most_s: float | None = None) -> float | None:
     """How long what is asked now may take: ``most_s``, or less where the call being served ends before."""
     onward = _current.get()
-    if onward is None or onward.deadline_s is None:
+    ends = (None if onward is None else onward.deadline_s, _until_s.get())
+    end_s = min((end for end in ends if end is not None), default=None)
+    if end_s is None:
         return most_s
-    left_s = onward.deadline_s - time.monotonic()
+    left_s = end_s - time.monotonic()
     margin_s = min(MARGIN_MAX_S, max(MARGIN_MIN_S, left_s * MARGIN_SHARE))
     shorter_s = max(_LEAST_S, left_s - margin_s)
     return shorter_s if most_s is None else min(most_s, shorter_s)

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, Literal, Protocol, TypeVar
 
 import grpc
@@ -188,7 +189,8 @@ class RemoteFootage(Remote):
         )
         response = await self._unary(self._stub.Locate, request)
         with self._answers():
-            return convert.fragment_ref_from_pb(response.fragment)
+            notices = tuple(map(convert.notice_from_pb, response.warnings))
+            return replace(convert.fragment_ref_from_pb(response.fragment), notices=notices)
 
     def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
         """See :meth:`FootageSource.read_fragments`."""
@@ -248,9 +250,10 @@ class RemoteFootage(Remote):
         response = await self._unary(self._stub.Snapshot, request)
         with self._answers():
             picture = wire.PictureAssembler().add(response.frame)
+            notices = tuple(map(convert.notice_from_pb, response.warnings))
         if picture is None:
             raise InternalError(f"{self._target}: the node sent a picture in pieces where it comes whole")
-        return picture
+        return replace(picture, notices=notices)
 
     def watch_live(
         self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""

@@ -182,7 +182,9 @@ class _FootageService:
             context, request.camera, stream, request.at_us, mode, request.source
         )
         return footage_pb2.LocateResponse(
-            fragment=convert.fragment_ref_to_pb(found), node=(await self._source.node()).name
+            fragment=convert.fragment_ref_to_pb(found),
+            node=(await self._source.node()).name,
+            warnings=[convert.notice_to_pb(notice) for notice in found.notices],
         )
 
     def read_fragments(
@@ -247,7 +249,11 @@ class _FootageService:
             format=convert.format_to_pb(picture.format),
             data=picture.data,
         )
-        return footage_pb2.SnapshotResponse(frame=frame, node=(await self._source.node()).name)
+        return footage_pb2.SnapshotResponse(
+            frame=frame,
+            node=(await self._source.node()).name,
+            warnings=[convert.notice_to_pb(notice) for notice in picture.notices],
+        )
 
     def watch_live(self, request: footage_pb2.WatchLiveRequest, context: ReadContext) -> Steps[LiveUnit]:
         response = footage_pb2.WatchLiveResponse

@@ -201,6 +201,8 @@ class FragmentRef:
     pictures: int
     activity_bytes: int
     camera_clock_offset_us: int | None = None
+    notices: tuple[Notice, ...] = field(default=(), compare=False)
+    """Of an answer that is this alone: what is to be known about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,6 +310,8 @@ class Picture:
     height: int
     format: PictureFormat
     data: bytes
+    notices: tuple[Notice, ...] = field(default=(), compare=False)
+    """Of an answer that is this alone: what is to be known about it."""
 
 
 @dataclass(frozen=True, slots=True)

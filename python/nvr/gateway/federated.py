@@ -16,6 +16,7 @@ from nvr.directory.directory import Directory
 from nvr.directory.plan import next_cameras, plan
 from nvr.directory.types import AreaResolver, CameraEntry
 from nvr.errors import CameraNotFound, NodeUnavailable, NoFootage, NvrError
+from nvr.footage.calls import OMISSIONS
 from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.types import (
@@ -40,13 +41,15 @@ from nvr.footage.types import (
     StreamState,
     TimeRange,
 )
+from nvr.gateway.below import Below
 from nvr.gateway.events import merged_events
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
-from nvr.gateway.merge import Told, merge_coverage
+from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.questions import Question, with_clocks
-from nvr.gateway.timeline import Timeline
-from nvr.gateway.trouble import trouble
+from nvr.gateway.timeline import Timeline, refused
+from nvr.gateway.trouble import LieError, trouble
+from nvr.node.events import EventBus
 
 __all__ = ["FederatedFootage", "Sources"]
 
@@ -92,6 +95,8 @@ class FederatedFootage:
         self._areas = areas
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._asked = asked
+        self.own_events = EventBus()
+        """What happens on this node itself; who watches events is told of it."""
 
     async def node(self) -> NodeInfo:
         """Who answers here."""
@@ -194,12 +199,12 @@ class FederatedFootage:
         """What happens below, from now on; a child that comes back is listened to again."""
         ids = {self._directory.resolve(name)[0] for name in cameras}
         if not ids:
-            return merged_events(context, dict.fromkeys(self._links, ()))
-        wanted: dict[AnyLink, list[str]] = {}
+            return merged_events(context, self._directory, self._links, self.own_events)
+        wanted: dict[str, list[str]] = {}
         for camera_id, entries in self._directory.entries(sorted(ids)).items():
             for link, _ in self._sources(camera_id, entries, "").links:
-                wanted.setdefault(link, []).append(camera_id)
-        return merged_events(context, wanted)
+                wanted.setdefault(link.node_id, []).append(camera_id)
+        return merged_events(context, self._directory, self._links, self.own_events, wanted)
 
     # --- reads of one camera -----------------------------------------------------
 
@@ -218,13 +223,17 @@ class FederatedFootage:
                     answer = link.footage.coverage(context, found.camera_id, stream, range, node)
                     items: list[Span | Gap] = []
                     whole = False
+                    below = Below(self._directory, link)
                     async for step in answer:
                         if isinstance(step, Notice):
-                            notices.append(step)
+                            notices.append(below.notice(step))
                         elif isinstance(step, End):
                             whole = step.complete
                         else:
                             items.append(step)
+                    items = list(below.check_coverage(items, range))
+                    if whole and not fills(items, range):
+                        raise LieError("it calls its answer complete, and leaves a part of the range out")
             except NvrError as error:
                 notices.append(trouble(error, node=link.name, camera_id=found.camera_id, range=range))
                 return False
@@ -252,31 +261,47 @@ class FederatedFootage:
     ) -> FragmentRef:
         """The fragment that shows an instant, of the node that is preferred there; or the nearest one."""
         found = self._of(camera, source)
+        refuse = context.partial == "refuse"
+        context = replace(context, partial="allow")
         refs: list[FragmentRef] = []
         failed: list[NvrError] = []
         nothing: NoFootage | None = None
+        notices: list[Notice] = []
 
         async def ask(link: AnyLink, node: str) -> FragmentRef:
-            return await self._fanout.ask(
+            ref = await self._fanout.ask(
                 link, lambda: link.footage.locate(context, found.camera_id, stream, at_us, mode, node)
             )
+            if ref.camera_id != found.camera_id:
+                raise LieError("it gives footage of another camera than was asked", node=link.name)
+            return ref
 
-        for answer in await asyncio.gather(
+        answers = await asyncio.gather(
             *(ask(link, node) for link, node in found.links), return_exceptions=True
-        ):
+        )
+        for (link, _), answer in zip(found.links, answers, strict=True):
             if isinstance(answer, FragmentRef):
                 refs.append(answer)
+                below = Below(self._directory, link)
+                notices += [below.notice(notice) for notice in answer.notices]
             elif isinstance(answer, NoFootage):
                 nothing = answer
             elif isinstance(answer, NvrError):
                 failed.append(answer)
+                range_ = TimeRange(at_us, at_us + 1)
+                notices.append(trouble(answer, node=link.name, camera_id=found.camera_id, range=range_))
             else:
                 raise answer
+        missing = [notice for notice in notices if notice.code in OMISSIONS]
+        if missing and refuse and len(found.links) > 1:
+            raise refused(missing)
         if refs:
             showing = [ref for ref in refs if ref.start_us <= at_us < ref.start_us + ref.duration_us]
             if showing:
-                return max(showing, key=lambda ref: (ref.epoch, ref.run_id))
-            return min(refs, key=lambda ref: (abs(ref.start_us - at_us), -ref.epoch))
+                shown = max(showing, key=lambda ref: (ref.epoch, ref.run_id))
+            else:
+                shown = min(refs, key=lambda ref: (abs(ref.start_us - at_us), -ref.epoch))
+            return replace(shown, notices=tuple(notices))
         if failed:
             raise failed[0]
         raise nothing or NoFootage(f"no node has footage of {camera[:200]}", node=self._node.name)
@@ -289,7 +314,13 @@ class FederatedFootage:
         if found.one is not None:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
+            below = Below(self._directory, link)
             async for step in self._pass_on(link, link.footage.read_fragments(context, asked), found):
+                if isinstance(step, Fragment):
+                    if step.ref.camera_id != found.camera_id:
+                        raise LieError("it gives footage of another camera than was asked", node=link.name)
+                    name = below.check_node(step.node)
+                    step = step if name == step.node else replace(step, node=name)
                 yield step
             return
         async for piece in self._timeline(context, found, request.stream).read_fragments(request):
@@ -303,7 +334,11 @@ class FederatedFootage:
         if found.one is not None:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
+            below = Below(self._directory, link)
             async for step in self._pass_on(link, link.footage.read_clip(context, asked), found):
+                if isinstance(step, ClipHead):
+                    parts = [replace(part, node=below.check_node(part.node)) for part in step.parts]
+                    step = replace(step, parts=tuple(parts))
                 yield step
             return
         async for piece in self._timeline(context, found, request.stream).read_clip(request):
@@ -344,7 +379,9 @@ class FederatedFootage:
     ) -> Picture:
         """The picture shown at an instant; 0: the newest."""
         found = self._of(camera, source)
-        link, node = found.one or await self._timeline(context, found, stream).holder(at_us)
+        if found.one is None:
+            return await self._timeline(context, found, stream).snapshot(at_us, options)
+        link, node = found.one
         if not link.up:
             raise link.error()
         return await link.footage.snapshot(context, found.camera_id, stream, at_us, options, node)
@@ -355,7 +392,7 @@ class FederatedFootage:
         """Units as they come, of the node that records the camera now."""
         found = self._of(camera, source)
         recording = [
-            self._sources(found.camera_id, [entry], source).links[0]
+            self._sources(found.camera_id, [entry], source and entry.node_id).links[0]
             for entry in found.entries
             if any(each.state is StreamState.RECORDING for each in entry.camera.streams)
         ]
@@ -388,9 +425,16 @@ class FederatedFootage:
             context=context,
             camera_id=found.camera_id,
             stream=stream,
-            links={self._name_of(entry): self._links.of(entry.node_id) for entry in found.entries},
+            links={
+                self._directory.name_of(entry.node_id): self._sources(
+                    found.camera_id, [entry], entry.node_id
+                ).links[0]
+                for entry in found.entries
+            },
             coverage=lambda range_: self.coverage(context, found.camera_id, stream, range_),
+            fanout=self._fanout,
             node=self._node.name,
+            now_us=self._now_us,
         )
 
     def _of(self, camera: str, source: str) -> Sources:
@@ -400,7 +444,10 @@ class FederatedFootage:
 
     def _sources(self, camera_id: str, entries: Sequence[CameraEntry], source: str) -> Sources:
         if source:
-            entries = [entry for entry in entries if self._name_of(entry) == source]
+            # A name that two nodes have is that of the first; the other goes by its id.
+            named = self._directory.node_named(source)
+            wanted = source if named is None else named.id
+            entries = [entry for entry in entries if entry.node_id == wanted]
             if not entries:
                 raise CameraNotFound(
                     f"node {source[:200]!r} has nothing of that camera", field="source", node=self._node.name
@@ -409,10 +456,7 @@ class FederatedFootage:
         for entry in entries:
             link = self._links.of(entry.node_id)
             # The node itself needs not be told its name, and one of the first version would not know it.
-            name = source if link.node_id != entry.node_id else ""
+            # A gateway is told the beginning of the id: a name may be that of another node there.
+            name = self._directory.short_id(entry.node_id) if source and link.node_id != entry.node_id else ""
             links.setdefault(link.node_id, (link, name))
         return Sources(camera_id, entries, list(links.values()))
-
-    def _name_of(self, entry: CameraEntry) -> str:
-        node = self._directory.node(entry.node_id)
-        return entry.node_id[:16] if node is None else node.name

@@ -41,6 +41,45 @@ class RemoteChild:
         self.channel = channel
 
 
+class Claims:
+    """Which link is to which node, and news of them all."""
+
+    def __init__(self) -> None:
+        self._of: dict[str, Link] = {}
+        self._news = asyncio.Event()
+
+    def of(self, node_id: str) -> "Link | None":
+        """The link that has met a node and has not lost it."""
+        return self._of.get(node_id)
+
+    def take(self, node_id: str, link: "Link") -> None:
+        """The node is behind this link. Raises :exc:`TreeRefused` when it is behind another already."""
+        other = self._of.get(node_id)
+        if other is not None and other is not link:
+            raise TreeRefused(
+                f"node {link.named(node_id)} is at {other.target} already, and {link.target} says that it "
+                "is that node too",
+                facts={"code": "two_links"},
+            )
+        self._of[node_id] = link
+
+    def release(self, link: "Link") -> bool:
+        """The link has lost its node. Whether it had one."""
+        had = [node_id for node_id, of in self._of.items() if of is link]
+        for node_id in had:
+            del self._of[node_id]
+        return bool(had)
+
+    def tell(self) -> None:
+        """Wakes all who wait for news."""
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def news(self) -> None:
+        """Returns at the next change of any link."""
+        await self._news.wait()
+
+
 class Link:
     """A connection to a child that is kept up for ever.
 
@@ -62,6 +101,7 @@ class Link:
         self._directory = directory
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._woken = asyncio.Event()
+        self._claims = Claims()
         self.target = target
         self.uplink = uplink
         self.node_id = node_id
@@ -74,8 +114,12 @@ class Link:
     @property
     def name(self) -> str:
         """The child's name, or its address before it is known."""
-        node = self._directory.node(self.node_id)
-        return self.target if node is None else node.name
+        return self.named(self.node_id) or self.target
+
+    def named(self, node_id: str) -> str:
+        """The name of a node that the directory knows, else the beginning of its id."""
+        node = self._directory.node(node_id)
+        return node_id[:16] if node is None else node.name
 
     @property
     def footage(self) -> FootageSource:
@@ -86,6 +130,10 @@ class Link:
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
         return NodeUnavailable(self.detail or f"{self.target} is away", node=self.name)
+
+    def join(self, claims: "Claims") -> None:
+        """It is one of several: no two of them can be links to the same node."""
+        self._claims = claims
 
     async def until(self, *, up: bool) -> None:
         """Returns when the link is up, or down."""
@@ -123,6 +171,7 @@ class Link:
             )
         if not info.id:
             raise InternalError(f"{self.target}: the node does not say who it is")
+        self._claims.take(info.id, self)
         self.node_id = info.id
         clock = asyncio.create_task(self._measure_clock())
         try:
@@ -173,7 +222,11 @@ class Link:
             best: tuple[int, int] | None = None
             for _ in range(_CLOCK_SAMPLES):
                 before_us, started = self._now_us(), time.monotonic_ns()
-                told = await self._child.footage.node()
+                try:
+                    told = await self._child.footage.node()
+                except NvrError:
+                    # A busy node is measured another time; that it is gone is the directory's to say.
+                    continue
                 took_us = (time.monotonic_ns() - started) // 1000
                 if told.now_us and (best is None or took_us < best[0]):
                     best = took_us, told.now_us - (before_us + took_us // 2)
@@ -192,7 +245,7 @@ class Link:
             logger.info("node %s is there (%s)", self.name, self.target)
             self._directory.set_link(self.node_id, connected=True, seen_us=self._now_us())
         self.up, self.reason, self.detail = True, "", ""
-        self._woken.set()
+        self._tell()
 
     def _lost(self, error: BaseException) -> None:
         detail = error.message if isinstance(error, NvrError) else str(error)
@@ -201,8 +254,13 @@ class Link:
             logger.warning("node %s: %s: %s", self.name, reason, detail)
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
-        self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
+        if self._claims.release(self):
+            self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
+        self._tell()
+
+    def _tell(self) -> None:
         self._woken.set()
+        self._claims.tell()
 
 
 class Away:
@@ -239,24 +297,33 @@ class Links:
     def __init__(self, directory: Directory) -> None:
         self._directory = directory
         self._links: list[Link] = []
+        self._claims = Claims()
         self._by_id: dict[str, Link] = {}
 
     def add(self, link: Link) -> None:
         """Adds one; its :meth:`Link.run` is its owner's."""
         self._links.append(link)
+        link.join(self._claims)
+        self._claims.tell()
 
     def remove(self, link: Link) -> None:
         """Removes one. What it had stays in the directory: it may come back."""
         self._links.remove(link)
         self._by_id.clear()
+        self._claims.release(link)
+        self._claims.tell()
 
     def __iter__(self) -> Iterator[Link]:
         return iter(self._links)
 
+    async def changed(self) -> None:
+        """Returns when a link is added or removed, comes up or is lost."""
+        await self._claims.news()
+
     def of(self, node_id: str) -> AnyLink:
         """The link by which a node is reached, or what stands for it while there is none."""
         child = self._directory.route(node_id)
-        known = self._by_id.get(child or "")
+        known = self._claims.of(child or "") or self._by_id.get(child or "")
         # The node at an address may have been made anew since.
         if known is None or known.node_id != child:
             self._by_id = {link.node_id: link for link in self._links if link.node_id}

@@ -2,7 +2,8 @@
 
 At each instant the span with the higher epoch is shown, then that of the later
 run; where no node has footage there is a gap, with the reason of the node that
-was to record it. What a node did not answer is no gap: it is left out.
+was to record it; footage that a node has in memory still is `pending`, whatever
+the others say. What a node did not answer is no gap: it is left out.
 """
 
 import heapq
@@ -12,7 +13,7 @@ from itertools import pairwise
 
 from nvr.footage.types import Gap, Span, TimeRange
 
-__all__ = ["Stretch", "Told", "fills", "merge_coverage", "stretches"]
+__all__ = ["Stretch", "Told", "fills", "fits", "merge_coverage", "stretches"]
 
 # Reasons that a node gives for a time in which it was not the one to record.
 _NOT_ITS_DUTY = frozenset({"not_recorded", "not_copied", "yielded", "removed", "disabled"})
@@ -60,6 +61,16 @@ def fills(items: Sequence[Span | Gap], range_: TimeRange) -> bool:
             return False
         at_us = item.range.end_us
     return at_us == range_.end_us
+
+
+def fits(items: Sequence[Span | Gap], range_: TimeRange) -> bool:
+    """Whether spans and gaps are in order of time, do not overlap, and lie in a range."""
+    at_us = range_.start_us
+    for item in items:
+        if item.range.start_us < at_us or item.range.end_us <= item.range.start_us:
+            return False
+        at_us = item.range.end_us
+    return at_us <= range_.end_us
 
 
 def stretches(shown: Sequence[Span | Gap]) -> list[Stretch]:
@@ -111,11 +122,11 @@ def _gaps(range_: TimeRange, told: Sequence[Told]) -> list[Gap]:
     found: list[Gap] = []
     for start_us, end_us in pairwise(inside):
         covering = [
-            (gap.reason in _NOT_ITS_DUTY, rank, gap)
+            (gap.reason != "pending", gap.reason in _NOT_ITS_DUTY, rank, gap)
             for rank, gap in gaps
             if gap.range.start_us <= start_us and gap.range.end_us >= end_us
         ]
-        best = min(covering, key=lambda each: each[:2])[2] if covering else Gap(range_, "not_recorded")
+        best = min(covering, key=lambda each: each[:3])[3] if covering else Gap(range_, "not_recorded")
         if found and (found[-1].reason, found[-1].detail) == (best.reason, best.detail):
             found[-1] = replace(found[-1], range=TimeRange(found[-1].range.start_us, end_us))
         else:

@@ -33,6 +33,7 @@ from nvr.metrics.gateway_metrics import (
     gateway_registry,
 )
 from nvr.metrics.node_metrics import CallMetrics
+from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
 from nvr.security.audit import AuditLog
@@ -91,7 +92,7 @@ class GatewayNode(Node):
             areas=CodesOnly(directory),
             asked=queries.query,
         )
-        drivers = self._authorities(folder, queries)
+        drivers = self._authorities(folder, queries, self._footage.own_events)
         calls = CallMetrics(_method_names())
         tls = settings.tls
         server = NodeServer(
@@ -125,8 +126,8 @@ class GatewayNode(Node):
         stack.push_async_callback(server.stop, _STOP_GRACE_S)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
-    def _authorities(self, folder: Path, queries: QueryMetrics) -> list[Driver]:
-        """The authorities over the groups of the settings."""
+    def _authorities(self, folder: Path, queries: QueryMetrics, events: EventBus) -> list[Driver]:
+        """The authorities over the groups of the settings; what they do is published on ``events``."""
         groups = self._settings.failover.group
         if not groups:
             return []
@@ -134,6 +135,7 @@ class GatewayNode(Node):
         self._stack.callback(ledger.close)
 
         def on_event(event: Event) -> None:
+            events.publish(event)
             if event.kind.startswith("lease_"):
                 queries.lease(event.kind.removeprefix("lease_"))
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field, replace
 from nvr.directory.directory import Directory
 from nvr.directory.plan import Planned, unheld_gap
 from nvr.directory.types import NodeEntry
-from nvr.errors import NvrError
+from nvr.errors import LimitExceeded, NvrError
 from nvr.footage.places import FindOrder, FindRequest, Found, Named
 from nvr.footage.types import End, Gap, Notice, ReadContext, Span, TimeRange
+from nvr.gateway.below import Below
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
@@ -20,6 +21,10 @@ __all__ = ["CLOCK_APART_US", "Question", "with_clocks"]
 CLOCK_APART_US = 1_000_000
 """Clocks that are further apart than this are told with the spans."""
 _IDS_A_CALL = 500
+_MOST_SOURCES = 64
+"""Nodes that can have footage of one camera."""
+_MOST_HELD = 200_000
+"""Spans and gaps of one question that wait for their turn: some 50 MB."""
 
 
 @dataclass(slots=True)
@@ -31,6 +36,48 @@ class _Awaited:
     told: dict[str, list[Found]] = field(default_factory=dict)
     failed: bool = False
     done: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+@dataclass(slots=True)
+class _Asked:
+    """What a child was asked, and which of its answers are still to come."""
+
+    link: AnyLink
+    below: Below
+    ids: Sequence[str]
+    left: set[str]
+    sources: dict[str, set[str]] = field(default_factory=dict)
+    short: set[str] = field(default_factory=set)
+    """Cameras of which a part of the range was left out."""
+
+    def check(self, found: Found, range_: TimeRange, *, by_source: bool) -> Found:
+        """The answer, with nodes named as here. Raises :exc:`LieError` for one that it may not give."""
+        camera_id = found.camera.id
+        if camera_id not in self.left and camera_id not in self.sources:
+            raise LieError(f"it answers for camera {camera_id[:80]}, for which it was not asked")
+        sources = self.sources.setdefault(camera_id, set())
+        if found.source in sources or len(sources) >= (_MOST_SOURCES if by_source else 1):
+            raise LieError(f"it answers twice for camera {camera_id}")
+        sources.add(found.source)
+        source = self.below.check_node(found.source) if by_source else found.source
+        coverage = self.below.check_coverage(found.coverage, range_)
+        if not fills(found.coverage, range_):
+            self.short.add(camera_id)
+        return replace(found, source=source, coverage=coverage)
+
+    def check_end(self, end: End) -> None:
+        """Raises :exc:`LieError` when it leaves something out, and says that it does not."""
+        if end.complete and self.short:
+            self.left |= self.short
+            raise LieError("it calls its answer complete, and leaves a part of the range out")
+
+    def silence(self) -> LieError:
+        """That it said nothing of some cameras."""
+        return LieError(f"it says nothing of {len(self.left)} cameras that it told of before")
+
+
+class _TooMuchError(LimitExceeded):
+    """Of what the nodes answered no more can be held."""
 
 
 class Question:
@@ -47,6 +94,7 @@ class Question:
         self._request = request
         self._notices: list[Notice] = []
         self._taken = 0
+        self._held = 0
         self.complete = True
         self.contacted = 0
 
@@ -71,6 +119,8 @@ class Question:
                     yield notice
                 for found in self._found(each, range_):
                     yield found
+                self._held -= sum(len(found.coverage) for of in each.told.values() for found in of)
+                each.told.clear()
             await asyncio.gather(*tasks)
             for notice in self._news():
                 yield notice
@@ -89,7 +139,7 @@ class Question:
         self, link: AnyLink, ids: Sequence[str], awaited: dict[str, _Awaited], range_: TimeRange
     ) -> None:
         """Asks one node for some cameras. Whatever goes wrong costs these answers of it only."""
-        left = set(ids)
+        asked = _Asked(link, Below(self._directory, link), ids, set(ids))
         request = replace(
             self._request,
             where=Named(ids),
@@ -99,30 +149,38 @@ class Question:
             cursor="",
             ids_only=True,
         )
-        error: BaseException | None = None
+        error: NvrError | None = None
         try:
             async with self._fanout.asking(link):
                 async for step in self._answer_of(link, request):
                     if isinstance(step, Notice):
-                        self._warn(step)
+                        self._warn(asked.below.notice(step))
                     elif isinstance(step, End):
                         self.complete = self.complete and step.complete
+                        asked.check_end(step)
                     else:
-                        self._take(link, step, ids, left, awaited)
+                        found = asked.check(step, range_, by_source=self._request.by_source)
+                        self._take(asked, found, awaited[found.camera.id])
         except NvrError as caught:
             error = caught
         finally:
             # A camera of which a node says nothing, though it was asked: it has forgotten it, or hides it.
-            for camera_id in left:
+            for camera_id in asked.left:
                 awaited[camera_id].failed = True
-            if left:
+            if asked.left or error is not None:
                 self.complete = False
-                what = error or LieError(f"it says nothing of {len(left)} cameras that it told of before")
-                one = next(iter(left)) if len(left) == 1 else ""
-                self._warn(trouble(what, node=link.name, camera_id=one, range=range_, cameras=len(left)))
+                self._warn(self._lost(error or asked.silence(), asked, range_))
             for camera_id in ids:
                 awaited[camera_id].waiting.discard(link.node_id)
                 self._settle(awaited[camera_id])
+
+    def _lost(self, error: NvrError, asked: _Asked, range_: TimeRange) -> Notice:
+        """The warning that stands for what a node did not give, or for what was not taken of it."""
+        cameras = len(asked.left) or len(asked.ids)
+        camera_id = next(iter(asked.left)) if len(asked.left) == 1 else ""
+        if isinstance(error, _TooMuchError):
+            return Notice("truncated", error.message, self._directory.own.name, camera_id, range_, cameras)
+        return trouble(error, node=asked.link.name, camera_id=camera_id, range=range_, cameras=cameras)
 
     def _answer_of(self, link: AnyLink, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
         node = self._directory.node(link.node_id)
@@ -154,19 +212,17 @@ class Question:
             )
         yield End(complete=complete)
 
-    def _take(
-        self, link: AnyLink, found: Found, ids: Sequence[str], left: set[str], awaited: dict[str, _Awaited]
-    ) -> None:
-        each = awaited.get(found.camera.id)
-        if each is None or found.camera.id not in ids:
-            raise LieError(f"it answers for camera {found.camera.id[:80]}, for which it was not asked")
-        told = each.told.setdefault(link.node_id, [])
-        if told and not self._request.by_source:
-            raise LieError(f"it answers twice for camera {found.camera.id}")
-        told.append(found)
-        left.discard(found.camera.id)
+    def _take(self, asked: _Asked, found: Found, each: _Awaited) -> None:
+        if self._held + len(found.coverage) > _MOST_HELD:
+            raise _TooMuchError(
+                f"more than {_MOST_HELD} spans and gaps wait for their turn: ask for less at once, "
+                "by a shorter range or a limit"
+            )
+        self._held += len(found.coverage)
+        each.told.setdefault(asked.link.node_id, []).append(found)
+        asked.left.discard(found.camera.id)
         if not self._request.by_source:
-            each.waiting.discard(link.node_id)
+            each.waiting.discard(asked.link.node_id)
             self._settle(each)
 
     def _settle(self, each: _Awaited) -> None:

@@ -1,11 +1,22 @@
 """A camera that several nodes have as one timeline: each stretch is read from the node shown there."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from nvr.errors import ClipChanged, InvalidArgument, NodeUnavailable, NoFootage
+from nvr.errors import (
+    ClipChanged,
+    Incomplete,
+    InvalidArgument,
+    NodeUnavailable,
+    NoFootage,
+    NvrError,
+    RangeInFuture,
+)
+from nvr.footage.calls import OMISSIONS
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
+from nvr.footage.time import format_instant
 from nvr.footage.types import (
     ClipData,
     ClipHead,
@@ -23,12 +34,14 @@ from nvr.footage.types import (
     StreamName,
     TimeRange,
 )
+from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
+from nvr.gateway.trouble import LieError, trouble
 
 __all__ = ["Timeline"]
 
-_CURSOR = "t1"
+_CURSOR = "t2"
 _DAY_US = 86_400_000_000
 
 
@@ -50,7 +63,12 @@ class _Plan:
 
 
 class Timeline:
-    """``links``: by the name of each node that has footage; ``coverage``: all of theirs, merged."""
+    """``links``: by the name of each node that has footage, its child and the source to ask that for.
+
+    ``coverage``: all of theirs, merged.
+
+    ``now_us``: the clock by which a clip must not end in the future.
+    """
 
     def __init__(
         self,
@@ -58,16 +76,22 @@ class Timeline:
         context: ReadContext,
         camera_id: str,
         stream: StreamName,
-        links: Mapping[str, AnyLink],
+        links: Mapping[str, tuple[AnyLink, str]],
         coverage: Callable[[TimeRange], Answer[Span | Gap]],
+        fanout: Fanout,
         node: str,
+        now_us: Callable[[], int],
     ) -> None:
-        self._context = context
+        self._refuse = context.partial == "refuse"
+        # Who refuses a part decides so of the whole, where it is put together.
+        self._context = replace(context, partial="allow")
         self._camera_id = camera_id
         self._stream: StreamName = stream
         self._links = links
         self._coverage = coverage
+        self._fanout = fanout
         self._node = node
+        self._now_us = now_us
 
     async def _plan(self, range_: TimeRange) -> _Plan:
         found = _Plan([], [], complete=False)
@@ -80,128 +104,266 @@ class Timeline:
                 found.items.append(step)
         return found
 
-    def _link(self, node: str) -> AnyLink:
-        link = self._links.get(node)
+    async def _reading_plan(self, range_: TimeRange) -> _Plan:
+        """The plan of what is read: what a node has in memory only is missing from that."""
+        found = await self._plan(range_)
+        pending = [gap.range for gap in found.gaps if gap.reason == "pending"]
+        if pending:
+            where = TimeRange(pending[0].start_us, pending[-1].end_us)
+            message = (
+                f"footage from {format_instant(where.start_us)} on is received and not yet on disk: ask again"
+            )
+            found.notices.append(Notice("pending", message, self._node, self._camera_id, where))
+            found.complete = False
+        return found
+
+    def _link(self, node: str) -> tuple[AnyLink, str]:
+        """The child behind which a node is, and the source to ask it for."""
+        link, source = self._links.get(node, (None, ""))
         if link is None or not link.up:
             raise NodeUnavailable(f"node {node} is away", node=node)
-        return link
+        return link, source
 
-    async def holder(self, at_us: int) -> tuple[AnyLink, str]:
-        """The node that shows an instant (0: the newest picture). Raises :exc:`NoFootage`."""
-        if at_us:
-            found = (await self._plan(TimeRange(at_us, at_us + 1))).stretches
-        else:
+    async def snapshot(self, at_us: int, options: PictureOptions) -> Picture:
+        """The picture that the timeline shows at an instant (0: the newest), with what is missing to know it.
+
+        Where the node that shows it fails, another that has one there stands in. Raises
+        :exc:`NoFootage`; the error of a node where that may have it; :exc:`Incomplete`
+        where partial answers are refused.
+        """
+        notices: list[Notice] = []
+        range_ = TimeRange(at_us, at_us + 1)
+        if not at_us:
             # The newest picture of a camera that is recorded is of these days.
-            now = await self._newest()
-            found = (await self._plan(TimeRange(max(0, now - _DAY_US), now))).stretches
-        if not found:
-            raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
-        return self._link(found[-1].node), found[-1].node
-
-    async def _newest(self) -> int:
-        newest_us = 0
-        for link in self._links.values():
-            if not link.up:
-                continue
-            async for step in link.footage.list_cameras(self._context, [self._camera_id]):
-                if not isinstance(step, Notice | End):
-                    newest_us = max(
-                        [newest_us, *(each.newest_us for each in step.streams if each.kind == self._stream)]
+            newest_us = await self._newest(notices)
+            range_ = TimeRange(max(0, newest_us - _DAY_US), newest_us)
+        planned = await self._plan(range_)
+        notices += planned.notices
+        first = planned.stretches[-1].node if planned.stretches else ""
+        failed: NvrError | None = None
+        for node in [first, *(name for name in self._links if name != first)] if first else ():
+            self._check_refused(notices)
+            try:
+                link, source = self._link(node)
+                async with self._fanout.asking(link):
+                    picture = await link.footage.snapshot(
+                        self._context, self._camera_id, self._stream, at_us, options, source
                     )
+            except NoFootage:
+                continue
+            except NvrError as error:
+                failed = failed or error
+                notices.append(trouble(error, node=node, camera_id=self._camera_id, range=range_))
+            else:
+                notices += picture.notices
+                self._check_refused(notices)
+                return replace(picture, notices=tuple(dict.fromkeys(notices)))
+        self._check_refused(notices)
+        if failed is not None:
+            raise failed
+        missing = _missing(notices)
+        if missing:
+            raise NodeUnavailable(
+                f"no node that answers has footage of camera {self._camera_id} there: {missing[0].message}",
+                node=missing[0].node,
+            )
+        raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
+
+    def _check_refused(self, notices: Sequence[Notice]) -> None:
+        missing = _missing(notices)
+        if missing and self._refuse:
+            raise refused(missing)
+
+    async def _newest(self, notices: list[Notice]) -> int:
+        """When the newest picture of any node ends; what fails becomes a warning. Raises :exc:`NoFootage`."""
+
+        async def ask(name: str, link: AnyLink) -> int:
+            newest_us = 0
+            try:
+                async with self._fanout.asking(link):
+                    async for step in link.footage.list_cameras(self._context, [self._camera_id]):
+                        if not isinstance(step, Notice | End):
+                            told = (each.newest_us for each in step.streams if each.kind == self._stream)
+                            newest_us = max([newest_us, *told])
+            except NvrError as error:
+                notices.append(trouble(error, node=name, camera_id=self._camera_id))
+            return newest_us
+
+        asks = (ask(name, link) for name, (link, _) in self._links.items())
+        newest_us = max(await asyncio.gather(*asks))
         if not newest_us:
+            self._check_refused(notices)
+            missing = _missing(notices)
+            if missing:
+                raise NodeUnavailable(missing[0].message, node=missing[0].node)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 
     async def read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
-        """Stretch by stretch; the cursor names the stretch and the place within it."""
-        planned = await self._plan(request.range)
+        """Stretch by stretch; the cursor names the instant at which one begins, its node, and its own cursor.
+
+        Which stretches there are can be another thing at the next page: a node may have come
+        back, or gone. So a page begins at that instant whatever lies there, and at the node's
+        own cursor where it is the same node's.
+        """
+        planned = await self._reading_plan(request.range)
         for notice in planned.notices:
             yield notice
         parts = planned.stretches[:: -1 if request.backward else 1]
-        first_us, inner = _parse_cursor(request.cursor) if request.cursor else (None, "")
+        node, inner = "", ""
+        if request.cursor:
+            first_us, node, inner = _parse_cursor(request.cursor)
+            parts = _from(parts, first_us, backward=request.backward)
         complete, sent = planned.complete, 0
-        for part in parts:
-            if first_us is not None:
-                passed = part.range.end_us > first_us if request.backward else part.range.start_us < first_us
-                if passed and part.range.start_us != first_us:
-                    continue
-            asked = replace(
-                request,
-                camera=self._camera_id,
-                range=part.range,
-                source=part.node,
-                cursor=inner if part.range.start_us == first_us else "",
-                limit=request.limit - sent if request.limit else 0,
-            )
-            async for step in self._link(part.node).footage.read_fragments(self._context, asked):
-                if isinstance(step, End):
-                    complete = complete and step.complete
-                    if step.cursor:
-                        yield End(complete, encode_cursor(_CURSOR, [part.range.start_us, step.cursor]))
-                        return
-                elif isinstance(step, Fragment):
-                    sent += 1
-                    yield step
-                else:
-                    yield step
-            if request.limit and sent >= request.limit and part is not parts[-1]:
-                following = parts[parts.index(part) + 1]
-                yield End(complete, encode_cursor(_CURSOR, [following.range.start_us, ""]))
+        last: dict[str, tuple[str, int]] = {}
+        for number, part in enumerate(parts):
+            reached_us = part.range.end_us if request.backward else part.range.start_us
+            try:
+                link, source = self._link(part.node)
+                asked = replace(
+                    request,
+                    camera=self._camera_id,
+                    range=part.range,
+                    source=source,
+                    cursor=inner if number == 0 and part.node == node else "",
+                    limit=request.limit - sent if request.limit else 0,
+                )
+                async for step in link.footage.read_fragments(self._context, asked):
+                    if isinstance(step, End):
+                        complete = complete and step.complete
+                        if step.cursor:
+                            yield End(complete, _cursor(part, step.cursor, backward=request.backward))
+                            return
+                    elif isinstance(step, Fragment):
+                        if step.ref.camera_id != self._camera_id:
+                            raise LieError("it gives footage of another camera than was asked")
+                        # One that reaches over a short stretch of another node belongs to both of its sides.
+                        name = step.ref.run_id, step.ref.sequence
+                        ends_us = step.ref.start_us + step.ref.duration_us
+                        reached_us = step.ref.start_us if request.backward else ends_us
+                        if last.get(part.node) == name:
+                            continue
+                        last[part.node] = name
+                        sent += 1
+                        yield step if step.node == part.node else replace(step, node=part.node)
+                    else:
+                        yield step
+            except InvalidArgument:
+                raise
+            except NvrError as error:
+                complete = False
+                yield self._lost(error, part, reached_us, backward=request.backward)
+            if request.limit and sent >= request.limit and number + 1 < len(parts):
+                yield End(complete, _cursor(parts[number + 1], "", backward=request.backward))
                 return
         yield End(complete=complete)
 
+    def _lost(self, error: NvrError, part: Stretch, reached_us: int, *, backward: bool = False) -> Notice:
+        """The warning for what a node did not give of its stretch, from where it came to."""
+        start_us, end_us = part.range.start_us, part.range.end_us
+        if backward:
+            end_us = max(start_us, min(end_us, reached_us))
+        else:
+            start_us = min(end_us, max(start_us, reached_us))
+        range_ = TimeRange(start_us, end_us) if start_us < end_us else part.range
+        return trouble(error, node=part.node, camera_id=self._camera_id, range=range_)
+
     async def read_clip(self, request: ClipRequest) -> AsyncIterator[ClipHead | ClipData | Notice | End]:
         """A part is one node's; parts are numbered over all stretches."""
-        planned = await self._plan(request.range)
-        for notice in planned.notices:
-            yield notice
+        now_us = self._now_us()
+        if request.range.end_us > now_us:
+            raise RangeInFuture(
+                f"the clip would end at {format_instant(request.range.end_us)}, "
+                f"and here it is {format_instant(now_us)}: end it earlier",
+                field="range.end_us",
+                node=self._node,
+            )
+        planned = await self._reading_plan(request.range)
         heads: list[tuple[Stretch, ClipPart]] = []
-        complete = planned.complete
         for part in planned.stretches:
-            asked = self._clip(request, part, head_only=True)
-            async for step in self._link(part.node).footage.read_clip(self._context, asked):
-                if isinstance(step, ClipHead):
-                    heads += [(part, each) for each in step.parts]
-                elif isinstance(step, End):
-                    complete = complete and step.complete
-                elif isinstance(step, Notice):
-                    yield step
+            heads += [(part, each) for each in await self._head(request, part, planned)]
+        told = list(dict.fromkeys(planned.notices))
+        for notice in told:
+            yield notice
+        complete = planned.complete
         parts = [replace(each, index=index) for index, (_, each) in enumerate(heads)]
         self._check_resume(request, parts)
         yield ClipHead(tuple(parts), tuple(planned.gaps))
         if not request.head_only:
             for index in range(request.part, len(heads)):
-                async for data in self._bytes(request, index, *heads[index]):
-                    yield data
+                async for step in self._bytes(request, index, *heads[index]):
+                    if isinstance(step, Notice):
+                        if step in told:
+                            continue
+                        told.append(step)
+                        complete = False
+                    yield step
         yield End(complete=complete)
+
+    async def _head(self, request: ClipRequest, part: Stretch, planned: _Plan) -> list[ClipPart]:
+        """A stretch's parts; what its node warns of goes into the plan."""
+        parts: list[ClipPart] = []
+        try:
+            link, source = self._link(part.node)
+            async with self._fanout.asking(link):
+                asked = self._clip(request, part, source, head_only=True)
+                async for step in link.footage.read_clip(self._context, asked):
+                    if isinstance(step, ClipHead):
+                        parts += (replace(each, node=part.node) for each in step.parts)
+                    elif isinstance(step, End):
+                        planned.complete = planned.complete and step.complete
+                    elif isinstance(step, Notice):
+                        planned.notices.append(step)
+        except InvalidArgument:
+            raise
+        except NvrError as error:
+            planned.complete = False
+            planned.notices.append(self._lost(error, part, part.range.start_us))
+            return []
+        return parts
 
     async def _bytes(
         self, request: ClipRequest, index: int, stretch: Stretch, part: ClipPart
-    ) -> AsyncIterator[ClipData]:
+    ) -> AsyncIterator[ClipData | Notice]:
         offset = request.offset if index == request.part else 0
+        link, source = self._link(stretch.node)
         asked = replace(
-            self._clip(request, stretch, head_only=False), part=part.index, offset=offset, if_etag=part.etag
+            self._clip(request, stretch, source, head_only=False),
+            part=part.index,
+            offset=offset,
+            if_etag=part.etag,
         )
-        answer = self._link(stretch.node).footage.read_clip(self._context, asked)
-        async for step in answer:
-            if isinstance(step, ClipData):
-                if step.part != part.index:
+        answer = link.footage.read_clip(self._context, asked)
+        try:
+            async for step in answer:
+                if offset == part.size_bytes:
                     break
-                yield ClipData(index, step.offset, step.data)
-                if step.offset + len(step.data) >= part.size_bytes:
-                    break
-        close = getattr(answer, "aclose", None)
-        if close is not None:
-            await close()
+                if isinstance(step, ClipData):
+                    if (step.part, step.offset) != (part.index, offset):
+                        break
+                    offset += len(step.data)
+                    yield ClipData(index, step.offset, step.data)
+                elif isinstance(step, Notice):
+                    yield step
+        finally:
+            close = getattr(answer, "aclose", None)
+            if close is not None:
+                await close()
+        if offset != part.size_bytes:
+            raise LieError(
+                f"node {part.node} announced a part of {part.size_bytes} bytes, and its bytes do not fit at "
+                f"{offset}",
+                node=part.node,
+            )
 
-    def _clip(self, request: ClipRequest, part: Stretch, *, head_only: bool) -> ClipRequest:
+    def _clip(self, request: ClipRequest, part: Stretch, source: str, *, head_only: bool) -> ClipRequest:
         return ClipRequest(
             self._camera_id,
             part.range,
             self._stream,
             request.audio,
             head_only=head_only,
-            source=part.node,
+            source=source,
         )
 
     def _check_resume(self, request: ClipRequest, parts: Sequence[ClipPart]) -> None:
@@ -219,7 +381,7 @@ class Timeline:
         self, range_: TimeRange, interval_us: int, options: PictureOptions
     ) -> AsyncIterator[Picture | Notice | End]:
         """The instants asked for, each of the node that shows it."""
-        planned = await self._plan(range_)
+        planned = await self._reading_plan(range_)
         for notice in planned.notices:
             yield notice
         complete = planned.complete
@@ -230,26 +392,68 @@ class Timeline:
                 start_us = range_.start_us + -(-(start_us - range_.start_us) // interval_us) * interval_us
             if start_us >= part.range.end_us:
                 continue
-            answer = self._link(part.node).footage.read_frames(
-                self._context,
-                self._camera_id,
-                self._stream,
-                TimeRange(start_us, part.range.end_us),
-                interval_us,
-                options,
-                part.node,
-            )
-            async for step in answer:
-                if isinstance(step, End):
-                    complete = complete and step.complete
-                else:
+            reached_us = start_us
+            try:
+                link, source = self._link(part.node)
+                answer = link.footage.read_frames(
+                    self._context,
+                    self._camera_id,
+                    self._stream,
+                    TimeRange(start_us, part.range.end_us),
+                    interval_us,
+                    options,
+                    source,
+                )
+                async for step in answer:
+                    if isinstance(step, End):
+                        complete = complete and step.complete
+                        continue
+                    if isinstance(step, Picture):
+                        reached_us = step.asked_us + 1
                     yield step
+            except InvalidArgument:
+                raise
+            except NvrError as error:
+                complete = False
+                yield self._lost(error, part, reached_us)
         yield End(complete=complete)
 
 
-def _parse_cursor(text: str) -> tuple[int, str]:
+def _missing(notices: Sequence[Notice]) -> list[Notice]:
+    return [notice for notice in notices if notice.code in OMISSIONS]
+
+
+def refused(notices: Sequence[Notice]) -> Incomplete:
+    """The error of an answer that is one value, and to which a node that may have a better one is missing."""
+    missing = notices[0]
+    return Incomplete(
+        f"partial answers were refused, and part is missing: {missing.message}",
+        facts={"warning": missing.code},
+        node=missing.node,
+    )
+
+
+def _cursor(part: Stretch, inner: str, *, backward: bool) -> str:
+    at_us = part.range.end_us if backward else part.range.start_us
+    return encode_cursor(_CURSOR, [at_us, part.node, inner])
+
+
+def _parse_cursor(text: str) -> tuple[int, str, str]:
     match decode_cursor(_CURSOR, text):
-        case [int(start_us), str(inner)]:
-            return start_us, inner
+        case [int(at_us), str(node), str(inner)]:
+            return at_us, node, inner
         case _:
             raise bad_cursor()
+
+
+def _from(parts: Sequence[Stretch], at_us: int, *, backward: bool) -> list[Stretch]:
+    """What is left of stretches, in the order of reading, from an instant on."""
+    left = []
+    for part in parts:
+        start_us, end_us = part.range.start_us, part.range.end_us
+        range_ = (
+            TimeRange(start_us, min(end_us, at_us)) if backward else TimeRange(max(start_us, at_us), end_us)
+        )
+        if range_.start_us < range_.end_us:
+            left.append(Stretch(part.node, range_))
+    return left

@@ -34,6 +34,7 @@ def code_of(error: BaseException) -> str:
 def trouble(
     error: BaseException, *, node: str, camera_id: str = "", range: TimeRange | None = None, cameras: int = 0
 ) -> Notice:
-    """A warning about a node whose answer is missing."""
+    """A warning about a node whose answer is missing: the one that failed, else ``node``, that was asked."""
+    node = getattr(error, "node", "") or node
     text = error.message if isinstance(error, NvrError) else "it did not answer in time"
     return Notice(code_of(error), f"no answer of node {node}: {text}", node, camera_id, range, cameras)

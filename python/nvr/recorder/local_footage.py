@@ -41,9 +41,9 @@ from nvr.footage.types import (
     StreamName,
     TimeRange,
 )
+from nvr.node.events import EventBus
 from nvr.recorder.camera_view import camera_view
 from nvr.recorder.directory import CameraDirectory
-from nvr.recorder.events import EventBus
 from nvr.recorder.fragments import FragmentReader, codec_config, fragment_ref
 from nvr.recorder.frames import Decoders, FrameReader, decode_one
 from nvr.recorder.live import LiveHub

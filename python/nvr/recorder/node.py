@@ -17,13 +17,13 @@ from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.lease.service import LEASE_SERVICE, lease_handlers
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
+from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
 from nvr.recorder.backfill import Backfill
 from nvr.recorder.config import Settings
 from nvr.recorder.copies import CopyKeeper
 from nvr.recorder.directory import CameraDirectory
-from nvr.recorder.events import EventBus
 from nvr.recorder.frames import Decoders
 from nvr.recorder.leases import LeaseKeeper, with_leases
 from nvr.recorder.live import LiveHub

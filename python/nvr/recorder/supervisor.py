@@ -11,10 +11,10 @@ from nvr.catalog.catalog import Catalog, CatalogCamera, check_settings
 from nvr.errors import CameraExists, InvalidArgument, NvrError
 from nvr.footage.admin import CameraChanges, CameraSettings
 from nvr.footage.types import Camera, Event, ReadContext, StreamName
+from nvr.node.events import EventBus
 from nvr.recorder.camera_view import camera_view, recorded_streams, why_not
 from nvr.recorder.config import RetentionSettings
 from nvr.recorder.directory import CameraDirectory
-from nvr.recorder.events import EventBus
 from nvr.recorder.live import LiveHub
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.told import ToldCameras
