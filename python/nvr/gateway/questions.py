@@ -63,6 +63,8 @@ class _Asked:
         coverage = self.below.check_coverage(found.coverage, range_)
         if not fills(found.coverage, range_):
             self.short.add(camera_id)
+        if source == found.source and coverage is found.coverage:
+            return found
         return replace(found, source=source, coverage=coverage)
 
     def check_end(self, end: End) -> None:
