@@ -307,7 +307,7 @@ async def test_a_node_with_two_parents_is_refused_by_the_one_above_both() -> Non
 
 
 async def test_a_node_killed_in_the_middle_of_a_stream_is_named() -> None:
-    with child("-m", "tests.support.memory_node") as process:
+    with child("-m", "tests.support.memory_node", "3") as process:
         address = json.loads(process.wait_line(lambda line: line.startswith("{")))["address"]
         async with AsyncExitStack() as stack:
             made = await stack.enter_async_context(gateway("district", [address], wait=False))

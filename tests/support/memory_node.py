@@ -1,11 +1,13 @@
-"""A node process over footage in memory: ``python -m tests.support.memory_node``.
+"""A node process over footage in memory: ``python -m tests.support.memory_node [FRAGMENTS]``.
 
 The client and the command line are tested against it where they must not
 share an event loop with the server. It prints its address when it is ready.
+With a number it sends no more than so many fragments of an answer, and waits.
 """
 
 import asyncio
 import json
+import sys
 from dataclasses import replace
 
 from nvr.errors import CameraExists, CameraNotFound
@@ -16,6 +18,8 @@ from nvr.footage.types import (
     CodecConfig,
     End,
     Event,
+    Fragment,
+    FragmentsRequest,
     LiveUnit,
     Notice,
     Picture,
@@ -114,8 +118,25 @@ class LiveMemoryFootage(MemoryFootage):
         return replace(picture, format=PictureFormat.JPEG, data=encode_jpeg(picture_array(picture)))
 
 
-async def main() -> None:
+class StallingFootage(LiveMemoryFootage):
+    """Comes to a stop in the midst of fragments."""
+
+    most = 0
+
+    async def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
+        sent = 0
+        async for step in super().read_fragments(context, request):
+            if sent == self.most:
+                await asyncio.Event().wait()
+            sent += 1
+            yield step
+
+
+async def main(most: int | None) -> None:
     source = LiveMemoryFootage(memory_world(), ambiguous=("twice",))
+    if most is not None:
+        source = StallingFootage(memory_world())
+        source.most = most
     source.capabilities = ("find", "source")
     async with serve(source, cameras=MemoryAdmin()) as served:
         print(json.dumps({"address": served.address}), flush=True)
@@ -123,4 +144,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else None))
