@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from nvr.client._closing import closing
 from nvr.client._progress import ProgressOption, following
 from nvr.client._save import ClipSaver, read_head
 from nvr.client._show import Shown, View, notice_text, range_text, size_text
 from nvr.client._stream import AsyncStream
 from nvr.client._values import ClipReport
 from nvr.errors import InvalidArgument
+from nvr.footage.closing import closing
 from nvr.footage.source import Answer, FootageSource
 from nvr.footage.time import format_duration, format_instant, to_datetime
 from nvr.footage.types import ClipData, ClipHead, ClipPart, ClipRequest, End, Gap, Notice, ReadContext

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 
 from nvr.client._annexb import AnnexB
-from nvr.client._closing import closing
 from nvr.client._portal import Portal
 from nvr.client._stream import AsyncStream, Stream
+from nvr.footage.closing import closing
 from nvr.footage.source import Answer
 from nvr.footage.types import End, LiveUnit, Notice
 

@@ -26,11 +26,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from nvr.client._closing import closing
 from nvr.client._files import file_errors, sync_folder, write_whole
 from nvr.client._progress import Progress
 from nvr.client._values import ClipReport, SavedPart
 from nvr.errors import ClipChanged, InternalError, NodeUnavailable, NoFootage, NvrError, StoreError
+from nvr.footage.closing import closing
 from nvr.footage.source import Answer, FootageSource
 from nvr.footage.time import format_instant
 from nvr.footage.types import ClipData, ClipHead, ClipPart, ClipRequest, End, Notice, ReadContext

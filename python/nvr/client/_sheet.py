@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from nvr.client._closing import closing
 from nvr.client._show import Shown, View, notice_text
 from nvr.errors import InvalidArgument, NodeUnavailable
+from nvr.footage.closing import closing
 from nvr.footage.source import FootageSource
 from nvr.footage.time import format_instant, to_datetime
 from nvr.footage.types import (

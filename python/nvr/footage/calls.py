@@ -31,6 +31,7 @@ from nvr.errors import (
     NvrError,
 )
 from nvr.footage import convert, onward
+from nvr.footage.closing import closing
 from nvr.footage.problems import PROBLEM_KEY, problem_of, status_of
 from nvr.footage.types import End, Notice, ReadContext
 from nvr.footage.validation import validate
@@ -338,7 +339,7 @@ class CallRunner:
         refuse = read.partial == "refuse"
         encode = answer.item
         steps = self._until_stopped(answer.steps) if call.method.endless else answer.steps
-        async with _closing(answer.steps):
+        async with closing(answer.steps):
             async for step in steps:
                 if isinstance(step, End):
                     if refuse and not step.complete:
@@ -387,17 +388,6 @@ class CallRunner:
             yield End(complete=True)
         finally:
             self._watches.discard(watch)
-
-
-@contextlib.asynccontextmanager
-async def _closing(steps: AsyncIterator[Any]) -> AsyncIterator[None]:
-    """Lets a generator that is left early release what it holds now, not at garbage collection."""
-    try:
-        yield
-    finally:
-        close = getattr(steps, "aclose", None)
-        if close is not None:
-            await close()
 
 
 def _parse(method: Method, raw: bytes) -> Any:

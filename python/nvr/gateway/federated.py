@@ -17,6 +17,7 @@ from nvr.directory.plan import next_cameras, plan
 from nvr.directory.types import AreaResolver, CameraEntry
 from nvr.errors import CameraNotFound, NodeUnavailable, NoFootage, NvrError
 from nvr.footage.calls import OMISSIONS
+from nvr.footage.closing import closing
 from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.types import (
@@ -409,16 +410,13 @@ class FederatedFootage:
             raise link.error()
         self._fanout.contacted += 1
         try:
-            async for step in answer:
-                yield step
+            async with closing(answer):
+                async for step in answer:
+                    yield step
         except NodeUnavailable as error:
             if not error.node:
                 error.node = link.name
             raise
-        finally:
-            close = getattr(answer, "aclose", None)
-            if close is not None:
-                await close()
 
     def _timeline(self, context: ReadContext, found: Sources, stream: StreamName) -> Timeline:
         return Timeline(

@@ -13,6 +13,7 @@ from nvr.directory.directory import Directory
 from nvr.directory.feed import RemoteDirectory
 from nvr.directory.types import CameraEntry, DirectoryBatch, node_entry
 from nvr.errors import InternalError, NodeUnavailable, NvrError, TreeRefused
+from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
@@ -186,8 +187,7 @@ class Link:
 
     async def _follow_directory(self) -> None:
         epoch, version = self._directory.resume(self.node_id)
-        answer = self._child.directory.watch_directory(_CONTEXT, epoch, version)
-        try:
+        async with closing(self._child.directory.watch_directory(_CONTEXT, epoch, version)) as answer:
             async for step in answer:
                 if isinstance(step, DirectoryBatch):
                     self._directory.apply(self.node_id, step)
@@ -195,10 +195,6 @@ class Link:
                         self._met()
                 elif isinstance(step, End):
                     return
-        finally:
-            close = getattr(answer, "aclose", None)
-            if close is not None:
-                await close()
 
     async def _poll_cameras(self, info: NodeInfo) -> None:
         """A node of the first version tells no changes: it is asked for all, now and then."""

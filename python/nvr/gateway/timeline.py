@@ -14,6 +14,7 @@ from nvr.errors import (
     RangeInFuture,
 )
 from nvr.footage.calls import OMISSIONS
+from nvr.footage.closing import closing
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
@@ -333,8 +334,7 @@ class Timeline:
             offset=offset,
             if_etag=part.etag,
         )
-        answer = link.footage.read_clip(self._context, asked)
-        try:
+        async with closing(link.footage.read_clip(self._context, asked)) as answer:
             async for step in answer:
                 if offset == part.size_bytes:
                     break
@@ -345,10 +345,6 @@ class Timeline:
                     yield ClipData(index, step.offset, step.data)
                 elif isinstance(step, Notice):
                     yield step
-        finally:
-            close = getattr(answer, "aclose", None)
-            if close is not None:
-                await close()
         if offset != part.size_bytes:
             raise LieError(
                 f"node {part.node} announced a part of {part.size_bytes} bytes, and its bytes do not fit at "

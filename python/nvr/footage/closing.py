@@ -1,19 +1,17 @@
 """Answers that are not read to their end."""
 
-from __future__ import annotations
-
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from nvr.footage.source import Answer
+__all__ = ["closing"]
 
-T = TypeVar("T")
+T = TypeVar("T", bound=AsyncIterator[Any])
 
 
 @asynccontextmanager
-async def closing(answer: Answer[T]) -> AsyncIterator[Answer[T]]:
-    """Ends an answer when it is left, so that the node stops sending."""
+async def closing(answer: T) -> AsyncIterator[T]:
+    """Ends an answer when it is left: the node stops sending, and what it holds is released at once."""
     try:
         yield answer
     finally:
