@@ -7,14 +7,13 @@ without passwords, so that a catalog whose key is lost can be entered again.
 
 import re
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from nvr.catalog.address import parse_address
+from nvr.catalog.database import Database
 from nvr.catalog.ids import uuid7
 from nvr.catalog.schema import migrate
 from nvr.errors import CameraExists, CameraNotFound, InvalidArgument, StoreError
@@ -32,7 +31,7 @@ _AREA = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _MAX_TITLE = 200
 _IMPORTED = "cameras_imported"
 _SHOWN = "name, title, latitude, longitude, height_m, direction_deg, angle_deg, reach_m, area, owner"
-_SHOWN_COUNT = 10
+_SHOWN_COUNT = len(_SHOWN.split(","))
 _COLUMNS = (
     f"id, {_SHOWN}, main_masked, main_sealed, sub_masked, sub_sealed, enabled, "
     "created_us, changed_us, removed_us"
@@ -101,39 +100,27 @@ class Catalog:
 
     def __init__(self, folder: Path, key: NodeKey, *, now_us: Callable[[], int] | None = None) -> None:
         """Opens or makes it, and brings it to the newest schema. Raises :exc:`StoreError`."""
-        self._path = folder / FILE_NAME
+        path = folder / FILE_NAME
         self._key = key
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
-        self._lock = threading.Lock()
         try:
             # Addresses and their user names are nobody else's business.
-            self._path.touch(mode=0o600)
-            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
-        except (OSError, sqlite3.Error) as error:
+            path.touch(mode=0o600)
+        except OSError as error:
             raise StoreError(
-                f"{self._path}: the catalog cannot be opened: {error}",
-                getattr(error, "errno", None),
-                str(self._path),
+                f"{path}: the catalog cannot be opened: {error}", error.errno, str(path)
             ) from error
-        try:
-            with self._errors():
-                self._db.execute("PRAGMA journal_mode = WAL")
-                self._db.execute("PRAGMA synchronous = FULL")
-                self._db.execute("PRAGMA foreign_keys = ON")
-                migrate(self._db)
-        except BaseException:
-            self._db.close()
-            raise
+        self._database = Database(path, "the catalog", _prepare)
+        self._db = self._database.connection
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     def cameras(self, *, removed: bool = False) -> list[CatalogCamera]:
         """All cameras, ordered by name; with ``removed`` also those that were."""
         where = "" if removed else "WHERE removed_us IS NULL"
-        with self._lock, self._errors():
+        with self._database.reading():
             rows = self._db.execute(
                 f"SELECT {_COLUMNS} FROM camera {where} ORDER BY name, id"  # noqa: S608
             ).fetchall()
@@ -141,19 +128,19 @@ class Catalog:
 
     def camera(self, camera_id: str) -> CatalogCamera:
         """One camera, removed or not. Raises :exc:`CameraNotFound`."""
-        with self._lock, self._errors():
+        with self._database.reading():
             return self._get(camera_id)
 
     def add(self, settings: CameraSettings) -> CatalogCamera:
         """Adds a camera under a new id. Raises :exc:`CameraExists`, :exc:`InvalidArgument`."""
         check_settings(settings)
-        with self._transaction():
+        with self._database.transaction():
             return self._insert(settings)
 
     def update(self, camera_id: str, settings: CameraSettings) -> CatalogCamera:
         """Replaces a camera's settings. Raises as :meth:`add` does, and :exc:`CameraNotFound`."""
         check_settings(settings)
-        with self._transaction():
+        with self._database.transaction():
             old = self._get(camera_id)
             if old.removed_us is not None:
                 raise CameraNotFound(f"the camera {camera_id} was removed", field="camera")
@@ -170,7 +157,7 @@ class Catalog:
 
     def remove(self, camera_id: str) -> CatalogCamera:
         """Forgets a camera's addresses and keeps its id for its footage. Raises :exc:`CameraNotFound`."""
-        with self._transaction():
+        with self._database.transaction():
             old = self._get(camera_id)
             if old.removed_us is None:
                 now = self._now_us()
@@ -189,7 +176,7 @@ class Catalog:
         wanted = list(cameras)
         for settings in wanted:
             check_settings(settings)
-        with self._transaction():
+        with self._database.transaction():
             if self._db.execute("SELECT 1 FROM fact WHERE name = ?", (_IMPORTED,)).fetchone():
                 return None
             known = {
@@ -202,7 +189,7 @@ class Catalog:
 
     def copied_cameras(self) -> list[CatalogCamera]:
         """Cameras of other nodes whose footage is copied here, ordered by name."""
-        with self._lock, self._errors():
+        with self._database.reading():
             rows = self._db.execute(f"{_COPIED} ORDER BY name, id").fetchall()
         return [_copied(row) for row in rows]
 
@@ -229,30 +216,27 @@ class Catalog:
         # A node names cameras whose name is taken by their id.
         _check_shown(replace(settings, name="-") if camera.name == camera.id else settings)
         shown = (*_shown(settings), node)
-        with self._transaction():
+        with self._database.transaction():
             if self._db.execute("SELECT 1 FROM camera WHERE id = ?", (camera.id,)).fetchone():
                 return None
             row = self._db.execute(f"{_COPIED} WHERE id = ?", (camera.id,)).fetchone()
             if row is not None and row[1:-2] == shown:
                 return None
             now = self._now_us()
-            marks = ", ".join("?" * (_SHOWN_COUNT + 4))
             created_us = now if row is None else row[-2]
+            new = (camera.id, *shown, created_us, now)
             self._db.execute(
                 f"INSERT OR REPLACE INTO copied_camera (id, {_SHOWN}, node, created_us, changed_us) "  # noqa: S608
-                f"VALUES ({marks})",
-                (camera.id, *shown, created_us, now),
+                f"VALUES ({_marks(new)})",
+                new,
             )
             return CatalogCamera(camera.id, settings, created_us, now, copied_from=node, held=False)
 
     def _insert(self, settings: CameraSettings) -> CatalogCamera:
         self._refuse_taken(settings.name, "")
         camera_id, now = uuid7(), self._now_us()
-        marks = ", ".join("?" * 19)
-        self._db.execute(
-            f"INSERT INTO camera ({_COLUMNS}) VALUES ({marks})",  # noqa: S608
-            (camera_id, *self._values(camera_id, settings), now, now, None),
-        )
+        row = (camera_id, *self._values(camera_id, settings), now, now, None)
+        self._db.execute(f"INSERT INTO camera ({_COLUMNS}) VALUES ({_marks(row)})", row)  # noqa: S608
         return CatalogCamera(camera_id, settings, now, now)
 
     def _refuse_taken(self, name: str, but_for: str) -> None:
@@ -304,23 +288,14 @@ class Catalog:
             None if removed is None else int(str(removed)),
         )
 
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
 
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: the catalog: {error}", filename=str(self._path)) from error
+def _marks(row: Sequence[object]) -> str:
+    return ", ".join("?" * len(row))
+
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    migrate(connection)
 
 
 def _shown(settings: CameraSettings) -> tuple[object, ...]:

@@ -4,16 +4,14 @@ Calls block, and may come from any thread. What a call changed is on disk when
 it returns: what is answered after it stays true through a crash.
 """
 
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from nvr.catalog.catalog import FILE_NAME
-from nvr.errors import LeaseStale, StoreError
+from nvr.catalog.database import Database
+from nvr.errors import LeaseStale
 from nvr.security.node_key import NodeKey
 from nvr.security.seal import seal, unseal
 
@@ -49,28 +47,25 @@ class LeaseBook:
 
     def __init__(self, folder: Path, key: NodeKey, *, now_us: Callable[[], int] | None = None) -> None:
         """Raises :exc:`StoreError`."""
-        self._path = folder / FILE_NAME
         self._key = key
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
-        self._lock = threading.Lock()
-        with self._errors():
-            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._db.execute("PRAGMA synchronous = FULL")
+        # The catalog has brought the file to the newest schema.
+        self._database = Database(folder / FILE_NAME, "the leases", lambda _: None)
+        self._db = self._database.connection
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     def leases(self) -> dict[str, Lease]:
         """All that differ from what a camera begins with, by the camera's id."""
-        with self._lock, self._errors():
+        with self._database.reading():
             rows = self._db.execute("SELECT camera_id, epoch, held, taker_id, since_us FROM lease").fetchall()
         return {row[0]: Lease(row[0], row[1], bool(row[2]), row[3], row[4]) for row in rows}
 
     def prepared(self) -> dict[str, Prepared]:
         """All, by the camera's id. Raises :exc:`DamagedError` when one cannot be opened."""
-        with self._lock, self._errors():
+        with self._database.reading():
             rows = self._db.execute(
                 "SELECT camera_id, sender_id, sealed, changed_us FROM prepared"
             ).fetchall()
@@ -83,7 +78,7 @@ class LeaseBook:
 
     def take(self, camera_id: str, epoch: int) -> Lease:
         """The duty is the node's. Raises :exc:`LeaseStale` unless the epoch is new, or held already."""
-        with self._transaction():
+        with self._database.transaction():
             known = self._get(camera_id)
             if epoch < known.epoch or (epoch == known.epoch and not known.held):
                 raise _stale(known, epoch)
@@ -93,7 +88,7 @@ class LeaseBook:
 
     def give_up(self, camera_id: str, epoch: int, taker_id: str) -> Lease:
         """The duty is another node's. Raises :exc:`LeaseStale` unless the epoch is above the one held."""
-        with self._transaction():
+        with self._database.transaction():
             known = self._get(camera_id)
             if epoch < known.epoch or (epoch == known.epoch and known.held):
                 raise _stale(known, epoch)
@@ -103,13 +98,13 @@ class LeaseBook:
 
     def mark(self, camera_id: str) -> Lease:
         """Remembers that others may record the camera: what becomes of it is told from now on."""
-        with self._transaction():
+        with self._database.transaction():
             return self._put(self._get(camera_id))
 
     def prepare(self, prepared: Prepared) -> None:
         """Keeps the settings of another node's camera."""
         sealed = seal(self._key, prepared.settings, bound_to=_place(prepared.camera_id))
-        with self._transaction():
+        with self._database.transaction():
             self._db.execute(
                 "INSERT INTO prepared (camera_id, sender_id, sealed, changed_us) VALUES (?, ?, ?, ?) "
                 "ON CONFLICT (camera_id) DO UPDATE SET sender_id = excluded.sender_id, "
@@ -119,7 +114,7 @@ class LeaseBook:
 
     def forget(self, camera_id: str) -> Lease:
         """Deletes them; the camera is not this node's duty any more. Its epoch stays known."""
-        with self._transaction():
+        with self._database.transaction():
             self._db.execute("DELETE FROM prepared WHERE camera_id = ?", (camera_id,))
             known = self._get(camera_id)
             return self._put(Lease(camera_id, known.epoch, held=False, since_us=self._now_us()))
@@ -138,24 +133,6 @@ class LeaseBook:
             (lease.camera_id, lease.epoch, int(lease.held), lease.taker_id, lease.since_us),
         )
         return lease
-
-    @contextmanager
-    def _transaction(self) -> Iterator[None]:
-        with self._lock, self._errors():
-            self._db.execute("BEGIN IMMEDIATE")
-            try:
-                yield
-            except BaseException:
-                self._db.execute("ROLLBACK")
-                raise
-            self._db.execute("COMMIT")
-
-    @contextmanager
-    def _errors(self) -> Iterator[None]:
-        try:
-            yield
-        except sqlite3.Error as error:
-            raise StoreError(f"{self._path}: the leases: {error}", filename=str(self._path)) from error
 
 
 def _place(camera_id: str) -> str:

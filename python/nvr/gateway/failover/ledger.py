@@ -1,11 +1,11 @@
 """What an authority must not forget, in SQLite: on disk before anything follows from it."""
 
 import sqlite3
-import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import cast
 
+from nvr.catalog.database import Database
 from nvr.errors import StoreError
 from nvr.gateway.failover.types import Change, LeaseRecord
 
@@ -36,42 +36,35 @@ class Ledger:
 
     def __init__(self, folder: Path) -> None:
         """Opens or makes it. Raises :exc:`StoreError`, also for a file of a later version."""
-        self._path = folder / FILE_NAME
-        self._lock = threading.Lock()
-        try:
-            self._db = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False, timeout=10)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            version = int(self._db.execute("PRAGMA user_version").fetchone()[0])
+        path = folder / FILE_NAME
+
+        def prepare(connection: sqlite3.Connection) -> None:
+            version = int(connection.execute("PRAGMA user_version").fetchone()[0])
+            if version > _VERSION:
+                raise StoreError(
+                    f"{path}: written by a later version of the software; install that one again",
+                    filename=str(path),
+                )
             if version == 0:
-                self._db.execute("BEGIN IMMEDIATE")
-                self._db.execute(_SCHEMA)
-                self._db.execute(f"PRAGMA user_version = {_VERSION}")
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-        if version > _VERSION:
-            self._db.close()
-            raise StoreError(
-                f"{self._path}: written by a later version of the software; install that one again",
-                filename=str(self._path),
-            )
+                connection.execute("BEGIN IMMEDIATE")
+                connection.execute(_SCHEMA)
+                connection.execute(f"PRAGMA user_version = {_VERSION}")
+                connection.execute("COMMIT")
+
+        self._database = Database(path, "the ledger of leases", prepare)
+        self._db = self._database.connection
 
     def close(self) -> None:
         """Closes the file."""
-        with self._lock:
-            self._db.close()
+        self._database.close()
 
     def records(self, group: str) -> list[LeaseRecord]:
         """All of a group. Raises :exc:`StoreError`."""
-        try:
-            with self._lock:
-                rows = self._db.execute(
-                    f"SELECT {_COLUMNS} FROM lease WHERE group_name = ?",  # noqa: S608
-                    (group,),
-                ).fetchall()
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
+        with self._database.reading():
+            rows = self._db.execute(
+                f"SELECT {_COLUMNS} FROM lease WHERE group_name = ?",  # noqa: S608
+                (group,),
+            ).fetchall()
         return [
             LeaseRecord(
                 camera_id=camera_id,
@@ -107,25 +100,13 @@ class Ledger:
             )
             for each in records
         ]
-        try:
-            with self._lock:
-                self._db.execute("BEGIN IMMEDIATE")
-                try:
-                    self._db.executemany(
-                        f"INSERT INTO lease (group_name, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
-                        "ON CONFLICT (group_name, camera_id) DO UPDATE SET name = excluded.name, "
-                        "home = excluded.home, holder = excluded.holder, epoch = excluded.epoch, "
-                        "placed = excluded.placed, change = excluded.change, "
-                        "came_from = excluded.came_from, retired = excluded.retired "
-                        "WHERE excluded.epoch >= lease.epoch",
-                        rows,
-                    )
-                except BaseException:
-                    self._db.execute("ROLLBACK")
-                    raise
-                self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise self._failed(error) from error
-
-    def _failed(self, error: sqlite3.Error) -> StoreError:
-        return StoreError(f"{self._path}: the ledger of leases: {error}", filename=str(self._path))
+        with self._database.transaction():
+            self._db.executemany(
+                f"INSERT INTO lease (group_name, {_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "  # noqa: S608
+                "ON CONFLICT (group_name, camera_id) DO UPDATE SET name = excluded.name, "
+                "home = excluded.home, holder = excluded.holder, epoch = excluded.epoch, "
+                "placed = excluded.placed, change = excluded.change, "
+                "came_from = excluded.came_from, retired = excluded.retired "
+                "WHERE excluded.epoch >= lease.epoch",
+                rows,
+            )
