@@ -11,7 +11,7 @@ use crate::segment::head::SegmentHead;
 use crate::segment::read::read_segment;
 use crate::segment::scan::place;
 use crate::store::copying::{Target, remove};
-use crate::table::{FragmentEntry, SegmentTable};
+use crate::table::{FragmentEntry, Sample, SegmentTable};
 use crate::{Error, Result};
 
 /// What is on disk of a segment.
@@ -77,7 +77,7 @@ impl<'a> Plan<'a> {
         held: Option<&'a Held>,
         pieces: &'a BTreeMap<u32, Piece>,
     ) -> Result<Option<Self>> {
-        let mut old: BTreeMap<u32, &FragmentEntry> =
+        let old: BTreeMap<u32, &FragmentEntry> =
             held.iter().flat_map(|h| &h.table.fragments).map(|f| (f.sequence, f)).collect();
         let mut fresh = Vec::new();
         for (sequence, piece) in pieces {
@@ -90,47 +90,27 @@ impl<'a> Plan<'a> {
         if fresh.is_empty() {
             return Ok(None);
         }
-        let mut table = SegmentTable {
-            run: head.run,
-            epoch: head.epoch,
-            base_90k: head.base_90k,
-            video: head.video.clone(),
-            audio: head.audio.clone(),
-            fragments: Vec::new(),
-            video_samples: Vec::new(),
-            audio_samples: Vec::new(),
-        };
+        let mut rows: Vec<(FragmentEntry, &[Sample], &[Sample])> = Vec::new();
+        if let Some(Held { table, .. }) = held {
+            rows.extend(old.values().map(|f| (relative(f), table.video_of(f), table.audio_of(f))));
+        }
+        rows.extend(fresh.iter().map(|piece| {
+            let parsed = &piece.parsed;
+            (parsed.entry, &parsed.video_samples[..], &parsed.audio_samples[..])
+        }));
+        rows.sort_by_key(|(entry, ..)| entry.sequence);
+        let mut table = head.empty_table();
         let mut at = init.len() as u64;
-        let mut add = |entry: &FragmentEntry, video: &[_], audio: &[_]| {
+        for (mut entry, video, audio) in rows {
             let end = at + u64::from(entry.length);
             let (Ok(start), true) = (u32::try_from(at), end < u64::from(u32::MAX)) else {
                 return Err(refused(head, entry.sequence, "its segment would be too long"));
             };
-            let mut entry = *entry;
             place(&table, &mut entry, start);
             table.fragments.push(entry);
             table.video_samples.extend_from_slice(video);
             table.audio_samples.extend_from_slice(audio);
             at = end;
-            Ok(())
-        };
-        for piece in &fresh {
-            let parsed = &piece.parsed;
-            let later = old.split_off(&piece.sequence());
-            for f in old.values() {
-                let held = held.map(|h| &h.table);
-                let (video, audio) =
-                    held.map_or((&[][..], &[][..]), |t| (t.video_of(f), t.audio_of(f)));
-                add(&relative(f), video, audio)?;
-            }
-            add(&parsed.entry, &parsed.video_samples, &parsed.audio_samples)?;
-            old = later;
-        }
-        for f in old.values() {
-            let held = held.map(|h| &h.table);
-            let (video, audio) =
-                held.map_or((&[][..], &[][..]), |t| (t.video_of(f), t.audio_of(f)));
-            add(&relative(f), video, audio)?;
         }
         Ok(Some(Plan { head, init, held, pieces: fresh, table }))
     }

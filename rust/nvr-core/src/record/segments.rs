@@ -79,16 +79,7 @@ impl SegmentWriter {
                 self.stream.index_writer(&self.dir, head.run, head.epoch, day)?,
             ));
         }
-        let table = SegmentTable {
-            run: head.run,
-            epoch: head.epoch,
-            base_90k: head.base_90k,
-            video: head.video.clone(),
-            audio: head.audio.clone(),
-            fragments: Vec::new(),
-            video_samples: Vec::new(),
-            audio_samples: Vec::new(),
-        };
+        let table = head.empty_table();
         self.open = Some(Open {
             file: Named { file, path },
             head: head.clone(),

@@ -5,6 +5,7 @@ use crate::media::{AudioParams, VideoCodec, VideoParams};
 use crate::mp4::boxes::{Put, write_box, write_full_box};
 use crate::mp4::read::{Reader, TooShort};
 use crate::mp4::sample_entry::{audio_sample_entry, video_sample_entry};
+use crate::table::SegmentTable;
 use crate::time::VIDEO_TIMESCALE;
 
 /// `uuid` user type of the header box.
@@ -41,6 +42,20 @@ pub struct SegmentHead {
 }
 
 impl SegmentHead {
+    /// The table of a segment that has no fragments yet.
+    pub fn empty_table(&self) -> SegmentTable {
+        SegmentTable {
+            run: self.run,
+            epoch: self.epoch,
+            base_90k: self.base_90k,
+            video: self.video.clone(),
+            audio: self.audio.clone(),
+            fragments: Vec::new(),
+            video_samples: Vec::new(),
+            audio_samples: Vec::new(),
+        }
+    }
+
     /// The bytes of ftyp, header and moov.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(1536);

@@ -57,16 +57,7 @@ pub fn read_head(file: &Named) -> Result<Option<(SegmentHead, u64)>> {
 pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
     let Some((head, head_len)) = read_head(file)? else { return Ok(None) };
     let len = file.size()?;
-    let mut table = SegmentTable {
-        run: head.run,
-        epoch: head.epoch,
-        base_90k: head.base_90k,
-        video: head.video.clone(),
-        audio: head.audio.clone(),
-        fragments: Vec::new(),
-        video_samples: Vec::new(),
-        audio_samples: Vec::new(),
-    };
+    let mut table = head.empty_table();
     let (mut at, mut good_len) = (head_len, head_len);
     let mut buf = Vec::new();
     loop {
