@@ -130,7 +130,7 @@ class Directory:
             # Of two that give themselves the same name, the one that was known first has it.
             known = sorted(self._nodes.values(), key=lambda node: -node.key)
             self._ids = {node.entry.name: node.entry.id for node in known}
-            self._ids |= {node.entry.id[:_ID_DIGITS]: node.entry.id for node in known}
+            self._ids |= {self.short_id(node.entry.id): node.entry.id for node in known}
         node_id = self._ids.get(name)
         return None if node_id is None else self.node(node_id)
 
@@ -141,7 +141,7 @@ class Directory:
             named = self.node_named(node.entry.name)
             if named is not None and named.id == node_id:
                 return node.entry.name
-        return node_id[:_ID_DIGITS]
+        return self.short_id(node_id)
 
     @staticmethod
     def short_id(node_id: str) -> str:
@@ -150,7 +150,7 @@ class Directory:
 
     def is_named(self, node_id: str, text: str) -> bool:
         """Whether a node is meant by a name: its own, or the beginning of its id."""
-        return text in (self._nodes[node_id].entry.name, node_id[:_ID_DIGITS])
+        return text in (self._nodes[node_id].entry.name, self.short_id(node_id))
 
     def route(self, node_id: str) -> str | None:
         """Id of the child by which a node is reached; empty: it is this one; None: it is not known."""

@@ -16,7 +16,6 @@ from nvr.directory.directory import Directory
 from nvr.directory.plan import next_cameras, plan
 from nvr.directory.types import AreaResolver, CameraEntry
 from nvr.errors import CameraNotFound, NodeUnavailable, NoFootage, NvrError
-from nvr.footage.calls import OMISSIONS
 from nvr.footage.closing import closing
 from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
@@ -48,8 +47,8 @@ from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.questions import Question, with_clocks
-from nvr.gateway.timeline import Timeline, refused
-from nvr.gateway.trouble import LieError, trouble
+from nvr.gateway.timeline import Timeline
+from nvr.gateway.trouble import LieError, omissions, refused, trouble
 from nvr.node.events import EventBus
 
 __all__ = ["FederatedFootage", "Sources"]
@@ -293,7 +292,7 @@ class FederatedFootage:
                 notices.append(trouble(answer, node=link.name, camera_id=found.camera_id, range=range_))
             else:
                 raise answer
-        missing = [notice for notice in notices if notice.code in OMISSIONS]
+        missing = omissions(notices)
         if missing and refuse and len(found.links) > 1:
             raise refused(missing)
         if refs:

@@ -120,13 +120,18 @@ class Link:
     def named(self, node_id: str) -> str:
         """The name of a node that the directory knows, else the beginning of its id."""
         node = self._directory.node(node_id)
-        return node_id[:16] if node is None else node.name
+        return self._directory.short_id(node_id) if node is None else node.name
 
     @property
     def footage(self) -> FootageSource:
         """What it has."""
         self.asked += 1
         return self._child.footage
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """The connection, which its owner closes."""
+        return self._child.channel
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
@@ -327,7 +332,7 @@ class Links:
         if known is not None:
             return known
         node = self._directory.node(child or node_id)
-        return Away(child or node_id, node_id[:16] if node is None else node.name)
+        return Away(child or node_id, self._directory.short_id(node_id) if node is None else node.name)
 
     def unknown(self) -> list[Notice]:
         """Warnings of children that have never told what they have: any answer may lack theirs."""

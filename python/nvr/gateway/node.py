@@ -59,7 +59,6 @@ class GatewayNode(Node):
         self._settings = settings
         self._footage: FederatedFootage | None = None
         self._links: Links | None = None
-        self._channels: dict[Link, grpc.aio.Channel] = {}
 
     @property
     def footage(self) -> FederatedFootage:
@@ -152,7 +151,7 @@ class GatewayNode(Node):
 
     def _channel_of(self, name: str) -> grpc.aio.Channel | None:
         """The channel to a child, once it has said its name."""
-        return next((channel for link, channel in self._channels.items() if link.name == name), None)
+        return next((link.channel for link in self._links or () if link.name == name), None)
 
     def _follow(self, child: ChildEntry, links: Links, directory: Directory) -> None:
         tls = self._settings.tls
@@ -165,7 +164,6 @@ class GatewayNode(Node):
         self._stack.push_async_callback(channel.close)
         link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
         links.add(link)
-        self._channels[link] = channel
         self._run(f"link-{child.address}", link.run())
 
 

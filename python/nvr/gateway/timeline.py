@@ -6,14 +6,12 @@ from dataclasses import dataclass, replace
 
 from nvr.errors import (
     ClipChanged,
-    Incomplete,
     InvalidArgument,
     NodeUnavailable,
     NoFootage,
     NvrError,
     RangeInFuture,
 )
-from nvr.footage.calls import OMISSIONS
 from nvr.footage.closing import closing
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
@@ -38,7 +36,7 @@ from nvr.footage.types import (
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
-from nvr.gateway.trouble import LieError, trouble
+from nvr.gateway.trouble import LieError, omissions, refused, trouble
 
 __all__ = ["Timeline"]
 
@@ -66,9 +64,7 @@ class _Plan:
 class Timeline:
     """``links``: by the name of each node that has footage, its child and the source to ask that for.
 
-    ``coverage``: all of theirs, merged.
-
-    ``now_us``: the clock by which a clip must not end in the future.
+    ``coverage``: all of theirs, merged. ``now_us``: the clock by which a clip must not end in the future.
     """
 
     def __init__(
@@ -162,7 +158,7 @@ class Timeline:
         self._check_refused(notices)
         if failed is not None:
             raise failed
-        missing = _missing(notices)
+        missing = omissions(notices)
         if missing:
             raise NodeUnavailable(
                 f"no node that answers has footage of camera {self._camera_id} there: {missing[0].message}",
@@ -171,7 +167,7 @@ class Timeline:
         raise NoFootage(f"no node has footage of camera {self._camera_id} there", node=self._node)
 
     def _check_refused(self, notices: Sequence[Notice]) -> None:
-        missing = _missing(notices)
+        missing = omissions(notices)
         if missing and self._refuse:
             raise refused(missing)
 
@@ -194,7 +190,7 @@ class Timeline:
         newest_us = max(await asyncio.gather(*asks))
         if not newest_us:
             self._check_refused(notices)
-            missing = _missing(notices)
+            missing = omissions(notices)
             if missing:
                 raise NodeUnavailable(missing[0].message, node=missing[0].node)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
@@ -413,20 +409,6 @@ class Timeline:
                 complete = False
                 yield self._lost(error, part, reached_us)
         yield End(complete=complete)
-
-
-def _missing(notices: Sequence[Notice]) -> list[Notice]:
-    return [notice for notice in notices if notice.code in OMISSIONS]
-
-
-def refused(notices: Sequence[Notice]) -> Incomplete:
-    """The error of an answer that is one value, and to which a node that may have a better one is missing."""
-    missing = notices[0]
-    return Incomplete(
-        f"partial answers were refused, and part is missing: {missing.message}",
-        facts={"warning": missing.code},
-        node=missing.node,
-    )
 
 
 def _cursor(part: Stretch, inner: str, *, backward: bool) -> str:

@@ -1,15 +1,19 @@
 """What went wrong with a node below, as a warning with a stable code: it costs its own answer only."""
 
+from collections.abc import Sequence
+
 from nvr.errors import (
     AccessDenied,
     DeadlineExceeded,
+    Incomplete,
     NodeUnavailable,
     NvrError,
     TreeRefused,
 )
+from nvr.footage.calls import OMISSIONS
 from nvr.footage.types import Notice, TimeRange
 
-__all__ = ["LieError", "code_of", "trouble"]
+__all__ = ["LieError", "code_of", "omissions", "refused", "trouble"]
 
 
 class LieError(NvrError):
@@ -38,3 +42,18 @@ def trouble(
     node = getattr(error, "node", "") or node
     text = error.message if isinstance(error, NvrError) else "it did not answer in time"
     return Notice(code_of(error), f"no answer of node {node}: {text}", node, camera_id, range, cameras)
+
+
+def omissions(notices: Sequence[Notice]) -> list[Notice]:
+    """The warnings that say that something is missing."""
+    return [notice for notice in notices if notice.code in OMISSIONS]
+
+
+def refused(missing: Sequence[Notice]) -> Incomplete:
+    """The error of an answer that is one value, and to which a node that may have a better one is missing."""
+    first = missing[0]
+    return Incomplete(
+        f"partial answers were refused, and part is missing: {first.message}",
+        facts={"warning": first.code},
+        node=first.node,
+    )

@@ -187,18 +187,13 @@ class LeaseKeeper:
         self._settings_of(camera)
         before = self._leases.get(camera)
 
-        def taken() -> CatalogCamera:
-            lease = self._leases[camera]
-            own = self._own(camera)
-            if own is not None:
-                return replace(own, epoch=lease.epoch, held=True)
-            return _guest(self._prepared[camera], lease)
-
         def write() -> None:
             self._leases[camera] = self._book.take(camera, epoch)
 
         again = before is not None and (before.epoch, before.held) == (epoch, True)
-        await self._supervisor.change_lease(write, taken, "" if again else "lease_taken")
+        await self._supervisor.change_lease(
+            write, lambda: self._leased(camera), "" if again else "lease_taken"
+        )
         return await self._now(camera)
 
     async def confirm(self, context: ReadContext, camera: str, epoch: int) -> Confirmation | None:
@@ -220,18 +215,13 @@ class LeaseKeeper:
         if own is None and prepared is None:
             raise CameraNotFound(f"camera {camera} is neither this node's own nor prepared here")
 
-        def yielded() -> CatalogCamera:
-            lease = self._leases[camera]
-            current = self._own(camera)
-            if current is not None:
-                return replace(current, epoch=lease.epoch, held=False)
-            return _guest(self._prepared[camera], lease)
-
         def write() -> None:
             self._leases[camera] = self._book.give_up(camera, epoch, taker_id)
 
         was_held = self._held(camera)
-        await self._supervisor.change_lease(write, yielded, "lease_yielded" if was_held else "")
+        await self._supervisor.change_lease(
+            write, lambda: self._leased(camera), "lease_yielded" if was_held else ""
+        )
         return await self._now(camera)
 
     async def forget(self, context: ReadContext, camera: str, *, retired: bool = False) -> None:
@@ -261,6 +251,13 @@ class LeaseKeeper:
         if camera is None or camera.guest or camera.copied_from or not camera.created_us:
             return None
         return camera
+
+    def _leased(self, camera_id: str) -> CatalogCamera:
+        """The camera with its lease, own or prepared."""
+        lease, own = self._leases[camera_id], self._own(camera_id)
+        if own is not None:
+            return replace(own, epoch=lease.epoch, held=lease.held)
+        return _guest(self._prepared[camera_id], lease)
 
     def _settings_of(self, camera_id: str) -> tuple[CameraSettings, int]:
         own = self._own(camera_id)
