@@ -26,7 +26,9 @@ CURRENT = "until IS NULL"
 # SQLite numbers rows by itself only where the type is spelt INTEGER.
 _KEY = BigInteger().with_variant(Integer, "sqlite")
 
-fact = Table("fact", metadata, Column("name", String(63), primary_key=True), Column("value", Text, nullable=False))
+fact = Table(
+    "fact", metadata, Column("name", String(63), primary_key=True), Column("value", Text, nullable=False)
+)
 
 version = Table(
     "version",
@@ -56,9 +58,7 @@ def _entries(name: str, id_column: str, *columns: Column[object]) -> Table:
     )
     current = text(CURRENT)
     # One row at most of each entry holds now.
-    Index(
-        f"{name}_current", table.c[id_column], unique=True, sqlite_where=current, postgresql_where=current
-    )
+    Index(f"{name}_current", table.c[id_column], unique=True, sqlite_where=current, postgresql_where=current)
     return table
 
 
