@@ -2,6 +2,7 @@
 
 import threading
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -122,7 +123,7 @@ def test_any_version_is_read_and_taken_back(store: CatalogStore, contents: list[
     # From the newest back, each version undone gives the state before it.
     numbers = sorted(written, reverse=True)
     entries = entries_of(store.read()[1])
-    for number, before in zip(numbers, numbers[1:], strict=False):
+    for number, before in pairwise(numbers):
         back = taking_back(entries, store.changes_of(number), numbers[0])
         entries = with_changes(entries, back)
         assert catalog_of(entries.values()) == written[before]

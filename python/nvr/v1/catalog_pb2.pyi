@@ -97,36 +97,40 @@ class Area(_message.Message):
 Global___Area: _TypeAlias = Area  # noqa: Y015
 
 @_typing.final
-class FormerArea(_message.Message):
-    """A code that is no area any more. What cameras were in it is found in what it became."""
+class AreaRecord(_message.Message):
+    """An area as it is or, of a code that is none any more, as it was last."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     AREA_FIELD_NUMBER: _builtins.int
+    FORMER_FIELD_NUMBER: _builtins.int
     INTO_FIELD_NUMBER: _builtins.int
+    former: _builtins.bool
+    """It is none any more. What cameras were in it is found in what it became."""
     @_builtins.property
     def area(self) -> Global___Area:
-        """As it was last."""
+        """The area."""
 
     @_builtins.property
     def into(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Codes of the areas to which it counts: one after a merge, several after a split
-        or when its tier was dropped.
+        """Of a former one: codes of the areas to which it counts, one after a merge,
+        several after a split or when its tier was dropped.
         """
 
     def __init__(
         self,
         *,
         area: Global___Area | None = ...,
+        former: _builtins.bool = ...,
         into: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["area", b"area"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "into", b"into"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["area", b"area", "former", b"former", "into", b"into"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___FormerArea: _TypeAlias = FormerArea  # noqa: Y015
+Global___AreaRecord: _TypeAlias = AreaRecord  # noqa: Y015
 
 @_typing.final
 class CatalogNode(_message.Message):
@@ -337,16 +341,11 @@ class ListAreasResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEM_FIELD_NUMBER: _builtins.int
-    FORMER_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def item(self) -> Global___Area:
-        """An area that is."""
-
-    @_builtins.property
-    def former(self) -> Global___FormerArea:
-        """One that was."""
+    def item(self) -> Global___AreaRecord:
+        """An area."""
 
     @_builtins.property
     def warning(self) -> _common_pb2.Warning:
@@ -359,16 +358,15 @@ class ListAreasResponse(_message.Message):
     def __init__(
         self,
         *,
-        item: Global___Area | None = ...,
-        former: Global___FormerArea | None = ...,
+        item: Global___AreaRecord | None = ...,
         warning: _common_pb2.Warning | None = ...,
         end: _common_pb2.End | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "former", b"former", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "former", b"former", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "former", "warning", "end"]  # noqa: Y015
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
 
@@ -1013,7 +1011,6 @@ class HeldCatalog(_message.Message):
     VERSION_ID_FIELD_NUMBER: _builtins.int
     MADE_US_FIELD_NUMBER: _builtins.int
     AREAS_FIELD_NUMBER: _builtins.int
-    FORMER_FIELD_NUMBER: _builtins.int
     NODES_FIELD_NUMBER: _builtins.int
     CAMERAS_FIELD_NUMBER: _builtins.int
     catalog_id: _builtins.str
@@ -1027,12 +1024,8 @@ class HeldCatalog(_message.Message):
     made_us: _builtins.int
     """When it was made, microseconds since the epoch."""
     @_builtins.property
-    def areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___Area]:
-        """All areas."""
-
-    @_builtins.property
-    def former(self) -> _containers.RepeatedCompositeFieldContainer[Global___FormerArea]:
-        """All former areas."""
+    def areas(self) -> _containers.RepeatedCompositeFieldContainer[Global___AreaRecord]:
+        """All areas, former ones too."""
 
     @_builtins.property
     def nodes(self) -> _containers.RepeatedCompositeFieldContainer[Global___CatalogNode]:
@@ -1049,14 +1042,13 @@ class HeldCatalog(_message.Message):
         version: _builtins.int = ...,
         version_id: _builtins.str = ...,
         made_us: _builtins.int = ...,
-        areas: _abc.Iterable[Global___Area] | None = ...,
-        former: _abc.Iterable[Global___FormerArea] | None = ...,
+        areas: _abc.Iterable[Global___AreaRecord] | None = ...,
         nodes: _abc.Iterable[Global___CatalogNode] | None = ...,
         cameras: _abc.Iterable[Global___CatalogCamera] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["areas", b"areas", "cameras", b"cameras", "catalog_id", b"catalog_id", "former", b"former", "made_us", b"made_us", "nodes", b"nodes", "version", b"version", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["areas", b"areas", "cameras", b"cameras", "catalog_id", b"catalog_id", "made_us", b"made_us", "nodes", b"nodes", "version", b"version", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,10 +1,10 @@
 """Entries as rows of their tables, and back."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Table
+from sqlalchemy import RowMapping, Table
 
 from nvr.footage.types import OwnerKind, Place, View
 from nvr.network_catalog.store import tables
@@ -13,7 +13,7 @@ from nvr.network_catalog.versions import Entry
 
 __all__ = ["KINDS", "Kind", "row_of"]
 
-_Row = Mapping[str, Any]
+_Row = RowMapping
 
 
 class Kind(NamedTuple):

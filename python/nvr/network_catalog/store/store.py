@@ -112,8 +112,8 @@ class CatalogStore:
                 for row in connection.execute(select(kind.table).where(touched)).mappings():
                     (after if row["since"] == number else before)[row[kind.id_column]] = kind.entry(row)
                 changes += [
-                    Difference(EntryKey(name, id), before.get(id), after.get(id))
-                    for id in sorted(before.keys() | after.keys())
+                    Difference(EntryKey(name, each), before.get(each), after.get(each))
+                    for each in sorted(before.keys() | after.keys())
                 ]
         return changes
 
