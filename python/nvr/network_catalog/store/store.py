@@ -70,6 +70,15 @@ class CatalogStore:
         with self._transaction() as connection:
             return _version(connection, number)
 
+    def known_as(self, number: int) -> str | None:
+        """The id of a version; None: there is none of that number."""
+        with self._transaction() as connection:
+            table = tables.version
+            found: str | None = connection.execute(
+                select(table.c.id).where(table.c.number == number)
+            ).scalar()
+            return found
+
     def versions(self, limit: int) -> list[Version]:
         """The newest versions, newest first."""
         table = tables.version
