@@ -1,11 +1,11 @@
 """What a version may change, and what becomes of the entries."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from nvr.errors import InvalidArgument, NvrError
-from nvr.network_catalog import recut
 from nvr.network_catalog.areas import AreaTree
+from nvr.network_catalog.recut import Recut
 from nvr.network_catalog.types import Area, CameraEntry, Catalog, NodeEntry, check_catalog
 from nvr.network_catalog.versions import Entry, EntryKey, catalog_of, entries_of
 
@@ -41,10 +41,13 @@ class MergeAreas:
 
 @dataclass(frozen=True, slots=True)
 class SplitArea:
-    """Makes several areas of one."""
+    """Makes several areas of one; see :meth:`nvr.network_catalog.recut.Recut.split`."""
 
     code: str
     parts: tuple[Area, ...]
+    children: Mapping[str, str]
+    cameras: Mapping[str, str]
+    nodes: Mapping[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,18 +122,23 @@ def _apply(entries: dict[EntryKey, Entry], change: Change) -> None:
             _remove(entries, EntryKey("node", node_id), "node_id")
         case RemoveCamera(camera_id):
             _remove(entries, EntryKey("camera", camera_id), "camera_id")
+        case MergeAreas() | SplitArea() | DropLevel():
+            after = entries_of(_recut(catalog_of(entries.values()), change).done())
+            entries.clear()
+            entries.update(after)
+
+
+def _recut(content: Catalog, change: MergeAreas | SplitArea | DropLevel) -> Recut:
+    cut = Recut(content)
+    parents = {area.code: area.parent for area in content.areas}
+    match change:
         case MergeAreas(codes, into):
-            _recut(entries, lambda content: recut.merge(content, codes, into))
-        case SplitArea(code, parts):
-            _recut(entries, lambda content: recut.split(content, code, parts))
+            return cut.merge(codes, into.code if into.code in parents else into)
+        case SplitArea(code, parts, children, cameras, nodes):
+            placed = [replace(part, parent=part.parent or parents.get(code)) for part in parts]
+            return cut.split(code, placed, children=children, cameras=cameras, nodes=nodes)
         case DropLevel(level):
-            _recut(entries, lambda content: recut.drop_tier(content, level))
-
-
-def _recut(entries: dict[EntryKey, Entry], cut: Callable[[Catalog], Catalog]) -> None:
-    after = entries_of(cut(catalog_of(entries.values())))
-    entries.clear()
-    entries.update(after)
+            return cut.drop_tier(level)
 
 
 def _remove(entries: dict[EntryKey, Entry], key: EntryKey, field: str) -> None:

@@ -123,7 +123,7 @@ def held_to_pb(
         version=version.number,
         version_id=version.id,
         made_us=version.made_us,
-        areas=[record_to_pb(each) for each in (*content.areas, *content.retired)],
+        areas=[*map(record_to_pb, content.areas), *map(record_to_pb, content.retired)],
         nodes=map(node_to_pb, content.nodes),
         cameras=map(camera_to_pb, cameras),
     )

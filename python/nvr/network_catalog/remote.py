@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import grpc
 
+from nvr.errors import InternalError
 from nvr.footage.convert import context_to_pb
 from nvr.footage.remote import ItemConverter, Remote
 from nvr.footage.types import End, Notice, ReadContext
@@ -146,7 +147,8 @@ class RemoteHolder(Remote):
     ) -> None:
         """Brings a version; returns when the node has it for good."""
         received = 0
-        while received < len(data):
+        # More than once for each piece is asked by a node that does not keep what it is given.
+        for _ in range(2 * (len(data) // PIECE_BYTES + 1)):
             request = catalog_pb2.HoldCatalogRequest(
                 context=context_to_pb(context),
                 catalog_id=catalog_id,
@@ -157,6 +159,9 @@ class RemoteHolder(Remote):
                 piece=data[received : received + PIECE_BYTES],
             )
             received = (await self._unary(self._stub.HoldCatalog, request)).received
+            if received >= len(data):
+                return
+        raise InternalError(f"{self._target}: the node does not keep the pieces that it is given")
 
     async def release(self, context: ReadContext) -> str:
         """Lets the node forget what it holds; the id of that catalog."""
@@ -171,8 +176,14 @@ def _change_to_pb(value: Change) -> catalog_pb2.CatalogChange:
         case MergeAreas(codes, into):
             merge = catalog_pb2.MergeAreas(codes=codes, into=convert.area_to_pb(into))
             return catalog_pb2.CatalogChange(merge_areas=merge)
-        case SplitArea(code, parts):
-            split = catalog_pb2.SplitArea(code=code, parts=map(convert.area_to_pb, parts))
+        case SplitArea(code, parts, children, cameras, nodes):
+            split = catalog_pb2.SplitArea(
+                code=code,
+                parts=map(convert.area_to_pb, parts),
+                children=children,
+                cameras=cameras,
+                nodes=nodes,
+            )
             return catalog_pb2.CatalogChange(split_area=split)
         case DropLevel(level):
             return catalog_pb2.CatalogChange(drop_level=catalog_pb2.DropLevel(level=level))

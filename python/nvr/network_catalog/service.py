@@ -276,7 +276,11 @@ _CHANGES: dict[str, Callable[[catalog_pb2.CatalogChange], Change]] = {
         tuple(value.merge_areas.codes), convert.area_from_pb(value.merge_areas.into)
     ),
     "split_area": lambda value: SplitArea(
-        value.split_area.code, tuple(map(convert.area_from_pb, value.split_area.parts))
+        value.split_area.code,
+        tuple(map(convert.area_from_pb, value.split_area.parts)),
+        dict(value.split_area.children),
+        dict(value.split_area.cameras),
+        dict(value.split_area.nodes),
     ),
     "drop_level": lambda value: DropLevel(value.drop_level.level),
     "put_node": lambda value: PutNode(convert.node_from_pb(value.put_node)),

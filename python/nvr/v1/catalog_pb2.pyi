@@ -574,7 +574,7 @@ class MergeAreas(_message.Message):
 
     @_builtins.property
     def into(self) -> Global___Area:
-        """What they become: an area that is, or a new one."""
+        """What they become: an area that is (its code is enough then), or a new one."""
 
     def __init__(
         self,
@@ -592,29 +592,109 @@ Global___MergeAreas: _TypeAlias = MergeAreas  # noqa: Y015
 
 @_typing.final
 class SplitArea(_message.Message):
-    """Makes several areas of one. Areas within it stay where they are, below its parent,
-    until they are put into a part; a camera in it counts to every part until it is put into one.
-    """
+    """Makes several areas of one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    @_typing.final
+    class ChildrenEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class CamerasEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class NodesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     CODE_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    CAMERAS_FIELD_NUMBER: _builtins.int
+    NODES_FIELD_NUMBER: _builtins.int
     code: _builtins.str
     """Code of the one that ends."""
     @_builtins.property
     def parts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Area]:
         """What it becomes; an empty parent is its parent."""
 
+    @_builtins.property
+    def children(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Code of each area that lay right in it, and the part that it comes to lie in.
+        All must be named.
+        """
+
+    @_builtins.property
+    def cameras(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Id of a camera in it, and the part that it stands in. One that is not named is
+        found in every part.
+        """
+
+    @_builtins.property
+    def nodes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """Id of a node that serves it, and the part that it serves."""
+
     def __init__(
         self,
         *,
         code: _builtins.str = ...,
         parts: _abc.Iterable[Global___Area] | None = ...,
+        children: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        cameras: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        nodes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "parts", b"parts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cameras", b"cameras", "children", b"children", "code", b"code", "nodes", b"nodes", "parts", b"parts"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
