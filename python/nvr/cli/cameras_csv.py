@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from nvr.client._files import file_errors
 from nvr.errors import ConfigError, InvalidArgument
+from nvr.files import file_errors
 from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.checks import (
     checked_area,
