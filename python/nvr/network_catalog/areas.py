@@ -12,6 +12,7 @@ each of them: too many rather than too few.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -47,7 +48,6 @@ class AreaTree:
         self._now = self._settled()
         self._borne = self._listed()
         self._codes: dict[str, frozenset[str]] = {}
-        self._names = NameIndex(self._areas, self._retired, self.path)
 
     # --- the tree ----------------------------------------------------------------
 
@@ -116,6 +116,11 @@ class AreaTree:
         return self._names.label(code)
 
     # --- questions ---------------------------------------------------------------
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        # Most of the work of a tree, and of no use to one that only shows that it is one.
+        return NameIndex(self._areas, self._retired, self.path)
 
     def find(self, text: str) -> Area | RetiredArea:
         """The area or retired code that is meant by a code, a name, or ``name, name of an area around it``.
