@@ -45,7 +45,6 @@ from nvr.network_catalog.service import (
     catalog_handlers,
     catalog_holder_handlers,
 )
-from nvr.network_catalog.store.store import CatalogStore
 from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
@@ -186,6 +185,8 @@ class GatewayNode(Node):
             return None
         if database == "sqlite":
             database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
+        from nvr.network_catalog.store.store import CatalogStore
+
         store = CatalogStore(database)
         self._stack.callback(store.close)
         root = RootCatalog(store, holder)

@@ -7,14 +7,13 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from enum import Enum
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from nvr.errors import CatalogAway, CatalogBehind, CatalogConflict, ConfigError, StoreError
 from nvr.network_catalog.areas import AreaTree
 from nvr.network_catalog.changes import Change, changed, summary_of
 from nvr.network_catalog.holder import CatalogHolder, Held
 from nvr.network_catalog.parts import whole_of
-from nvr.network_catalog.store.store import CatalogStore
 from nvr.network_catalog.types import Catalog
 from nvr.network_catalog.versions import (
     Difference,
@@ -27,6 +26,10 @@ from nvr.network_catalog.versions import (
     taking_back,
     with_changes,
 )
+
+if TYPE_CHECKING:
+    # Only the root needs what lies below it.
+    from nvr.network_catalog.store.store import CatalogStore
 
 __all__ = ["RootCatalog", "RootState"]
 
@@ -56,7 +59,7 @@ class RootCatalog:
     """
 
     def __init__(
-        self, store: CatalogStore, holder: CatalogHolder, *, now_us: Callable[[], int] | None = None
+        self, store: "CatalogStore", holder: CatalogHolder, *, now_us: Callable[[], int] | None = None
     ) -> None:
         self._store = store
         self._holder = holder

@@ -4,7 +4,6 @@ from typing import Annotated
 
 from pydantic import Field, field_validator
 
-from nvr.network_catalog.store.engine import parse_url
 from nvr.settings.fields import Section
 
 __all__ = ["HolderSettings", "RootSettings"]
@@ -33,5 +32,8 @@ class RootSettings(HolderSettings):
     @classmethod
     def _checked(cls, value: str) -> str:
         if value and value != "sqlite":
+            # What it needs takes memory, and most nodes are no root.
+            from nvr.network_catalog.store.engine import parse_url
+
             parse_url(value)
         return value

@@ -1,7 +1,7 @@
 """What the network catalog says of the cameras at their home, which takes it over."""
 
 import logging
-from dataclasses import replace
+from typing import Any
 
 from nvr.errors import CameraNotFound, InvalidArgument, NvrError
 from nvr.footage.admin import CameraAdmin, CameraChanges, CameraSettings
@@ -89,7 +89,7 @@ class AssignedCameras:
 
 def _changes(entry: CameraEntry, settings: CameraSettings) -> CameraChanges | None:
     """What is to change so that the settings say what the catalog does; None: nothing."""
-    said = {
+    said: dict[str, Any] = {
         "name": entry.name,
         "title": entry.title or None,
         "area": entry.area or None,
@@ -101,4 +101,4 @@ def _changes(entry: CameraEntry, settings: CameraSettings) -> CameraChanges | No
     changed = {
         name: value for name, value in said.items() if value is not None and value != getattr(settings, name)
     }
-    return replace(CameraChanges(), **changed) if changed else None
+    return CameraChanges(**changed) if changed else None
