@@ -235,12 +235,19 @@ class MemoryFootage:
             found.reverse()
         if request.cursor and not request.cursor.isdecimal():
             raise InvalidArgument("cursor is not one of this node's", field="cursor")
-        first = int(request.cursor or 0)
-        last = first + request.limit if request.limit else len(found)
-        for each in found[first:last]:
+        if request.cursor:
+            # The instant at which the last one began: a cursor holds whatever is recorded or deleted since.
+            after_us = int(request.cursor)
+            found = [
+                each
+                for each in found
+                if (each.ref.start_us < after_us if request.backward else each.ref.start_us > after_us)
+            ]
+        page = found[: request.limit or len(found)]
+        for each in page:
             data = b"" if request.refs_only else each.data[:1000] if request.keyframes_only else each.data
             yield Fragment(each.ref, each.config, data, each.node)
-        yield End(complete=True, cursor=str(last) if last < len(found) else "")
+        yield End(complete=True, cursor=str(page[-1].ref.start_us) if len(page) < len(found) else "")
 
     async def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
         camera = self._camera(request.camera, request.source)
