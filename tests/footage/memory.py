@@ -75,7 +75,8 @@ def memory_world(node: str = NODE, number: int = 0) -> World:
         runs=(regular_run(zero_us + 3 * SECOND, 12, 25),),
         gap_reason="",
     )
-    return World(node=node, gate=gate, yard=yard, pictures_decode=False)
+    node_id = hashlib.sha256(node.encode()).hexdigest()
+    return World(node=node, node_id=node_id, gate=gate, yard=yard, pictures_decode=False)
 
 
 class MemoryFootage:
@@ -135,7 +136,7 @@ class MemoryFootage:
         return f"0193143f-{self.epoch:04}-7{number:03}-8000-{camera.id[-12:]}"
 
     def _camera(self, name: str, source: str = "") -> RecordedCamera:
-        if source not in ("", self.world.node):
+        if source not in ("", self.world.node, self.world.node_id[:16]):
             raise CameraNotFound(f"this is {self.world.node}, not {source}", field="source")
         if name in self.ambiguous:
             raise AmbiguousCamera(
@@ -158,9 +159,10 @@ class MemoryFootage:
         ]
 
     async def node(self) -> NodeInfo:
-        node_id = hashlib.sha256(self.world.node.encode()).hexdigest()
         now_us = time.time_ns() // 1000
-        return NodeInfo(node_id, self.world.node, "0.1.0", self.capabilities, now_us, NodeKind.RECORDER)
+        return NodeInfo(
+            self.world.node_id, self.world.node, "0.1.0", self.capabilities, now_us, NodeKind.RECORDER
+        )
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         self.contexts.append(context)
