@@ -452,8 +452,16 @@ class FederatedFootage:
         links: dict[str, tuple[AnyLink, str]] = {}
         for entry in entries:
             link = self._links.of(entry.node_id)
-            # The node itself needs not be told its name, and one of the first version would not know it.
-            # A gateway is told the beginning of the id: a name may be that of another node there.
-            name = self._directory.short_id(entry.node_id) if source and link.node_id != entry.node_id else ""
-            links.setdefault(link.node_id, (link, name))
+            links.setdefault(link.node_id, (link, self._source_at(link, entry.node_id) if source else ""))
         return Sources(camera_id, entries, list(links.values()))
+
+    def _source_at(self, link: AnyLink, node_id: str) -> str:
+        """What a child is to be told so that it reads one node alone."""
+        if link.node_id == node_id:
+            # The node itself needs not be told its name, and one of the first version would not know it.
+            return ""
+        child, node = self._directory.node(link.node_id), self._directory.node(node_id)
+        if node is None or (child is not None and "source_id" in child.capabilities):
+            # A name may be that of another node there.
+            return self._directory.short_id(node_id)
+        return node.name

@@ -386,7 +386,7 @@ class LocalFootage:
 
     def _camera(self, camera: str, source: str) -> CatalogCamera:
         """The camera that is meant. Raises :exc:`CameraNotFound` when another node's footage is asked for."""
-        if source and source != self._node.name:
+        if source and source not in (self._node.name, Directory.short_id(self._node.id)):
             raise CameraNotFound(
                 f"footage of node {source[:200]!r} was asked for, and this is {self._node.name}",
                 field="source",
