@@ -11,11 +11,7 @@ from enum import Enum
 from typing import Literal
 
 StreamName = Literal["main", "sub"]
-<<<<<<< .merge_file_sQXzv4
-CAPABILITIES = ("find", "directory", "source", "catalog")
-=======
-CAPABILITIES = ("find", "directory", "source", "source_id")
->>>>>>> .merge_file_4rCtPO
+CAPABILITIES = ("find", "directory", "source", "source_id", "catalog")
 """What nodes of this version can do beyond the first version of the contract; see ``node.proto``."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
