@@ -12,6 +12,7 @@ from nvr.directory.types import node_entry
 from nvr.footage.admin import CameraSettings
 from nvr.footage.source import FootageSource
 from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind, Place
+from nvr.network_catalog.held import HeldAreas
 from nvr.node.events import EventBus
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.frames import Decoders
@@ -121,6 +122,7 @@ async def local_footage(recorded: Recorded) -> AsyncIterator[FootageSource]:
         told = ToldCameras(tree, directory, store=recorded.store, ingest=ingest, pool=pool, node_name=NODE)
         await told.tell_all()
         yield LocalFootage(
+            areas=HeldAreas(tree),
             node=node,
             store=recorded.store,
             ingest=ingest,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nvr.directory.directory import Directory
-from nvr.directory.plan import CodesOnly, Plan, next_cameras, plan, unheld_gap
+from nvr.directory.plan import Plan, next_cameras, plan, unheld_gap
 from nvr.directory.types import CameraEntry, DirectoryBatch
 from nvr.errors import AreaNotFound, CameraNotFound, InvalidArgument
 from nvr.footage.places import (
@@ -25,6 +25,7 @@ from nvr.footage.places import (
     Where,
 )
 from nvr.footage.types import Camera, Place, StreamInfo, StreamState, TimeRange, View
+from nvr.network_catalog.held import HeldAreas
 from tests.directory import reference
 from tests.directory.entries import SECOND, ZERO_US, camera, camera_id, cameras, entry, node, node_id, places
 
@@ -83,7 +84,7 @@ def end_in(range_: TimeRange, stream: StreamInfo, order: FindOrder) -> float:
 
 
 def answer(directory: Directory, request: FindRequest) -> Plan:
-    return plan(directory, request, CodesOnly(directory))
+    return plan(directory, request, HeldAreas(directory))
 
 
 @given(

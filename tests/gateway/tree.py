@@ -8,7 +8,6 @@ from pathlib import Path
 
 from nvr.directory.directory import Directory
 from nvr.directory.feed import directory_handlers
-from nvr.directory.plan import CodesOnly
 from nvr.directory.types import CameraEntry, node_entry
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
@@ -17,6 +16,7 @@ from nvr.footage.types import CAPABILITIES, Camera, NodeInfo, NodeKind, ReadCont
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.network_catalog.held import HeldAreas
 from tests.directory.entries import node_id
 from tests.footage.serving import MemoryAudit
 
@@ -106,7 +106,7 @@ async def gateway(
             directory=directory,
             links=links,
             fanout=fanout,
-            areas=CodesOnly(directory),
+            areas=HeldAreas(directory),
             asked=asked,
         )
         made = Gateway(info, directory, links, fanout, footage)

@@ -16,7 +16,7 @@ from nvr.directory import geometry
 from nvr.directory.directory import Directory
 from nvr.directory.merge import FOREVER_US
 from nvr.directory.types import AreaResolver, CameraEntry
-from nvr.errors import AreaNotFound, InvalidArgument
+from nvr.errors import InvalidArgument
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.places import (
     Circle,
@@ -32,7 +32,7 @@ from nvr.footage.places import (
 )
 from nvr.footage.types import Camera, Gap, Notice, Place, StreamInfo, StreamName, StreamState, TimeRange
 
-__all__ = ["CodesOnly", "Plan", "Planned", "Reachable", "next_cameras", "plan", "unheld_gap"]
+__all__ = ["Plan", "Planned", "Reachable", "next_cameras", "plan", "unheld_gap"]
 
 MOST_AT_ONCE = 1000
 _CURSOR = "p1"
@@ -67,23 +67,6 @@ class Plan:
     cut: bool
     visited: int
     """Rows that were looked at."""
-
-
-class CodesOnly:
-    """Areas where there is no catalog: codes that cameras have, each an area of its own."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    def codes(self, area: str) -> frozenset[str]:
-        """The code, if a camera has it. Raises :exc:`AreaNotFound`."""
-        if not self._directory.has_area(area):
-            raise AreaNotFound(
-                f"no camera below {self._directory.own.name} is in an area {area[:200]!r}",
-                field="where.area",
-                node=self._directory.own.name,
-            )
-        return frozenset((area,))
 
 
 @dataclass(slots=True)
