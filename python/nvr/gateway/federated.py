@@ -131,12 +131,13 @@ class FederatedFootage:
         self, context: ReadContext, request: NextCamerasRequest
     ) -> AsyncIterator[NextCamera | Notice | End]:
         """Cameras that can be reached from a sighting, by the directory."""
-        for found in next_cameras(self._directory, request):
-            yield found
-        unknown = self._links.unknown()
-        for notice in unknown:
+        found = next_cameras(self._directory, request)
+        for each in found.items:
+            yield each
+        notices = self._links.unknown() + found.notices(self._node.name)
+        for notice in notices:
             yield notice
-        yield End(complete=not unknown)
+        yield End(complete=not notices, remaining=found.remaining)
 
     async def list_cameras(
         self, context: ReadContext, cameras: Sequence[str] = ()

@@ -357,9 +357,12 @@ class LocalFootage:
         self, context: ReadContext, request: NextCamerasRequest
     ) -> AsyncIterator[NextCamera | Notice | End]:
         """Cameras of this node that can be reached from a sighting."""
-        for found in next_cameras(self._tree, request):
-            yield found
-        yield End(complete=True)
+        found = next_cameras(self._tree, request)
+        for each in found.items:
+            yield each
+        for notice in found.notices(self._node.name):
+            yield notice
+        yield End(complete=not found.cut, remaining=found.remaining)
 
     async def watch_events(
         self, context: ReadContext, cameras: Sequence[str] = ()
