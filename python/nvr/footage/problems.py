@@ -133,6 +133,8 @@ def error_from_call(error: grpc.aio.AioRpcError, *, target: str) -> NvrError:
         return error_from_problem(problem, status)
     kind = _BY_STATUS.get(status, errors.InternalError)
     detail = error.details() or "no details"
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        detail = f"it is of an older version, or of another kind, and does not know this call ({detail})"
     return kind(f"{target}: the call failed with {status.name}: {detail}")
 
 
