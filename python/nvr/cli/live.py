@@ -12,8 +12,8 @@ from nvr.cli.complete import CameraArgument, camera_names
 from nvr.cli.footage import SourceOption, StreamChoice, StreamOption
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Live
-from nvr.client._files import file_errors
 from nvr.errors import InvalidArgument
+from nvr.files import file_errors
 from nvr.footage.time import parse_duration
 
 

@@ -11,7 +11,17 @@ from types import TracebackType
 from typing import Literal, Self
 
 from nvr.client._camera import AsyncCamera
-from nvr.client._checks import (
+from nvr.client._collect import Collector, CollectReport
+from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
+from nvr.client._progress import ProgressOption, following
+from nvr.client._ranges import resolve_range
+from nvr.client._remote import Node
+from nvr.client._show import Shown, View
+from nvr.client._stream import AsyncStream
+from nvr.client._values import CameraList
+from nvr.errors import Closed, InvalidArgument
+from nvr.footage.admin import CameraSettings
+from nvr.footage.checks import (
     OwnerLike,
     ViewLike,
     checked_area,
@@ -23,16 +33,6 @@ from nvr.client._checks import (
     checked_url,
     checked_view,
 )
-from nvr.client._collect import Collector, CollectReport
-from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
-from nvr.client._progress import ProgressOption, following
-from nvr.client._ranges import resolve_range
-from nvr.client._remote import Node
-from nvr.client._show import Shown, View
-from nvr.client._stream import AsyncStream
-from nvr.client._values import CameraList
-from nvr.errors import Closed, InvalidArgument
-from nvr.footage.admin import CameraSettings
 from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.time import Duration, Instant, parse_duration, parse_instant
 from nvr.footage.types import Camera as CameraInfo

@@ -12,7 +12,6 @@ from types import TracebackType
 from typing import Self
 
 from nvr.client._camera import AsyncCamera, CameraState, LocateMode
-from nvr.client._checks import OwnerLike, ViewLike
 from nvr.client._clip import AsyncClip, ClipPlan, ClipState
 from nvr.client._collect import CollectReport
 from nvr.client._live import Live
@@ -33,6 +32,7 @@ from nvr.client._stream import Stream
 from nvr.client._values import CameraList, ClipReport, Coverage, Frame, Snapshot, StoredFragment
 from nvr.errors import Closed
 from nvr.footage.admin import CameraSettings
+from nvr.footage.checks import OwnerLike, ViewLike
 from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import Duration, Instant
 from nvr.footage.types import Camera as CameraInfo
