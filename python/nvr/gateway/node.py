@@ -83,11 +83,13 @@ class GatewayNode(Node):
         stack.callback(directory.close)
         links = self._links = Links(directory)
         queries = QueryMetrics()
+        fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
+        stack.callback(fanout.close)
         self._footage = FederatedFootage(
             node=self.info,
             directory=directory,
             links=links,
-            fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
+            fanout=fanout,
             areas=CodesOnly(directory),
             asked=queries.query,
         )
@@ -162,7 +164,8 @@ class GatewayNode(Node):
             files = TlsFiles()
         channel = dial(str(child.address), files)
         self._stack.push_async_callback(channel.close)
-        link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
+        address = str(child.address)
+        link = Link(RemoteChild(channel, address, tls=files), directory, target=address)
         links.add(link)
         self._run(f"link-{child.address}", link.run())
 
