@@ -103,6 +103,7 @@ async def gateway(
         directory = Directory(path, node_entry(info))
         stack.callback(directory.close)
         links, fanout = Links(directory), Fanout(timeout_s=timeout_s)
+        stack.callback(fanout.close)
         footage = kind(
             node=info,
             directory=directory,

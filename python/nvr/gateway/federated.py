@@ -110,22 +110,24 @@ class FederatedFootage:
         notices = self._links.unknown()
         for notice in notices:
             yield notice
-        question = Question(self._directory, self._links, self._fanout, context, request)
+        contacted, complete = 0, True
         if request.range is None:
             for item in planned.items:
                 yield Found(item.camera, item.distance_m, (), item.camera.node if request.by_source else "")
         else:
-            async for step in question.answer(planned.items, request.range):
+            question = Question(self._directory, self._links, self._fanout, context, request, request.range)
+            async for step in question.answer(planned.items):
                 if isinstance(step, Notice):
                     notices.append(step)
                 yield step
+            contacted, complete = question.contacted, question.complete
         if planned.cut:
             message = f"{planned.remaining} more cameras; ask on with the cursor"
             notices.append(Notice("truncated", message, self._node.name, cameras=planned.remaining))
             yield notices[-1]
         omissions = [notice.code for notice in notices if notice.code != "clock_apart"]
-        self._asked(question.contacted, omissions)
-        yield End(question.complete and not omissions, planned.cursor, planned.remaining)
+        self._asked(contacted, omissions)
+        yield End(complete and not omissions, planned.cursor, planned.remaining)
 
     async def next_cameras(
         self, context: ReadContext, request: NextCamerasRequest

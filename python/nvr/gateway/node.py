@@ -1,7 +1,7 @@
 """A gateway node: opens everything in order, serves, and closes everything in the reverse order."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from nvr.metrics.gateway_metrics import (
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
 from nvr.network_catalog.holder import CatalogHolder
-from nvr.network_catalog.reader import CatalogReader
+from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
     CATALOG_ADMIN_SERVICE,
@@ -100,11 +100,13 @@ class GatewayNode(Node):
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
         queries = QueryMetrics()
+        fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
+        stack.callback(fanout.close)
         self._footage = FederatedFootage(
             node=self.info,
             directory=directory,
             links=links,
-            fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
+            fanout=fanout,
             areas=HeldAreas(directory, lambda: holder.held.tree),
             asked=queries.query,
         )
@@ -135,6 +137,7 @@ class GatewayNode(Node):
             version=self.info.version,
             links=lambda: _link_states(links, directory),
             areas=lambda: _rollups(database, directory),
+            catalog=lambda: _catalog_gauges(reader),
             leases=lambda: {
                 (driver.group.name, state): count
                 for driver in drivers
@@ -203,7 +206,8 @@ class GatewayNode(Node):
             files = TlsFiles()
         channel = dial(str(child.address), files)
         self._stack.push_async_callback(channel.close)
-        link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
+        address = str(child.address)
+        link = Link(RemoteChild(channel, address, tls=files), directory, target=address)
         links.add(link)
         self._run(f"link-{child.address}", link.run())
         self._run(f"catalog-{child.address}", flow.run(link))
@@ -223,6 +227,16 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             )
         )
     return states
+
+
+def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:
+    standing = reader.standing()
+    gauges: dict[str, float] = {}
+    if standing.version:
+        gauges["version"] = standing.version
+    if standing.state not in (StandingState.NONE, StandingState.HELD):
+        gauges["up"] = standing.state is not StandingState.AWAY
+    return gauges
 
 
 def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:
