@@ -33,6 +33,7 @@ _POLL_S = 30.0
 _CLOCK_S = 60.0
 _CLOCK_SAMPLES = 3
 _CONTEXT = ReadContext(purpose="directory")
+_TWO_LINKS = "two_links"
 
 
 class RemoteChild:
@@ -73,7 +74,7 @@ class Claims:
             raise TreeRefused(
                 f"node {link.named(node_id)} is at {other.target} already, and {link.target} says that it "
                 "is that node too",
-                facts={"code": "two_links"},
+                facts={"code": _TWO_LINKS},
             )
         self._of[node_id] = link
 
@@ -122,6 +123,8 @@ class Link:
         self.up = False
         self.reason = "node_unknown"
         self.detail = f"{target} has not answered yet"
+        self.is_double = False
+        """The node is behind another link already: nothing is missing while this one is down."""
         self.asked = 0
         """How often it was asked, for tests and metrics."""
 
@@ -273,6 +276,7 @@ class Link:
             logger.warning("node %s: %s: %s", self.name, reason, detail)
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
+        self.is_double = isinstance(error, TreeRefused) and error.facts.get("code") == _TWO_LINKS
         if self._claims.release(self):
             self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
         self._tell()
@@ -363,5 +367,5 @@ class Links:
                 link.name,
             )
             for link in self._links
-            if self._directory.node(link.node_id) is None
+            if self._directory.node(link.node_id) is None and not link.is_double
         ]
