@@ -18,6 +18,7 @@ from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
 from nvr.gateway.trouble import code_of
+from nvr.uplink.hub import Uplink
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -34,12 +35,13 @@ _CONTEXT = ReadContext(purpose="directory")
 
 
 class RemoteChild:
-    """A node behind a channel, which its owner closes."""
+    """A node behind a channel, which its owner closes. ``uplink``: it is one that dials this node."""
 
-    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, target: str, uplink: Uplink | None = None) -> None:
         self.footage: FootageSource = RemoteFootage(channel, target=target)
         self.directory = RemoteDirectory(channel, target=target)
         self.channel = channel
+        self.uplink = uplink
 
 
 class Claims:
@@ -95,7 +97,6 @@ class Link:
         *,
         target: str,
         node_id: str = "",
-        uplink: bool = False,
         now_us: Callable[[], int] | None = None,
     ) -> None:
         self._child = child
@@ -104,7 +105,6 @@ class Link:
         self._woken = asyncio.Event()
         self._claims = Claims()
         self.target = target
-        self.uplink = uplink
         self.node_id = node_id
         self.up = False
         self.reason = "node_unknown"
@@ -127,6 +127,11 @@ class Link:
         """What it has."""
         self.asked += 1
         return self._child.footage
+
+    @property
+    def uplink(self) -> Uplink | None:
+        """The connection that the child made, where it is one that dials this node."""
+        return self._child.uplink
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -165,7 +170,11 @@ class Link:
             wait_s = min(most_s, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
             if isinstance(error, TreeRefused):
                 wait_s = most_s
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            if self._child.uplink is None or isinstance(error, TreeRefused):
+                await asyncio.sleep(wait_s)
+            else:
+                await self._child.uplink.until_connected(wait_s)
 
     async def _follow(self) -> None:
         info = await self._child.footage.node()
@@ -268,7 +277,7 @@ class Away:
     """In the place of a link to a node of which only the directory knows: it cannot be asked."""
 
     up = False
-    uplink = False
+    uplink = None
 
     def __init__(self, node_id: str, name: str) -> None:
         self.node_id = node_id
