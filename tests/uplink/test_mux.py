@@ -74,7 +74,7 @@ class Wire:
             pass
 
     def open(self, priority: Priority = Priority.CLIPS, request: bytes = b"") -> int:
-        call = self.ask.open(UplinkOpen(request=request, priority=int(priority)))
+        call = self.ask.open(UplinkOpen(request=request, priority=priority.to_pb()))
         self.run()
         return call
 
@@ -99,7 +99,7 @@ def test_answers_arrive_whole_and_in_order_in_any_interleaving(answers: list[lis
     wire = Wire()
     got: dict[int, list[bytes]] = {}
     ended: set[int] = set()
-    calls = [wire.ask.open(UplinkOpen(priority=random.choice(list(Priority)))) for _ in answers]
+    calls = [wire.ask.open(UplinkOpen(priority=random.choice(list(Priority)).to_pb())) for _ in answers]
     put: dict[int, int] = dict.fromkeys(calls, 0)
     opened: set[int] = set()
     while len(ended) < len(calls):

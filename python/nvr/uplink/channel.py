@@ -65,7 +65,7 @@ class UplinkChannel(grpc.aio.Channel):
                 UplinkMetadata(key=key, value=value.encode() if isinstance(value, str) else value)
                 for key, value in metadata or ()
             ],
-            priority=int(priority),  # type: ignore[arg-type]
+            priority=priority.to_pb(),
         )
         answer = session.open(frame, priority)
         if answer is None:

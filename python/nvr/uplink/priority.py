@@ -22,6 +22,10 @@ class Priority(IntEnum):
     CLIPS = uplink_pb2.UPLINK_PRIORITY_CLIPS
     BULK = uplink_pb2.UPLINK_PRIORITY_BULK
 
+    def to_pb(self) -> Any:
+        """As the wire has it."""
+        return int(self)
+
     @classmethod
     def from_pb(cls, value: int) -> "Priority":
         """The class of the wire; one that this version does not know is that of clips."""
