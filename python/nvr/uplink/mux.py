@@ -367,7 +367,8 @@ class AskMux:
 
     def _grant(self, call: int, ask: _Ask) -> None:
         """More room, once enough was taken to be worth a frame."""
-        room = self._window - ask.held - ask.window
+        # The message under way may be longer than the window; but it can wait while others do.
+        room = self._window - ask.held - ask.window - (ask.partial if ask.messages else 0)
         if room >= self._window // 4:
             self._windows[call] = room
 

@@ -120,6 +120,9 @@ class Session:
                 raise self._error
             for task in done:
                 task.result()
+        except NvrError as error:
+            self.end(error)
+            raise
         finally:
             for task in tasks:
                 task.cancel()
