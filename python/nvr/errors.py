@@ -20,6 +20,13 @@
     ├── LeaseStale                       an epoch that is not the newest
     ├── LeaseHeld                        the node has the duty to record the camera
     ├── LeaseRefused                     a camera cannot be recorded by that node
+    ├── CatalogAway                      the network catalog's database is out of reach
+    ├── CatalogRefused                   what the network catalog's state does not allow
+    │   ├── CatalogBehind                a restored database: nodes hold versions that it does not know
+    │   ├── CatalogConflict              it was changed in between
+    │   ├── CatalogForeign               a version of another catalog than the one held
+    │   ├── CatalogNotRoot               the node is not where it is written
+    │   └── CatalogStale                 a version that is not newer than the one held
     ├── Incomplete                       part of the answer is missing and was not to be
     ├── LimitExceeded                    a limit of the node; names it
     ├── AccessDenied (PermissionError)
@@ -46,6 +53,13 @@ __all__ = [
     "AreaNotFound",
     "CameraExists",
     "CameraNotFound",
+    "CatalogAway",
+    "CatalogBehind",
+    "CatalogConflict",
+    "CatalogForeign",
+    "CatalogNotRoot",
+    "CatalogRefused",
+    "CatalogStale",
     "ClipChanged",
     "Closed",
     "ConfigError",
@@ -192,6 +206,48 @@ class LeaseRefused(NvrError):
     """A camera cannot be recorded by that node; the message says why."""
 
     reason = "LEASE_REFUSED"
+
+
+class CatalogAway(NvrError):
+    """The database of the network catalog is out of reach; nothing was changed."""
+
+    reason = "CATALOG_AWAY"
+
+
+class CatalogRefused(NvrError):
+    """What the state of the network catalog does not allow."""
+
+    reason = "CATALOG_REFUSED"
+
+
+class CatalogBehind(CatalogRefused):
+    """Nodes hold a version that the root's database does not know; ``facts["held"]`` is its number."""
+
+    reason = "CATALOG_BEHIND"
+
+
+class CatalogConflict(CatalogRefused):
+    """The catalog was changed in between; ``facts["version"]`` is the newest version."""
+
+    reason = "CATALOG_CONFLICT"
+
+
+class CatalogForeign(CatalogRefused):
+    """A version of another catalog than the one held; ``facts["catalog"]`` is the one held."""
+
+    reason = "CATALOG_FOREIGN"
+
+
+class CatalogNotRoot(CatalogRefused):
+    """The catalog is written at another node."""
+
+    reason = "CATALOG_NOT_ROOT"
+
+
+class CatalogStale(CatalogRefused):
+    """A version that is not newer than the one held; ``facts["version"]`` is the one held."""
+
+    reason = "CATALOG_STALE"
 
 
 class Incomplete(NvrError):

@@ -151,10 +151,15 @@ def test_no_second_copy_of_the_h264_parser() -> None:
 
 
 def test_one_version_of_the_project() -> None:
-    versions = {
-        name: re.search(r'^version = "(.*)"$', (ROOT / name).read_text(), re.MULTILINE)
-        for name in ("pyproject.toml", "Cargo.toml")
-    }
-    found = {name: match.group(1) for name, match in versions.items() if match}
-    assert len(found) == 2
-    assert len(set(found.values())) == 1
+    """That of the newest entry of the changelog, for Python, Rust and each of our crates."""
+    changed = re.findall(r"^## (\S+) – ", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)
+    packages = re.findall(
+        r'^name = "(nvr-[a-z-]+)"\nversion = "(.*)"$', (ROOT / "Cargo.lock").read_text(), re.MULTILINE
+    )
+    found = dict(packages)
+    assert found.keys() == MAY_USE.keys()
+    for name in ("pyproject.toml", "Cargo.toml"):
+        version = re.search(r'^version = "(.*)"$', (ROOT / name).read_text(), re.MULTILINE)
+        assert version is not None
+        found[name] = version[1]
+    assert set(found.values()) == {changed[0]}, found

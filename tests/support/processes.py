@@ -15,13 +15,22 @@ _WAIT_S = 60.0
 
 
 class ChildProcess:
-    """A running process whose output is read as it comes."""
+    """A running process whose output is read as it comes.
 
-    def __init__(self, arguments: Sequence[str], *, environment: Mapping[str, str] | None = None) -> None:
+    ``prefix``: a command that runs the process, and becomes it: ``ip netns exec …``.
+    """
+
+    def __init__(
+        self,
+        arguments: Sequence[str],
+        *,
+        environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+    ) -> None:
         paths = [str(REPOSITORY / "python"), str(REPOSITORY), os.environ.get("PYTHONPATH", "")]
         merged = {**os.environ, "PYTHONPATH": os.pathsep.join(paths), "PYTHONUNBUFFERED": "1"}
         self.process = subprocess.Popen(
-            [sys.executable, *arguments],
+            [*prefix, sys.executable, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -70,6 +79,11 @@ class ChildProcess:
     def send(self, number: signal.Signals) -> None:
         """Sends it a signal."""
         self.process.send_signal(number)
+
+    def kill(self) -> int:
+        """Ends it with SIGKILL."""
+        self.process.kill()
+        return self.stop()
 
     def stop(self) -> int:
         """Ends it: politely, then not."""

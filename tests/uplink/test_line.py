@@ -371,6 +371,6 @@ async def test_fragments_go_on_where_they_were_cut(tmp_path: Path) -> None:
             await below.until(up=False)
             proxy.up()
             await below.until(up=True)
-            rest = FragmentsRequest(GATE.id, range=GATE.whole, cursor=str(len(got)))
+            rest = FragmentsRequest(GATE.id, range=GATE.whole, cursor=str(got[-1].ref.start_us))
             got += [each async for each in remote.read_fragments(CONTEXT, rest) if isinstance(each, Fragment)]
             assert got == wanted

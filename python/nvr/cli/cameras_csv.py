@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from nvr.client._checks import (
+from nvr.errors import ConfigError, InvalidArgument
+from nvr.files import file_errors
+from nvr.footage.admin import CameraSettings, view_of
+from nvr.footage.checks import (
     checked_area,
     checked_height,
     checked_name,
@@ -25,9 +28,6 @@ from nvr.client._checks import (
     checked_url,
     checked_view,
 )
-from nvr.client._files import file_errors
-from nvr.errors import ConfigError, InvalidArgument
-from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.types import OwnerKind, Place, View
 
 T = TypeVar("T")

@@ -167,7 +167,7 @@ def _take_out(network: Network, name: str, start_us: int, wanted_s: int, out: Pa
 
 
 def _from_urls(urls: Sequence[str]) -> list[_Source]:
-    from nvr.client._checks import checked_url
+    from nvr.footage.checks import checked_url
 
     return [
         _Source(f"camera-{number}", checked_url(url, f"--cameras {number}"))

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from nvr.client._checks import (
+from nvr.client._clip import AsyncClip
+from nvr.client._live import AsyncLive
+from nvr.client._ranges import resolve_range
+from nvr.client._remote import Node
+from nvr.client._sheet import Sheet, make_sheet
+from nvr.client._show import Shown, View
+from nvr.client._stream import AsyncStream
+from nvr.client._values import Coverage, Frame, Snapshot, StoredFragment
+from nvr.errors import CameraNotFound, InvalidArgument
+from nvr.footage.admin import CameraChanges, CameraSettings
+from nvr.footage.checks import (
     OwnerLike,
     ViewLike,
     checked_area,
@@ -17,16 +27,6 @@ from nvr.client._checks import (
     checked_url,
     checked_view,
 )
-from nvr.client._clip import AsyncClip
-from nvr.client._live import AsyncLive
-from nvr.client._ranges import resolve_range
-from nvr.client._remote import Node
-from nvr.client._sheet import Sheet, make_sheet
-from nvr.client._show import Shown, View
-from nvr.client._stream import AsyncStream
-from nvr.client._values import Coverage, Frame, Snapshot, StoredFragment
-from nvr.errors import CameraNotFound, InvalidArgument
-from nvr.footage.admin import CameraChanges, CameraSettings
 from nvr.footage.time import Duration, Instant, parse_duration, parse_instant, to_datetime
 from nvr.footage.types import Camera as CameraInfo
 from nvr.footage.types import (

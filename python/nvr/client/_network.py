@@ -4,14 +4,24 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
 from nvr.client._camera import AsyncCamera
-from nvr.client._checks import (
+from nvr.client._collect import Collector, CollectReport
+from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
+from nvr.client._progress import ProgressOption, following
+from nvr.client._ranges import resolve_range
+from nvr.client._remote import Node
+from nvr.client._show import Shown, View
+from nvr.client._stream import AsyncStream
+from nvr.client._values import CameraList
+from nvr.errors import Closed, InvalidArgument
+from nvr.footage.admin import CameraSettings
+from nvr.footage.checks import (
     OwnerLike,
     ViewLike,
     checked_area,
@@ -23,20 +33,10 @@ from nvr.client._checks import (
     checked_url,
     checked_view,
 )
-from nvr.client._collect import Collector, CollectReport
-from nvr.client._places import Length, PlaceLike, Speed, parse_speed, resolve_where
-from nvr.client._progress import ProgressOption, following
-from nvr.client._ranges import resolve_range
-from nvr.client._remote import Node
-from nvr.client._show import Shown, View
-from nvr.client._stream import AsyncStream
-from nvr.client._values import CameraList
-from nvr.errors import Closed, InvalidArgument
-from nvr.footage.admin import CameraSettings
 from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.time import Duration, Instant, parse_duration, parse_instant
 from nvr.footage.types import Camera as CameraInfo
-from nvr.footage.types import Event, NodeInfo, Place, ReadContext, StreamName
+from nvr.footage.types import Event, NodeInfo, Notice, Place, ReadContext, StreamName
 
 Partial = Literal["allow", "refuse"]
 FindOrderName = Literal["nearest", "newest", "oldest"]
@@ -166,10 +166,14 @@ class AsyncNetwork(NetworkState):
         found = tuple(await cameras.all())
         return CameraList(self.node.name, found, cameras.warnings, bool(cameras.complete))
 
-    def events(self, *names: str) -> AsyncStream[Event]:
-        """What happens to cameras (or only to these), as it happens."""
+    def events(self, *names: str, warned: Callable[[Notice], None] | None = None) -> AsyncStream[Event]:
+        """What happens to cameras (or only to these), as it happens.
+
+        ``warned``: is told at once of each warning, such as of a node that goes away;
+        there may be no event to wait for then. It must not block.
+        """
         answer = self._opened().footage.watch_events(self._context(), names)
-        return AsyncStream(f"events of {self.node.name}", answer, lambda event: event)
+        return AsyncStream(f"events of {self.node.name}", answer, lambda event: event, warned)
 
     def find(
         self,

@@ -6,8 +6,8 @@ import math
 import re
 from collections.abc import Sequence
 
-from nvr.client._checks import checked_place
 from nvr.errors import InvalidArgument
+from nvr.footage.checks import checked_place
 from nvr.footage.places import Circle, Corridor, InArea, LooksAt, Named, Polygon, Where
 from nvr.footage.types import Place
 

@@ -26,10 +26,10 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO
 
-from nvr.client._files import file_errors, sync_folder, write_whole
 from nvr.client._progress import Progress
 from nvr.client._values import ClipReport, SavedPart
 from nvr.errors import ClipChanged, InternalError, NodeUnavailable, NoFootage, NvrError, StoreError
+from nvr.files import file_errors, sync_folder, write_whole
 from nvr.footage.closing import closing
 from nvr.footage.source import Answer, FootageSource
 from nvr.footage.time import format_instant

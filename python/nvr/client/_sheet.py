@@ -66,7 +66,7 @@ class Sheet(Shown):
         Raises :exc:`nvr.errors.InvalidArgument` for another ending,
         :exc:`nvr.errors.StoreError` when it cannot be written.
         """
-        from nvr.client._files import write_whole
+        from nvr.files import write_whole
 
         path = Path(path)
         suffix = path.suffix.lower()

@@ -7,12 +7,11 @@ Each holds its async twin and drives it on the private loop of
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
 from nvr.client._camera import AsyncCamera, CameraState, LocateMode
-from nvr.client._checks import OwnerLike, ViewLike
 from nvr.client._clip import AsyncClip, ClipPlan, ClipState
 from nvr.client._collect import CollectReport
 from nvr.client._live import Live
@@ -33,10 +32,11 @@ from nvr.client._stream import Stream
 from nvr.client._values import CameraList, ClipReport, Coverage, Frame, Snapshot, StoredFragment
 from nvr.errors import Closed
 from nvr.footage.admin import CameraSettings
+from nvr.footage.checks import OwnerLike, ViewLike
 from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import Duration, Instant
 from nvr.footage.types import Camera as CameraInfo
-from nvr.footage.types import ClipData, Event, FragmentRef, NodeInfo, Place, StreamName
+from nvr.footage.types import ClipData, Event, FragmentRef, NodeInfo, Notice, Place, StreamName
 
 
 class Clip(ClipState):
@@ -307,9 +307,12 @@ class Network(NetworkState):
         """The cameras with their state, ordered by name; only these where any are named."""
         return self._opened().run(self._inner.cameras(*names))
 
-    def events(self, *names: str) -> Stream[Event]:
-        """What happens to cameras (or only to these), as it happens."""
-        return Stream(self._opened(), self._inner.events(*names))
+    def events(self, *names: str, warned: Callable[[Notice], None] | None = None) -> Stream[Event]:
+        """What happens to cameras (or only to these), as it happens: see :meth:`AsyncNetwork.events`.
+
+        ``warned`` is called on another thread.
+        """
+        return Stream(self._opened(), self._inner.events(*names, warned=warned))
 
     def find(
         self,

@@ -205,7 +205,7 @@ class Snapshot(Shown):
 
     def save(self, path: str | Path) -> Path:
         """Writes it to a file (put in place whole); raises :exc:`nvr.errors.StoreError`."""
-        from nvr.client._files import write_whole
+        from nvr.files import write_whole
 
         return write_whole(Path(path), self.jpeg)
 

@@ -46,6 +46,13 @@ _STATUS: dict[type[NvrError], grpc.StatusCode] = {
     errors.LeaseStale: _Code.FAILED_PRECONDITION,
     errors.LeaseHeld: _Code.FAILED_PRECONDITION,
     errors.LeaseRefused: _Code.FAILED_PRECONDITION,
+    errors.CatalogAway: _Code.UNAVAILABLE,
+    errors.CatalogRefused: _Code.FAILED_PRECONDITION,
+    errors.CatalogBehind: _Code.FAILED_PRECONDITION,
+    errors.CatalogConflict: _Code.FAILED_PRECONDITION,
+    errors.CatalogForeign: _Code.FAILED_PRECONDITION,
+    errors.CatalogNotRoot: _Code.FAILED_PRECONDITION,
+    errors.CatalogStale: _Code.FAILED_PRECONDITION,
     errors.LimitExceeded: _Code.RESOURCE_EXHAUSTED,
     errors.AccessDenied: _Code.PERMISSION_DENIED,
     errors.Unauthenticated: _Code.UNAUTHENTICATED,
@@ -127,6 +134,8 @@ def error_from_call(error: grpc.aio.AioRpcError, *, target: str) -> NvrError:
         return error_from_problem(problem, status)
     kind = _BY_STATUS.get(status, errors.InternalError)
     detail = error.details() or "no details"
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        detail = f"it is of an older version, or of another kind, and does not know this call ({detail})"
     return kind(f"{target}: the call failed with {status.name}: {detail}")
 
 

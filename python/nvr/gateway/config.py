@@ -7,6 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from nvr.gateway.failover.config import FailoverSettings, failover_faults
+from nvr.network_catalog.settings import RootSettings
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
 from nvr.settings.fields import (
@@ -73,6 +74,7 @@ class GatewaySettings(Section):
     tls: GatewayTlsSettings | None = None
     query: QuerySettings = QuerySettings()
     failover: FailoverSettings = FailoverSettings()
+    catalog: RootSettings = RootSettings()
     rtsp: RtspSettings | None = None
     uplink: UplinkSettings | None = None
     child: list[ChildEntry] = Field(default=[], max_length=5000)

@@ -9,7 +9,6 @@ import grpc
 
 from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
-from nvr.directory.plan import CodesOnly
 from nvr.directory.rollup import area_counts
 from nvr.directory.types import node_entry
 from nvr.errors import InternalError
@@ -18,6 +17,7 @@ from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
+from nvr.gateway.catalog_flow import CatalogFlow
 from nvr.gateway.config import ChildEntry, GatewaySettings
 from nvr.gateway.failover.driver import Driver
 from nvr.gateway.failover.ledger import Ledger
@@ -34,11 +34,23 @@ from nvr.metrics.gateway_metrics import (
     gateway_registry,
 )
 from nvr.metrics.node_metrics import CallMetrics
+from nvr.network_catalog.held import HeldAreas
+from nvr.network_catalog.holder import CatalogHolder
+from nvr.network_catalog.reader import CatalogReader
+from nvr.network_catalog.root import RootCatalog
+from nvr.network_catalog.service import (
+    CATALOG_ADMIN_SERVICE,
+    CATALOG_HOLDER_SERVICE,
+    CATALOG_SERVICE,
+    catalog_admin_handlers,
+    catalog_handlers,
+    catalog_holder_handlers,
+)
 from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
 from nvr.security.audit import AuditLog
-from nvr.security.identity import Caller
+from nvr.security.identity import Caller, ServiceCallers
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
 from nvr.uplink.hub import UplinkHub
@@ -85,13 +97,17 @@ class GatewayNode(Node):
         directory = Directory(database, node_entry(self.info))
         stack.callback(directory.close)
         links = self._links = Links(directory)
+        holder = CatalogHolder(folder)
+        root = await self._root_catalog(folder, holder)
+        flow = CatalogFlow(holder, directory, root)
+        reader = CatalogReader(holder, root)
         queries = QueryMetrics()
         self._footage = FederatedFootage(
             node=self.info,
             directory=directory,
             links=links,
             fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
-            areas=CodesOnly(directory),
+            areas=HeldAreas(directory, lambda: holder.held.tree),
             asked=queries.query,
         )
         drivers = self._authorities(folder, queries, self._footage.own_events)
@@ -103,6 +119,9 @@ class GatewayNode(Node):
             services: list[Callable[[CallRunner], grpc.GenericRpcHandler]] = [
                 lambda runner: directory_handlers(directory, runner),
                 lambda runner: authority_handlers(GroupAuthority(drivers), runner),
+                lambda runner: catalog_handlers(reader, runner),
+                lambda runner: catalog_admin_handlers(root, settings.node.name, runner),
+                lambda runner: catalog_holder_handlers(holder, root, runner),
             ]
             own = caller is None
             if own:
@@ -112,6 +131,11 @@ class GatewayNode(Node):
                 node=settings.node.name,
                 audit=audit,
                 services=services,
+                policy=ServiceCallers(
+                    CATALOG_ADMIN_SERVICE.full_name,
+                    frozenset(settings.catalog.writers),
+                    ServiceCallers(CATALOG_HOLDER_SERVICE.full_name, frozenset(settings.catalog.parents)),
+                ),
                 observers=[calls],
                 tls=TlsFiles(tls.cert, tls.key, tls.client_ca) if tls is not None and own else None,
                 caller=caller,
@@ -131,7 +155,7 @@ class GatewayNode(Node):
         )
         self._serve_metrics(settings.node.metrics, gateway_registry(metrics, queries, calls))
         for child in settings.child:
-            self._follow(child, links, directory, hub)
+            self._follow(child, links, directory, flow, hub)
         for driver in drivers:
             self._run(f"failover-{driver.group.name}", driver.run())
         await server.start()
@@ -168,7 +192,25 @@ class GatewayNode(Node):
         """The channel to a child, once it has said its name."""
         return next((link.channel for link in self._links or () if link.name == name), None)
 
-    def _follow(self, child: ChildEntry, links: Links, directory: Directory, hub: UplinkHub) -> None:
+    async def _root_catalog(self, folder: Path, holder: CatalogHolder) -> RootCatalog | None:
+        """The network catalog, where it is written at this node."""
+        database = self._settings.catalog.database
+        if not database:
+            return None
+        if database == "sqlite":
+            database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
+        from nvr.network_catalog.store.store import CatalogStore
+
+        store = CatalogStore(database)
+        self._stack.callback(store.close)
+        root = RootCatalog(store, holder)
+        await root.open()
+        self._run("network-catalog", root.keep())
+        return root
+
+    def _follow(
+        self, child: ChildEntry, links: Links, directory: Directory, flow: CatalogFlow, hub: UplinkHub
+    ) -> None:
         if child.uplink:
             target = f"uplink {child.node}"
             uplink = hub.expect(str(child.node))
@@ -179,6 +221,7 @@ class GatewayNode(Node):
         link = Link(remote, directory, target=target)
         links.add(link)
         self._run(f"link-{target}", link.run())
+        self._run(f"catalog-{target}", flow.run(link))
 
     def _dial(self, child: ChildEntry) -> grpc.aio.Channel:
         tls = self._settings.tls
@@ -223,5 +266,8 @@ def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:
 
 
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, DIRECTORY_SERVICE, LEASE_AUTHORITY_SERVICE)
+    services = (
+        *(FOOTAGE_SERVICE, NODE_SERVICE, DIRECTORY_SERVICE, LEASE_AUTHORITY_SERVICE),
+        *(CATALOG_SERVICE, CATALOG_ADMIN_SERVICE, CATALOG_HOLDER_SERVICE),
+    )
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

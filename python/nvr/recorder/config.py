@@ -12,6 +12,7 @@ from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.time import parse_duration
 from nvr.footage.types import OwnerKind, Place
+from nvr.network_catalog.settings import HolderSettings
 from nvr.recorder.copy_settings import CopySettings
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
@@ -145,6 +146,7 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
+    catalog: HolderSettings = HolderSettings()
     rtsp: RtspSettings | None = None
     uplink: UplinkSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)

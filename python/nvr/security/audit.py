@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from nvr.errors import StoreError
+from nvr.files import sync_folder
 from nvr.security.identity import Caller
-from nvr.security.node_key import sync_folder
 
 __all__ = ["AuditEntry", "AuditHook", "AuditLog"]
 

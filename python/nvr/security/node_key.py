@@ -16,8 +16,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from nvr.errors import DamagedError, StoreError
+from nvr.files import sync_folder
 
-__all__ = ["NodeKey", "node_id_of", "sync_folder", "verify_signature", "write_private"]
+__all__ = ["NodeKey", "node_id_of", "verify_signature", "write_private"]
 
 FILE_NAME = "node.key"
 _MAX_FILE_BYTES = 4096
@@ -111,15 +112,6 @@ def write_private(path: Path, data: bytes) -> None:
     finally:
         temporary.unlink()
     sync_folder(path.parent)
-
-
-def sync_folder(folder: Path) -> None:
-    """Makes names just created in a folder last through a power failure."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_private(path: Path) -> bytes:

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from nvr.errors import ConfigError, Unauthenticated
-from nvr.security.node_key import NodeKey, node_id_of, sync_folder, verify_signature, write_private
+from nvr.files import sync_folder
+from nvr.security.node_key import NodeKey, node_id_of, verify_signature, write_private
 
 __all__ = [
     "BINDING_OID",

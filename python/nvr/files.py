@@ -24,7 +24,7 @@ def file_errors(what: str, path: Path) -> Iterator[None]:
 
 def sync_folder(folder: Path) -> None:
     """Makes renames in a folder durable."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)
     finally:

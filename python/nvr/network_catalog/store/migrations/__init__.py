@@ -1,0 +1,1 @@
+"""Ways from each form of the database to the next."""
