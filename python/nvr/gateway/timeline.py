@@ -296,7 +296,8 @@ class Timeline:
         self._check_resume(request, parts)
         yield ClipHead(tuple(parts), tuple(planned.gaps))
         if not request.head_only:
-            for index in range(request.part, len(heads)):
+            last = request.part + 1 if request.one_part else len(heads)
+            for index in range(request.part, min(last, len(heads))):
                 async for step in self._bytes(request, index, *heads[index]):
                     if isinstance(step, Notice):
                         if step in told:
@@ -338,6 +339,7 @@ class Timeline:
             part=part.index,
             offset=offset,
             if_etag=part.etag,
+            one_part=True,
         )
         async with closing(link.footage.read_clip(self._context, asked)) as answer:
             async for step in answer:
