@@ -7,6 +7,7 @@ node is a process on a host of its own, they talk mutual TLS, and each cable can
 """
 
 import asyncio
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -178,7 +179,9 @@ class Ward:
         for name in names:
             kind = "gateway" if name in (WARD, CITY) else "recorder"
             settings = str(self.folder / f"{name}.toml")
-            self.processes[name] = self.host(name).start("-m", "nvr", kind, "--config", settings, "--json")
+            self.processes[name] = self.host(name).start(
+                *("-m", "nvr", kind, "--config", settings, "--json"), environment={"PYTHONFAULTHANDLER": "1"}
+            )
         for name in names:
             self.processes[name].wait_line(lambda line: line.startswith("{"))
 
@@ -195,8 +198,11 @@ class Ward:
         codes = {}
         for name, process in self.processes.items():
             # A second signal would end it at once.
-            with suppress(subprocess.TimeoutExpired):
+            try:
                 process.process.wait(60)
+            except subprocess.TimeoutExpired:
+                # It says where it hangs.
+                process.send(signal.SIGABRT)
             codes[name] = process.stop()
             self._keep_written(name, process)
         self.processes.clear()
