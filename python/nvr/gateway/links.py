@@ -17,7 +17,10 @@ from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
+from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
+from nvr.security.tls import TlsFiles
+from nvr.uplink.hub import Uplink
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -35,12 +38,28 @@ _TWO_LINKS = "two_links"
 
 
 class RemoteChild:
-    """A node behind a channel, which its owner closes."""
+    """A node behind a channel, which its owner closes.
 
-    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+    ``target``: what messages call it. ``address``, ``tls``: where and how the channel
+    dials, for questions that do not go by it (:mod:`nvr.gateway.many`); default: ``target``.
+    ``uplink``: it is one that dials this node, and is asked by its channel alone.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        *,
+        address: str = "",
+        tls: TlsFiles | None = None,
+        uplink: Uplink | None = None,
+    ) -> None:
         self.footage: FootageSource = RemoteFootage(channel, target=target)
         self.directory = RemoteDirectory(channel, target=target)
         self.channel = channel
+        self.address = "" if uplink is not None else address or target
+        self.tls = tls
+        self.uplink = uplink
 
 
 class Claims:
@@ -96,7 +115,6 @@ class Link:
         *,
         target: str,
         node_id: str = "",
-        uplink: bool = False,
         now_us: Callable[[], int] | None = None,
     ) -> None:
         self._child = child
@@ -105,7 +123,6 @@ class Link:
         self._woken = asyncio.Event()
         self._claims = Claims()
         self.target = target
-        self.uplink = uplink
         self.node_id = node_id
         self.up = False
         self.reason = "node_unknown"
@@ -132,9 +149,19 @@ class Link:
         return self._child.footage
 
     @property
+    def uplink(self) -> Uplink | None:
+        """The connection that the child made, where it is one that dials this node."""
+        return self._child.uplink
+
+    @property
     def channel(self) -> grpc.aio.Channel:
         """The connection, which its owner closes."""
         return self._child.channel
+
+    @property
+    def reachable(self) -> Reachable | None:
+        """Where it is, for a question to many nodes; None: it goes by :attr:`footage` alone."""
+        return self._child if self._child.address else None
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
@@ -168,7 +195,11 @@ class Link:
             wait_s = min(most_s, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
             if isinstance(error, TreeRefused):
                 wait_s = most_s
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            if self._child.uplink is None or isinstance(error, TreeRefused):
+                await asyncio.sleep(wait_s)
+            else:
+                await self._child.uplink.until_connected(wait_s)
 
     async def _follow(self) -> None:
         info = await self._child.footage.node()
@@ -272,7 +303,9 @@ class Away:
     """In the place of a link to a node of which only the directory knows: it cannot be asked."""
 
     up = False
-    uplink = False
+    uplink = None
+    reachable = None
+    asked = 0
 
     def __init__(self, node_id: str, name: str) -> None:
         self.node_id = node_id

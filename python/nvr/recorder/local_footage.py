@@ -198,7 +198,7 @@ class LocalFootage:
         yield self._head(plan)
         if not request.head_only:
             for index, part in enumerate(plan.parts):
-                if index < request.part:
+                if index < request.part or (request.one_part and index > request.part):
                     continue
                 offset = request.offset if index == request.part else 0
                 async for data in self._pool.ahead(_chunks(part, offset)):
@@ -389,7 +389,7 @@ class LocalFootage:
 
     def _camera(self, camera: str, source: str) -> CatalogCamera:
         """The camera that is meant. Raises :exc:`CameraNotFound` when another node's footage is asked for."""
-        if source and source != self._node.name:
+        if source and source not in (self._node.name, Directory.short_id(self._node.id)):
             raise CameraNotFound(
                 f"footage of node {source[:200]!r} was asked for, and this is {self._node.name}",
                 field="source",
