@@ -46,7 +46,7 @@ from nvr.gateway.events import merged_events
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
-from nvr.gateway.questions import Question, with_clocks
+from nvr.gateway.questions import Clocks, Question
 from nvr.gateway.timeline import Timeline
 from nvr.gateway.trouble import LieError, omissions, refused, trouble
 from nvr.node.events import EventBus
@@ -245,7 +245,7 @@ class FederatedFootage:
         asks = [ask(rank, link, node) for rank, (link, node) in enumerate(found.links)]
         complete = all(await asyncio.gather(*asks))
         merged = merge_coverage(range, told, all_answered=complete) if told else []
-        items = with_clocks(self._directory, merged, notices.append)
+        items = Clocks(self._directory, notices.append).marked(merged)
         for notice in dict.fromkeys(notices):
             yield notice
         for item in items:
