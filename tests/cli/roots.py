@@ -1,0 +1,92 @@
+"""A root of the network catalog, a recorder below it, and the shell beside them: real processes."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import nvr
+from tests.cli.conftest import Outcome, Run
+from tests.network.tree import free_port
+from tests.support.processes import ChildProcess, wait_for
+
+CAMERAS = {
+    "gate": 'title = "Cổng chợ"\nlat = 19.9275\nlon = 105.8571\narea = "14815"\nowner = "state"\n',
+    "yard": 'area = "elsewhere"\n',
+}
+
+
+@dataclass
+class Root:
+    """``config``: settings of the root; ``recorder``: address of the node below it."""
+
+    folder: Path
+    shell: Run
+    address: str
+    recorder: str
+    process: ChildProcess | None = None
+
+    @property
+    def config(self) -> Path:
+        return self.folder / "root.toml"
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "root"
+
+    @property
+    def database(self) -> Path:
+        return self.data / "network-catalog.sqlite"
+
+    def __call__(self, *arguments: str, at: str = "", stdin: str = "") -> Outcome:
+        """Runs ``nvr …`` at the root, or at another node."""
+        return self.shell(*arguments, node=at or self.address, stdin=stdin)
+
+    def good(self, *arguments: str, at: str = "") -> Outcome:
+        done = self(*arguments, at=at)
+        assert done.code == 0, done.err
+        return done
+
+    def records(self, *arguments: str, at: str = "") -> list[dict[str, Any]]:
+        return self.good(*arguments, "--json", at=at).records
+
+    def version(self) -> int:
+        return int(self.records("catalog", "status")[0]["version"])
+
+    def start(self) -> None:
+        configs = (str(self.folder / "recorder.toml"), str(self.config))
+        self.process = ChildProcess(["-m", "nvr", "up", *configs, "--json"])
+        self.process.wait_line(lambda line: line.startswith("{") and json.loads(line)["name"] == "root")
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.stop()
+            self.process = None
+
+
+@contextmanager
+def root_of_a_catalog(folder: Path, shell: Run, *, database: str = "sqlite") -> Iterator[Root]:
+    """Running, with an empty catalog; the recorder's cameras are disabled: no footage is needed."""
+    made = Root(folder, shell, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    cameras = "".join(
+        f'[[camera]]\nname = "{name}"\nmain = "rtsp://127.0.0.1:9/{name}"\nenabled = false\n{more}'
+        for name, more in CAMERAS.items()
+    )
+    (folder / "recorder.toml").write_text(
+        f'[node]\nname = "commune-1"\nstores = ["{folder / "store"}"]\ngrpc = "{made.recorder}"\n{cameras}'
+    )
+    made.config.write_text(
+        f'[node]\nname = "root"\ndata = "{made.data}"\ngrpc = "{made.address}"\n'
+        f'[catalog]\ndatabase = "{database}"\n[[child]]\naddress = "{made.recorder}"\n'
+    )
+    made.start()
+    try:
+        with nvr.connect(made.address) as net:
+            wait_for(
+                lambda: len(net.cameras()) == len(CAMERAS), "the recorder is below the root", every_s=0.1
+            )
+        yield made
+    finally:
+        made.stop()
