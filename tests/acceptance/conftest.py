@@ -10,6 +10,7 @@ import pytest
 from nvr.footage.channel import dial
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
+from tests.acceptance.previous import CHAINS, Chains
 from tests.acceptance.recorded import Recorded, copy_world, local_footage, record_world
 from tests.acceptance.world import World
 from tests.footage.memory import MemoryFootage, memory_world
@@ -104,14 +105,30 @@ TRANSPORTS: dict[str, Transport] = {
 }
 
 
+@pytest.fixture(scope="session")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
+    made = Chains(tmp_path_factory.mktemp("chains"))
+    yield made
+    made.close()
+
+
 WAYS = [f"{backend}-{way}" for backend, way in product(["memory", "recorded"], TRANSPORTS)]
+# With a node of the previous version, which has to be built first.
+CHAIN_WAYS = [pytest.param(f"chain-{chain}", marks=pytest.mark.soak) for chain in CHAINS]
 
 
-@pytest.fixture(params=[*WAYS, "copied-direct"])
+@pytest.fixture(params=[*WAYS, "copied-direct", *CHAIN_WAYS])
 async def reached(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[FootageSource, World]]:
     backend, way = str(request.param).split("-")
+    if backend == "chain":
+        chains: Chains = request.getfixturevalue("chains")
+        target = chains.node(way).address
+        channel = dial(target)
+        yield RemoteFootage(channel, target=target), chains.world(way)
+        await channel.close()
+        return
     async with BACKENDS[backend](request) as (local, world), TRANSPORTS[way](local, tmp_path) as source:
         yield source, world
 

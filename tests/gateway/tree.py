@@ -94,14 +94,17 @@ async def gateway(
     timeout_s: float = 20.0,
     asked: Callable[[int, object], None] = lambda _contacted, _omissions: None,
     wait: bool = True,
+    kind: type[FederatedFootage] = FederatedFootage,
+    capabilities: Sequence[str] = CAPABILITIES,
 ) -> AsyncIterator[Gateway]:
     """A gateway over nodes at addresses."""
     async with AsyncExitStack() as stack:
-        info = NodeInfo(node_id(name), name, "0.2.0", CAPABILITIES, kind=NodeKind.GATEWAY)
+        info = NodeInfo(node_id(name), name, "0.2.0", capabilities, kind=NodeKind.GATEWAY)
         directory = Directory(path, node_entry(info))
         stack.callback(directory.close)
         links, fanout = Links(directory), Fanout(timeout_s=timeout_s)
-        footage = FederatedFootage(
+        stack.callback(fanout.close)
+        footage = kind(
             node=info,
             directory=directory,
             links=links,

@@ -31,6 +31,7 @@ class Network:
     """Its nodes by name."""
 
     folder: Path
+    cameras: SimulatedCameras
     grpc: dict[str, str] = field(default_factory=dict)
     metrics: dict[str, str] = field(default_factory=dict)
     rtsp: dict[str, str | None] = field(default_factory=dict)
@@ -52,7 +53,7 @@ class Network:
 
     def write_recorder(self, name: str, cameras: dict[str, str]) -> None:
         self.address_of(name)
-        text = self.node(name) + f'stores = ["{self.folder / name}"]\n'
+        text = self.node(name) + f'stores = ["{self.folder / name}"]\n[rtsp]\nlisten = "127.0.0.1:0"\n'
         lat, lon = PLACES[name]
         for camera, url in cameras.items():
             text += f'[[camera]]\nname = "{camera}"\nmain = "{url}"\nlat = {lat}\nlon = {lon}\n'
@@ -92,9 +93,9 @@ class Network:
 def network(folder: Path) -> Iterator[Network]:
     """All of it, with some seconds of footage, and both cameras recorded."""
     file = generate(SCENE, folder / "scenes")
-    made = Network(folder)
     with ExitStack() as stack:
         cameras = stack.enter_context(SimulatedCameras())
+        made = Network(folder, cameras)
         for name in ("gate", "yard"):
             cameras.add(name, file)
         made.write_recorder("commune-1", {"gate": cameras.url("gate")})

@@ -348,7 +348,9 @@ def test_a_code_that_no_longer_is_an_area_says_what_it_is_now() -> None:
 
 
 def test_a_name_is_looked_up_and_not_searched_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    tree = AreaTree([area("r", None), *(Area(f"c{n}", f"Xã Số {n}", "r", "commune") for n in range(20_000))])
+    tree = AreaTree(
+        [area("r", None), *(Area(f"c{n}", f"Xã Số {n}", "r", "commune") for n in range(20_000))]
+    ).prepared()
     parsed: list[str] = []
     compared: list[names.AreaName] = []
     parse, asks_for = names.AreaName.parse, names.AreaName.asks_for

@@ -12,6 +12,7 @@ import typer
 from nvr.cli import records
 from nvr.cli.cameras_csv import COLUMNS, Row, read_cameras
 from nvr.cli.complete import CameraArgument, camera_names
+from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
 from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
@@ -70,6 +71,7 @@ def list_cameras(
     if output.as_json:
         for record in records.cameras(found):
             output.record(record)
+        exit_unless(complete=found.complete)
         return
     # Of a gateway, whose cameras they are.
     of_others = any(camera.node != found.node for camera in found)
@@ -88,6 +90,7 @@ def list_cameras(
     title = f"{len(found)} cameras of {found.node}"
     output.table(title, (*columns, "last picture", "oldest footage"), rows)
     output.warn(found.warnings, complete=found.complete)
+    exit_unless(complete=found.complete)
 
 
 @app.command("add")

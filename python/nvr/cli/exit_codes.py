@@ -49,3 +49,11 @@ _OF_ERROR: tuple[tuple[type[BaseException], ExitCode], ...] = (
 def code_of(error: BaseException) -> ExitCode:
     """The exit code of an error."""
     return next((code for kind, code in _OF_ERROR if isinstance(error, kind)), ExitCode.FAILURE)
+
+
+def exit_unless(*, complete: bool) -> None:
+    """Ends the command, all of it printed, with the code of an answer that lacks something."""
+    if not complete:
+        import typer
+
+        raise typer.Exit(ExitCode.INCOMPLETE)

@@ -11,7 +11,7 @@ from enum import Enum
 from typing import Literal
 
 StreamName = Literal["main", "sub"]
-CAPABILITIES = ("find", "directory", "source", "catalog")
+CAPABILITIES = ("find", "directory", "source", "source_id", "catalog")
 """What nodes of this version can do beyond the first version of the contract; see ``node.proto``."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 

@@ -110,33 +110,36 @@ class FederatedFootage:
         notices = self._links.unknown()
         for notice in notices:
             yield notice
-        question = Question(self._directory, self._links, self._fanout, context, request)
+        contacted, complete = 0, True
         if request.range is None:
             for item in planned.items:
                 yield Found(item.camera, item.distance_m, (), item.camera.node if request.by_source else "")
         else:
-            async for step in question.answer(planned.items, request.range):
+            question = Question(self._directory, self._links, self._fanout, context, request, request.range)
+            async for step in question.answer(planned.items):
                 if isinstance(step, Notice):
                     notices.append(step)
                 yield step
+            contacted, complete = question.contacted, question.complete
         if planned.cut:
             message = f"{planned.remaining} more cameras; ask on with the cursor"
             notices.append(Notice("truncated", message, self._node.name, cameras=planned.remaining))
             yield notices[-1]
         omissions = [notice.code for notice in notices if notice.code != "clock_apart"]
-        self._asked(question.contacted, omissions)
-        yield End(question.complete and not omissions, planned.cursor, planned.remaining)
+        self._asked(contacted, omissions)
+        yield End(complete and not omissions, planned.cursor, planned.remaining)
 
     async def next_cameras(
         self, context: ReadContext, request: NextCamerasRequest
     ) -> AsyncIterator[NextCamera | Notice | End]:
         """Cameras that can be reached from a sighting, by the directory."""
-        for found in next_cameras(self._directory, request):
-            yield found
-        unknown = self._links.unknown()
-        for notice in unknown:
+        found = next_cameras(self._directory, request)
+        for each in found.items:
+            yield each
+        notices = self._links.unknown() + found.notices(self._node.name)
+        for notice in notices:
             yield notice
-        yield End(complete=not unknown)
+        yield End(complete=not notices, remaining=found.remaining)
 
     async def list_cameras(
         self, context: ReadContext, cameras: Sequence[str] = ()
@@ -452,8 +455,16 @@ class FederatedFootage:
         links: dict[str, tuple[AnyLink, str]] = {}
         for entry in entries:
             link = self._links.of(entry.node_id)
-            # The node itself needs not be told its name, and one of the first version would not know it.
-            # A gateway is told the beginning of the id: a name may be that of another node there.
-            name = self._directory.short_id(entry.node_id) if source and link.node_id != entry.node_id else ""
-            links.setdefault(link.node_id, (link, name))
+            links.setdefault(link.node_id, (link, self._source_at(link, entry.node_id) if source else ""))
         return Sources(camera_id, entries, list(links.values()))
+
+    def _source_at(self, link: AnyLink, node_id: str) -> str:
+        """What a child is to be told so that it reads one node alone."""
+        if link.node_id == node_id:
+            # The node itself needs not be told its name, and one of the first version would not know it.
+            return ""
+        child, node = self._directory.node(link.node_id), self._directory.node(node_id)
+        if node is None or (child is not None and "source_id" in child.capabilities):
+            # A name may be that of another node there.
+            return self._directory.short_id(node_id)
+        return node.name

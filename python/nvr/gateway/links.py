@@ -17,7 +17,9 @@ from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
+from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
+from nvr.security.tls import TlsFiles
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -34,12 +36,23 @@ _CONTEXT = ReadContext(purpose="directory")
 
 
 class RemoteChild:
-    """A node behind a channel, which its owner closes."""
+    """A node behind a channel, which its owner closes.
 
-    def __init__(self, channel: grpc.aio.Channel, target: str) -> None:
+    ``target``: what messages call it. ``address``, ``tls``: where and how the channel
+    dials, for questions that do not go by it (:mod:`nvr.gateway.many`); default: ``target``.
+    """
+
+    address = ""
+    tls: TlsFiles | None = None
+
+    def __init__(
+        self, channel: grpc.aio.Channel, target: str, *, address: str = "", tls: TlsFiles | None = None
+    ) -> None:
         self.footage: FootageSource = RemoteFootage(channel, target=target)
         self.directory = RemoteDirectory(channel, target=target)
         self.channel = channel
+        self.address = address or target
+        self.tls = tls
 
 
 class Claims:
@@ -132,6 +145,11 @@ class Link:
     def channel(self) -> grpc.aio.Channel:
         """The connection, which its owner closes."""
         return self._child.channel
+
+    @property
+    def reachable(self) -> Reachable | None:
+        """Where it is, for a question to many nodes; None: it goes by :attr:`footage` alone."""
+        return self._child if self._child.address else None
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
@@ -269,6 +287,8 @@ class Away:
 
     up = False
     uplink = False
+    reachable = None
+    asked = 0
 
     def __init__(self, node_id: str, name: str) -> None:
         self.node_id = node_id

@@ -100,11 +100,13 @@ class GatewayNode(Node):
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
         queries = QueryMetrics()
+        fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
+        stack.callback(fanout.close)
         self._footage = FederatedFootage(
             node=self.info,
             directory=directory,
             links=links,
-            fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
+            fanout=fanout,
             areas=HeldAreas(directory, lambda: holder.held.tree),
             asked=queries.query,
         )
@@ -201,7 +203,8 @@ class GatewayNode(Node):
             files = TlsFiles()
         channel = dial(str(child.address), files)
         self._stack.push_async_callback(channel.close)
-        link = Link(RemoteChild(channel, str(child.address)), directory, target=str(child.address))
+        address = str(child.address)
+        link = Link(RemoteChild(channel, address, tls=files), directory, target=address)
         links.add(link)
         self._run(f"link-{child.address}", link.run())
         self._run(f"catalog-{child.address}", flow.run(link))

@@ -117,6 +117,11 @@ class AreaTree:
 
     # --- questions ---------------------------------------------------------------
 
+    def prepared(self) -> "AreaTree":
+        """The tree, ready for questions by name: else the first one waits for that."""
+        _ = self._names
+        return self
+
     @cached_property
     def _names(self) -> NameIndex:
         # Most of the work of a tree, and of no use to one that only shows that it is one.

@@ -1,12 +1,11 @@
 """What a version may change, and what becomes of the entries."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
-from nvr.errors import InvalidArgument, NvrError
-from nvr.network_catalog.areas import AreaTree
+from nvr.errors import NvrError
 from nvr.network_catalog.recut import Recut
-from nvr.network_catalog.types import Area, CameraEntry, Catalog, NodeEntry, check_catalog
+from nvr.network_catalog.types import Area, CameraEntry, NodeEntry
 from nvr.network_catalog.versions import Entry, EntryKey, catalog_of, entries_of
 
 __all__ = [
@@ -91,59 +90,37 @@ Change = PutArea | MergeAreas | SplitArea | DropLevel | PutNode | RemoveNode | P
 def changed(entries: Mapping[EntryKey, Entry], changes: Sequence[Change]) -> dict[EntryKey, Entry]:
     """The entries after all changes, one after the other.
 
-    Raises :exc:`InvalidArgument`, which names the change at fault if it is one alone.
+    Raises :exc:`InvalidArgument` and :exc:`AreaNotFound`, which name the change at
+    fault if it is one alone.
     """
-    found = dict(entries)
+    cut = Recut(catalog_of(entries.values()))
     for number, change in enumerate(changes):
         try:
-            _apply(found, change)
+            _apply(cut, change)
         except NvrError as error:
             error.field = f"changes[{number}]" + (f".{error.field}" if error.field else "")
             raise
-    content = catalog_of(found.values())
-    check_catalog(content)
-    AreaTree(content.areas, content.retired)
-    return found
+    return entries_of(cut.done())
 
 
-def _apply(entries: dict[EntryKey, Entry], change: Change) -> None:
+def _apply(cut: Recut, change: Change) -> None:
     match change:
         case PutArea(area):
-            if EntryKey("former_area", area.code) in entries:
-                raise InvalidArgument(
-                    f"code: {area.code} was an area once; a code is not used again", field="code"
-                )
-            entries[EntryKey("area", area.code)] = area
-        case PutNode(node):
-            entries[EntryKey("node", node.node_id)] = node
-        case PutCamera(camera):
-            entries[EntryKey("camera", camera.camera_id)] = camera
-        case RemoveNode(node_id):
-            _remove(entries, EntryKey("node", node_id), "node_id")
-        case RemoveCamera(camera_id):
-            _remove(entries, EntryKey("camera", camera_id), "camera_id")
-        case MergeAreas() | SplitArea() | DropLevel():
-            after = entries_of(_recut(catalog_of(entries.values()), change).done())
-            entries.clear()
-            entries.update(after)
-
-
-def _recut(content: Catalog, change: MergeAreas | SplitArea | DropLevel) -> Recut:
-    cut = Recut(content)
-    parents = {area.code: area.parent for area in content.areas}
-    match change:
+            cut.put(area)
         case MergeAreas(codes, into):
-            return cut.merge(codes, into.code if into.code in parents else into)
+            cut.merge(codes, into.code if into.code in cut else into)
         case SplitArea(code, parts, children, cameras, nodes):
-            placed = [replace(part, parent=part.parent or parents.get(code)) for part in parts]
-            return cut.split(code, placed, children=children, cameras=cameras, nodes=nodes)
+            cut.split(code, parts, children=children, cameras=cameras, nodes=nodes)
         case DropLevel(level):
-            return cut.drop_tier(level)
-
-
-def _remove(entries: dict[EntryKey, Entry], key: EntryKey, field: str) -> None:
-    if entries.pop(key, None) is None:
-        raise InvalidArgument(f"{field}: the catalog has no {key.kind} {key.id}", field=field)
+            cut.drop_tier(level)
+        case PutNode(node):
+            cut.put_node(node)
+        case RemoveNode(node_id):
+            cut.remove_node(node_id)
+        case PutCamera(camera):
+            cut.put_camera(camera)
+        case RemoveCamera(camera_id):
+            cut.remove_camera(camera_id)
 
 
 def summary_of(changes: Sequence[Change]) -> str:

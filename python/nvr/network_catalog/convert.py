@@ -142,5 +142,5 @@ def held_from_pb(value: catalog_pb2.HeldCatalog) -> tuple[Version, Catalog, Area
     return (
         Version(value.version, value.version_id, value.made_us, "", ""),
         content,
-        AreaTree(content.areas, content.retired),
+        AreaTree(content.areas, content.retired).prepared(),
     )

@@ -10,7 +10,14 @@ from dataclasses import replace
 
 from nvr.errors import AreaNotFound, InvalidArgument
 from nvr.network_catalog.areas import AreaTree
-from nvr.network_catalog.types import Area, Catalog, RetiredArea, check_catalog
+from nvr.network_catalog.types import (
+    Area,
+    CameraEntry,
+    Catalog,
+    NodeEntry,
+    RetiredArea,
+    check_catalog,
+)
 
 __all__ = ["Recut"]
 
@@ -20,12 +27,15 @@ _SHOWN = 10
 class Recut:
     """Steps from one catalog to another: ``Recut(catalog).merge(["a", "b"], into="c").done()``.
 
-    Each step raises :exc:`InvalidArgument` (its field is the step's parameter) or
-    :exc:`AreaNotFound` where it cannot be, and changes nothing then. The catalog that
-    was given stays as it is. Any number of steps costs one look at the whole.
+    A step raises :exc:`InvalidArgument` (its field is the step's parameter, or a field
+    of the entry) or :exc:`AreaNotFound` where it cannot be, and changes nothing then.
+    The catalog that was given stays as it is. Whether entries fit together is looked at
+    when all is done, not at each step: a thousand of them cost little more than one.
     """
 
     def __init__(self, catalog: Catalog) -> None:
+        """Raises :exc:`InvalidArgument` for what is no catalog."""
+        _check(catalog)
         self._areas = {area.code: area for area in catalog.areas}
         self._retired = {gone.code: gone for gone in catalog.retired}
         self._nodes = {node.node_id: node for node in catalog.nodes}
@@ -38,10 +48,15 @@ class Recut:
         for camera in catalog.cameras:
             self._cameras_in.setdefault(camera.area, {})[camera.camera_id] = None
 
+    def __contains__(self, code: object) -> bool:
+        """Whether there is an area of a code now."""
+        return code in self._areas
+
     def done(self) -> Catalog:
         """The catalog after all steps, in the order of codes and ids.
 
-        Raises :exc:`InvalidArgument` where the whole is none any more: too many tiers.
+        Raises :exc:`InvalidArgument` where the whole is none: see :class:`AreaTree` and
+        :func:`nvr.network_catalog.types.check_catalog`.
         """
         catalog = Catalog(
             tuple(area for _, area in sorted(self._areas.items())),
@@ -52,38 +67,54 @@ class Recut:
         _check(catalog)
         return catalog
 
+    # --- nodes and cameras ---------------------------------------------------------
+
+    def put_node(self, node: NodeEntry) -> "Recut":
+        """Adds a node, or changes the one with its id."""
+        self._nodes[node.node_id] = node
+        return self
+
+    def remove_node(self, node_id: str) -> "Recut":
+        """Takes a node out; it must be the home of no camera when all is done."""
+        if self._nodes.pop(node_id, None) is None:
+            raise InvalidArgument(f"node_id: there is no node {node_id[:80]!r}", field="node_id")
+        return self
+
+    def put_camera(self, camera: CameraEntry) -> "Recut":
+        """Adds a camera, or changes the one with its id."""
+        self._forget_camera(camera.camera_id)
+        self._cameras[camera.camera_id] = camera
+        self._cameras_in.setdefault(camera.area, {})[camera.camera_id] = None
+        return self
+
+    def remove_camera(self, camera_id: str) -> "Recut":
+        """Takes a camera out."""
+        if not self._forget_camera(camera_id):
+            raise InvalidArgument(f"camera_id: there is no camera {camera_id[:80]!r}", field="camera_id")
+        return self
+
     # --- one area ------------------------------------------------------------------
 
-    def add(self, area: Area) -> "Recut":
-        """A new area in one that is there; the first of all is the root, in none."""
-        self._check_new(area)
-        if area.parent is None and self._areas:
+    def put(self, area: Area) -> "Recut":
+        """Adds an area, or changes the one with its code: its name, level and parent become these.
+
+        What lies in it moves with it. The first of all is the root, which lies in none.
+        """
+        before = self._areas.get(area.code)
+        if before is None:
+            self._check_new(area.code, "code")
+        is_root = before.parent is None if before is not None else not self._areas
+        if area.parent is None and not is_root:
             raise InvalidArgument(
                 f"parent: {area.code} would lie in none, as {self._root().code} does: there is one root",
                 field="parent",
             )
         if area.parent is not None:
             self._area(area.parent, "parent")
-        self._put(area)
-        return self
-
-    def rename(self, code: str, name: str, *, level: str | None = None) -> "Recut":
-        """Another name, and another level where one is given: a commune that becomes a ward."""
-        area = self._area(code)
-        self._areas[code] = replace(area, name=name, level=area.level if level is None else level)
-        return self
-
-    def move(self, code: str, parent: str) -> "Recut":
-        """Into another area, with all that lies in it."""
-        area = self._area(code)
-        if area.parent is None:
-            raise InvalidArgument(f"code: {code} is the root: it lies in none", field="code")
-        self._area(parent, "parent")
-        if self._lies_in(parent, code):
-            raise InvalidArgument(
-                f"parent: {code} would lie in itself: {' → '.join(self._way(parent, code))}", field="parent"
-            )
-        self._put(replace(area, parent=parent))
+            if self._lies_in(area.parent, area.code):
+                way = " → ".join([area.code, *self._way(area.parent, area.code)])
+                raise InvalidArgument(f"parent: areas would lie in one another: {way}", field="parent")
+        self._set(area)
         return self
 
     def retire(self, code: str) -> "Recut":
@@ -95,8 +126,7 @@ class Recut:
             raise InvalidArgument(
                 f"code: {_listed(within)} still lie in {code}: move or merge them first", field="code"
             )
-        self._drop(code)
-        self._retired[code] = _retired(area, [])
+        self._drop(area, [])
         return self
 
     def restore(self, code: str, *, parent: str | None = None, children: Iterable[str] = ()) -> "Recut":
@@ -128,9 +158,9 @@ class Recut:
                     field="children",
                 )
         del self._retired[code]
-        self._put(Area(code, gone.name, parent, gone.level))
+        self._set(Area(code, gone.name, parent, gone.level))
         for child in children:
-            self._put(replace(self._areas[child], parent=code))
+            self._set(replace(self._areas[child], parent=code))
         return self
 
     # --- several at once -------------------------------------------------------------
@@ -147,7 +177,7 @@ class Recut:
         areas = [self._area(code, "codes") for code in merged]
         around: str | None = target
         if isinstance(into, Area):
-            self._check_new(into)
+            self._check_new(into.code, "into")
             around = into.parent
             if around is None and self._root() not in areas:
                 raise InvalidArgument(
@@ -165,19 +195,19 @@ class Recut:
                     f"into: {target} lies in {code}, which would be no area any more: move it first",
                     field="into",
                 )
-        for code in merged:
-            self._drop(code)
+        for area in areas:
+            self._drop(area, [target])
         if isinstance(into, Area):
-            self._put(into)
+            self._set(into)
         for area in areas:
             for child in list(self._children.get(area.code, ())):
-                self._put(replace(self._areas[child], parent=target))
-            self._retired[area.code] = _retired(area, [target])
-            self._give_cameras(area.code, target)
+                self._set(replace(self._areas[child], parent=target))
+            for camera_id in list(self._cameras_in.get(area.code, ())):
+                self.put_camera(replace(self._cameras[camera_id], area=target))
         gone = set(merged)
         for node in list(self._nodes.values()):
             if node.area in gone:
-                self._nodes[node.node_id] = replace(node, area=target)
+                self.put_node(replace(node, area=target))
         return self
 
     def split(
@@ -189,7 +219,7 @@ class Recut:
         cameras: Mapping[str, str] | None = None,
         nodes: Mapping[str, str] | None = None,
     ) -> "Recut":
-        """One area into several new ones, where it lay.
+        """One area into several new ones, each where it lay unless its parent says otherwise.
 
         ``children``: of each area that lies in it the part that it comes to lie in; all
         must be named. ``cameras`` and ``nodes``: of ids the part that each stands in;
@@ -200,11 +230,12 @@ class Recut:
         names = [part.code for part in parts]
         if len(names) < 2 or len(set(names)) < len(names):
             raise InvalidArgument("parts: two new areas or more, each with a code of its own", field="parts")
-        for new in parts:
-            self._check_new(new, "parts")
-            if new.parent is None or self._lies_in(self._area(new.parent, "parts").code, code):
+        made = [replace(part, parent=part.parent or area.parent) for part in parts]
+        for new in made:
+            self._check_new(new.code, "parts")
+            if self._lies_in(self._area(new.parent or "", "parts").code, code):
                 raise InvalidArgument(
-                    f"parts: {new.code} cannot lie in {new.parent or 'none'}; {code} lies in {area.parent}",
+                    f"parts: {new.code} cannot lie in {new.parent}; {code} lies in {area.parent}",
                     field="parts",
                 )
         gone = _retired(area, names)
@@ -228,16 +259,16 @@ class Recut:
                     raise InvalidArgument(
                         f"{field}: {each} is given to {part[:80]!r}, which is no part", field=field
                     )
-        for new in parts:
-            self._put(new)
+        for new in made:
+            self._set(new)
         for child, part in children.items():
-            self._put(replace(self._areas[child], parent=part))
-        self._drop(code)
+            self._set(replace(self._areas[child], parent=part))
+        self._remove(area)
         self._retired[code] = gone
         for camera_id, part in cameras.items():
-            self._give_camera(camera_id, part)
+            self.put_camera(replace(self._cameras[camera_id], area=part))
         for node_id, part in nodes.items():
-            self._nodes[node_id] = replace(self._nodes[node_id], area=part)
+            self.put_node(replace(self._nodes[node_id], area=part))
         return self
 
     def drop_tier(self, level: str) -> "Recut":
@@ -256,11 +287,12 @@ class Recut:
             self._check_not_root(area, "level")
         # Made before anything is changed: one may count to too many.
         gone = [_retired(area, sorted(self._children.get(area.code, ()))) for area in dropped]
-        for area in dropped:
-            parent = self._areas[area.code].parent
+        for each in dropped:
+            # One of the level around it may be gone by now.
+            area = self._areas[each.code]
             for child in list(self._children.get(area.code, ())):
-                self._put(replace(self._areas[child], parent=parent))
-            self._drop(area.code)
+                self._set(replace(self._areas[child], parent=area.parent))
+            self._remove(area)
         self._retired |= {each.code: each for each in gone}
         return self
 
@@ -283,13 +315,13 @@ class Recut:
             facts={"into": ",".join(gone.into)},
         )
 
-    def _check_new(self, area: Area, field: str = "code") -> None:
-        if area.code in self._areas:
-            raise InvalidArgument(f"{field}: there is an area {area.code} already", field=field)
-        if area.code in self._retired:
+    def _check_new(self, code: str, field: str) -> None:
+        if code in self._areas:
+            raise InvalidArgument(f"{field}: there is an area {code} already", field=field)
+        if code in self._retired:
             raise InvalidArgument(
-                f"{field}: {area.code} was the code of {self._retired[area.code].name}, and never means "
-                "another area: restore it, or take another code",
+                f"{field}: {code} was the code of {self._retired[code].name}, and never means another area: "
+                "restore it, or take another code",
                 field=field,
             )
 
@@ -311,7 +343,7 @@ class Recut:
             way.append(parent)
         return way
 
-    def _put(self, area: Area) -> None:
+    def _set(self, area: Area) -> None:
         before = self._areas.get(area.code)
         if before is not None and before.parent is not None:
             self._children[before.parent].pop(area.code, None)
@@ -319,20 +351,20 @@ class Recut:
         if area.parent is not None:
             self._children.setdefault(area.parent, {})[area.code] = None
 
-    def _drop(self, code: str) -> None:
-        area = self._areas.pop(code)
+    def _remove(self, area: Area) -> None:
+        del self._areas[area.code]
         if area.parent is not None:
-            self._children[area.parent].pop(code, None)
+            self._children[area.parent].pop(area.code, None)
 
-    def _give_cameras(self, code: str, to: str) -> None:
-        for camera_id in list(self._cameras_in.get(code, ())):
-            self._give_camera(camera_id, to)
+    def _drop(self, area: Area, into: Sequence[str]) -> None:
+        self._remove(area)
+        self._retired[area.code] = _retired(area, into)
 
-    def _give_camera(self, camera_id: str, to: str) -> None:
-        camera = self._cameras[camera_id]
-        self._cameras_in[camera.area].pop(camera_id)
-        self._cameras_in.setdefault(to, {})[camera_id] = None
-        self._cameras[camera_id] = replace(camera, area=to)
+    def _forget_camera(self, camera_id: str) -> bool:
+        camera = self._cameras.pop(camera_id, None)
+        if camera is not None:
+            del self._cameras_in[camera.area][camera_id]
+        return camera is not None
 
 
 def _check(catalog: Catalog) -> None:

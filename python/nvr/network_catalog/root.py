@@ -307,7 +307,7 @@ class RootCatalog:
         def made() -> tuple[Held, bytes]:
             whole = content or catalog_of(entries.values())
             data, digest = whole_of(self._store.catalog_id, version, whole)
-            tree = AreaTree(whole.areas, whole.retired)
+            tree = AreaTree(whole.areas, whole.retired).prepared()
             return Held(self._store.catalog_id, version, whole, tree, digest), data
 
         held, data = await asyncio.to_thread(made)

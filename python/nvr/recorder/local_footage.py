@@ -357,9 +357,12 @@ class LocalFootage:
         self, context: ReadContext, request: NextCamerasRequest
     ) -> AsyncIterator[NextCamera | Notice | End]:
         """Cameras of this node that can be reached from a sighting."""
-        for found in next_cameras(self._tree, request):
-            yield found
-        yield End(complete=True)
+        found = next_cameras(self._tree, request)
+        for each in found.items:
+            yield each
+        for notice in found.notices(self._node.name):
+            yield notice
+        yield End(complete=not found.cut, remaining=found.remaining)
 
     async def watch_events(
         self, context: ReadContext, cameras: Sequence[str] = ()
@@ -386,7 +389,7 @@ class LocalFootage:
 
     def _camera(self, camera: str, source: str) -> CatalogCamera:
         """The camera that is meant. Raises :exc:`CameraNotFound` when another node's footage is asked for."""
-        if source and source != self._node.name:
+        if source and source not in (self._node.name, Directory.short_id(self._node.id)):
             raise CameraNotFound(
                 f"footage of node {source[:200]!r} was asked for, and this is {self._node.name}",
                 field="source",

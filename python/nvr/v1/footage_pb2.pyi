@@ -1768,7 +1768,9 @@ class NextCamerasRequest(_message.Message):
     detour: _builtins.float
     """How much longer than the straight line the way may be, for the slowest; 0: 1.5."""
     limit: _builtins.int
-    """At most so many cameras; 0: 100."""
+    """At most so many cameras; 0: 100. `end.remaining` is then how many more can be
+    reached, at least.
+    """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""

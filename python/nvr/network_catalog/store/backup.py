@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import insert, select
+from sqlalchemy import Column, Table, insert, select
 
 from nvr.errors import ConfigError, DamagedError
 from nvr.network_catalog.store import tables
@@ -35,7 +35,7 @@ def back_up(store: CatalogStore) -> bytes:
         _line(packed, {"what": _WHAT, "form": newest_form(), "catalog_id": store.catalog_id})
         for table in _TABLES:
             key = next(iter(table.primary_key.columns))
-            for row in connection.execute(select(table).order_by(key)).mappings():
+            for row in connection.execute(select(*_columns(table)).order_by(key)).mappings():
                 _line(packed, {"table": table.name, "row": dict(row)})
                 count += 1
         _line(packed, {"rows": count})
@@ -61,6 +61,11 @@ def restore(store: CatalogStore, path: Path) -> int:
     return count
 
 
+def _columns(table: Table) -> list[Column[Any]]:
+    """What is kept of a table: all but numbers that the database gives."""
+    return [column for column in table.columns if column.name != "key"]
+
+
 def _line(packed: gzip.GzipFile, value: dict[str, Any]) -> None:
     packed.write(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
 
@@ -77,17 +82,19 @@ def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f"{path}: of form {head.get('form')}; this version restores form {newest_form()}. "
                     "Restore it with the version that made it, then upgrade"
                 )
+            # To the very end: the sum that follows the last line is checked there.
             for text in lines:
                 line = json.loads(text)
-                if "rows" in line:
+                if "rows" in line and not whole:
                     whole = line["rows"] == count
-                    break
+                    continue
+                whole = False
                 count += 1
                 yield line["table"], line["row"]
     except (OSError, EOFError, ValueError, KeyError, TypeError) as error:
         raise DamagedError(f"{path}: not a backup of a network catalog: {error}") from error
     if not whole:
-        raise DamagedError(f"{path}: cut off after {count} rows")
+        raise DamagedError(f"{path}: cut off, or put together, after {count} rows")
 
 
 def _batches(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Any, list[dict[str, Any]]]]:
@@ -95,7 +102,7 @@ def _batches(rows: Iterable[tuple[str, dict[str, Any]]]) -> Iterator[tuple[Any, 
     batch: list[dict[str, Any]] = []
     of = ""
     for name, row in rows:
-        if name not in by_name or set(row) != set(by_name[name].c.keys()):
+        if name not in by_name or set(row) != {column.name for column in _columns(by_name[name])}:
             raise DamagedError(f"a backup with rows that this version does not know, of table {name[:60]!r}")
         if batch and (name != of or len(batch) == _AT_ONCE):
             yield by_name[of], batch

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from nvr.errors import CatalogConflict, NotFound
+from nvr.errors import CatalogConflict, NotFound, StoreError
 from nvr.network_catalog.store import tables
 from nvr.network_catalog.store.engine import open_engine, parse_url, reported, upgrade
 from nvr.network_catalog.store.rows import KINDS, row_of
@@ -159,9 +159,12 @@ class CatalogStore:
                     ]
                     if begins:
                         connection.execute(insert(kind.table), begins)
-        except _Doubled:
+        except _Doubled as error:
+            newest = self.newest()
+            if newest.number == base:
+                raise StoreError(f"the catalog's database {self.where} has an entry twice") from error
             # Another process wrote at the same time.
-            raise _conflict(base, self.newest().number) from None
+            raise _conflict(base, newest.number) from None
 
     def remember(self, name: str, value: str) -> None:
         """Keeps a fact about the catalog."""
