@@ -46,7 +46,7 @@ class Root:
 
     def good(self, *arguments: str, at: str = "") -> Outcome:
         done = self(*arguments, at=at)
-        assert done.code == 0, done.err
+        assert done.code == 0, (done.err, self.process and self.process.errors[-40:])
         return done
 
     def records(self, *arguments: str, at: str = "") -> list[dict[str, Any]]:
