@@ -10,11 +10,12 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 
 from nvr.cli import records
-from nvr.cli.cameras_csv import COLUMNS, Row, read_cameras
+from nvr.cli.cameras_csv import COLUMNS, read_cameras
 from nvr.cli.complete import CameraArgument, camera_names
 from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
+from nvr.csv_table import Row
 from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
 from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.types import OwnerKind, Place, View
@@ -272,16 +273,16 @@ def import_cameras(
         _check_rows(network, file, rows, known, update=update)
         done = {"added": 0, "changed": 0}
         for row in rows:
-            what = "changed" if row.settings.name in known else "added"
+            what = "changed" if row.value.name in known else "added"
             if not dry_run:
-                _apply(network, row.settings, known, dry_run=False)
+                _apply(network, row.value, known, dry_run=False)
             done[what] += 1
             if settings.output.as_json:
                 settings.output.record(
-                    {"type": what, "name": row.settings.name, "line": row.line, "dry_run": dry_run}
+                    {"type": what, "name": row.value.name, "line": row.line, "dry_run": dry_run}
                 )
             else:
-                settings.output.line(f"{row.settings.name}: {'would be ' if dry_run else ''}{what}")
+                settings.output.line(f"{row.value.name}: {'would be ' if dry_run else ''}{what}")
     if settings.output.as_json:
         settings.output.record({"type": "summary", **done, "dry_run": dry_run})
     else:
@@ -289,17 +290,19 @@ def import_cameras(
         settings.output.line(f"{done['added']} {would}added, {done['changed']} {would}changed")
 
 
-def _check_rows(network: Network, file: Path, rows: list[Row], known: set[str], *, update: bool) -> None:
+def _check_rows(
+    network: Network, file: Path, rows: list[Row[CameraSettings]], known: set[str], *, update: bool
+) -> None:
     """Asks the node about each row, changing nothing; all faults at once."""
     faults: list[str] = []
     for row in rows:
-        if row.settings.name in known and not update:
+        if row.value.name in known and not update:
             faults.append(
-                f"{file}:{row.line}: name: {row.settings.name!r} is on the node already; --update changes it"
+                f"{file}:{row.line}: name: {row.value.name!r} is on the node already; --update changes it"
             )
             continue
         try:
-            _apply(network, row.settings, known, dry_run=True)
+            _apply(network, row.value, known, dry_run=True)
         except (InvalidArgument, CameraExists, CameraNotFound) as error:
             faults.append(f"{file}:{row.line}: {error.message}")
     if faults:

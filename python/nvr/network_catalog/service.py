@@ -1,6 +1,6 @@
 """The three services of the network catalog, served over a node's reader, root and holder."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 from google.protobuf.message import Message
@@ -12,14 +12,6 @@ from nvr.footage.types import End, Notice, ReadContext
 from nvr.network_catalog import convert
 from nvr.network_catalog.changes import (
     Change,
-    DropLevel,
-    MergeAreas,
-    PutArea,
-    PutCamera,
-    PutNode,
-    RemoveCamera,
-    RemoveNode,
-    SplitArea,
 )
 from nvr.network_catalog.holder import MOST_BYTES, CatalogHolder
 from nvr.network_catalog.reader import CatalogReader, StandingState
@@ -262,36 +254,11 @@ class _HolderService:
 
 def _change_from_pb(number: int, value: catalog_pb2.CatalogChange) -> Change:
     """Raises :exc:`InvalidArgument` that names the change."""
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        raise InvalidArgument(
-            f"changes[{number}]: of a kind that this version does not know", field=f"changes[{number}]"
-        )
     try:
-        return _CHANGES[kind](value)
+        return convert.change_from_pb(value)
     except InvalidArgument as error:
-        error.field = f"changes[{number}].{kind}" + (f".{error.field}" if error.field else "")
-        raise
-
-
-_CHANGES: dict[str, Callable[[catalog_pb2.CatalogChange], Change]] = {
-    "put_area": lambda value: PutArea(convert.area_from_pb(value.put_area)),
-    "merge_areas": lambda value: MergeAreas(
-        tuple(value.merge_areas.codes), convert.area_from_pb(value.merge_areas.into)
-    ),
-    "split_area": lambda value: SplitArea(
-        value.split_area.code,
-        tuple(map(convert.area_from_pb, value.split_area.parts)),
-        dict(value.split_area.children),
-        dict(value.split_area.cameras),
-        dict(value.split_area.nodes),
-    ),
-    "drop_level": lambda value: DropLevel(value.drop_level.level),
-    "put_node": lambda value: PutNode(convert.node_from_pb(value.put_node)),
-    "remove_node": lambda value: RemoveNode(value.remove_node),
-    "put_camera": lambda value: PutCamera(convert.camera_from_pb(value.put_camera)),
-    "remove_camera": lambda value: RemoveCamera(value.remove_camera),
-}
+        where = ".".join(filter(None, (f"changes[{number}]", value.WhichOneof("kind"), error.field)))
+        raise InvalidArgument(f"{where}: {error.message}", field=where, facts=error.facts) from None
 
 
 def _actor() -> str:

@@ -510,10 +510,16 @@ class CatalogChange(_message.Message):
     REMOVE_NODE_FIELD_NUMBER: _builtins.int
     PUT_CAMERA_FIELD_NUMBER: _builtins.int
     REMOVE_CAMERA_FIELD_NUMBER: _builtins.int
+    RETIRE_AREA_FIELD_NUMBER: _builtins.int
+    RESTORE_AREA_FIELD_NUMBER: _builtins.int
     remove_node: _builtins.str
     """Takes out the node with this id. It must be the home of no camera."""
     remove_camera: _builtins.str
     """Takes out the camera with this id."""
+    retire_area: _builtins.str
+    """Ends the area with this code, in which no other lies; nothing takes over. What
+    bears the code counts to the area around.
+    """
     @_builtins.property
     def put_area(self) -> Global___Area:
         """Adds an area, or changes one with this code: its name, parent and level become these."""
@@ -538,6 +544,10 @@ class CatalogChange(_message.Message):
     def put_camera(self) -> Global___CatalogCamera:
         """Adds a camera, or changes the one with this id."""
 
+    @_builtins.property
+    def restore_area(self) -> Global___RestoreArea:
+        """Makes a former code an area again."""
+
     def __init__(
         self,
         *,
@@ -549,16 +559,50 @@ class CatalogChange(_message.Message):
         remove_node: _builtins.str = ...,
         put_camera: Global___CatalogCamera | None = ...,
         remove_camera: _builtins.str = ...,
+        retire_area: _builtins.str = ...,
+        restore_area: Global___RestoreArea | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "split_area", b"split_area"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "restore_area", b"restore_area", "retire_area", b"retire_area", "split_area", b"split_area"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "split_area", b"split_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "restore_area", b"restore_area", "retire_area", b"retire_area", "split_area", b"split_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["put_area", "merge_areas", "split_area", "drop_level", "put_node", "remove_node", "put_camera", "remove_camera"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["put_area", "merge_areas", "split_area", "drop_level", "put_node", "remove_node", "put_camera", "remove_camera", "retire_area", "restore_area"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___CatalogChange: _TypeAlias = CatalogChange  # noqa: Y015
+
+@_typing.final
+class RestoreArea(_message.Message):
+    """Makes a former code an area again. Cameras that were given to what took over stay there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The code."""
+    parent: _builtins.str
+    """Code of the area that it comes to lie in; empty: where it lay."""
+    @_builtins.property
+    def children(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of areas that come to lie in it."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        children: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "code", b"code", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreArea: _TypeAlias = RestoreArea  # noqa: Y015
 
 @_typing.final
 class MergeAreas(_message.Message):
@@ -574,7 +618,7 @@ class MergeAreas(_message.Message):
 
     @_builtins.property
     def into(self) -> Global___Area:
-        """What they become: an area that is (its code is enough then), or a new one."""
+        """What they become: an area that is (only its code counts then), or a new one."""
 
     def __init__(
         self,
