@@ -20,12 +20,21 @@ from nvr.cli.catalog_changes import (
     node_named,
     read,
 )
+from nvr.cli.catalog_transfer import export_areas, import_areas
 from nvr.cli.complete import area_codes
 from nvr.cli.settings import Settings, with_node
 from nvr.errors import AreaNotFound, InvalidArgument
 from nvr.footage.types import Notice, ReadContext
 from nvr.network_catalog.areas import AreaTree
-from nvr.network_catalog.changes import Change, DropLevel, MergeAreas, PutArea, SplitArea
+from nvr.network_catalog.changes import (
+    Change,
+    DropLevel,
+    MergeAreas,
+    PutArea,
+    RestoreArea,
+    RetireArea,
+    SplitArea,
+)
 from nvr.network_catalog.remote import RemoteCatalog
 from nvr.network_catalog.types import Area, RetiredArea
 from nvr.network_catalog.versions import Version
@@ -380,6 +389,50 @@ def split(
     _make(settings, change, message, dry_run=dry_run, whole=bool(cameras or nodes))
 
 
+@app.command("retire")
+@with_node
+def retire(settings: Settings, area: AreaArgument, message: Message = "", dry_run: DryRun = False) -> None:
+    """End an area in which no other lies; nothing takes over. What was in it counts to the area around."""
+    _make(settings, lambda known: RetireArea(_code(known.tree, area)), message, dry_run=dry_run)
+
+
+@app.command("restore")
+@with_node
+def restore(
+    settings: Settings,
+    code: Annotated[str, typer.Argument(metavar="CODE", help="A former area's code.", show_default=False)],
+    parent: Annotated[
+        str,
+        typer.Option(
+            "--parent",
+            metavar="AREA",
+            help="The area that it comes to lie in. Default: where it lay.",
+            autocompletion=area_codes,
+            show_default=False,
+        ),
+    ] = "",
+    children: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--child",
+            metavar="AREA",
+            help="An area that comes to lie in it; repeat it.",
+            autocompletion=area_codes,
+            show_default=False,
+        ),
+    ] = None,
+    message: Message = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Make a former code an area again. Cameras that were given to what took over stay there."""
+
+    def change(known: Known) -> Change:
+        within = tuple(_code(known.tree, each) for each in children or ())
+        return RestoreArea(code, _code(known.tree, parent) if parent else None, within)
+
+    _make(settings, change, message, dry_run=dry_run)
+
+
 @app.command("drop-level")
 @with_node
 def drop_level(
@@ -395,6 +448,10 @@ def drop_level(
     Cameras keep their codes, and a question for a dropped code finds what it found.
     """
     _make(settings, lambda _: DropLevel(level), message, dry_run=dry_run)
+
+
+app.command("import")(import_areas)
+app.command("export")(export_areas)
 
 
 def _make(

@@ -12,11 +12,14 @@ from nvr.cli.catalog_changes import (
     DryRun,
     Known,
     Message,
+    camera_named,
     items,
     make,
+    node_named,
     read,
 )
 from nvr.cli.catalog_files import backup, restore
+from nvr.cli.catalog_transfer import Kind, KindArgument, export_entries, import_entries
 from nvr.cli.complete import area_codes
 from nvr.cli.enrolment import enrolment, told_below
 from nvr.cli.output import Output
@@ -24,6 +27,7 @@ from nvr.cli.settings import Settings, with_node
 from nvr.directory.feed import RemoteDirectory
 from nvr.errors import InvalidArgument
 from nvr.footage.types import Notice, ReadContext
+from nvr.network_catalog.changes import Change, RemoveCamera, RemoveNode
 from nvr.network_catalog.reader import CatalogStanding, StandingState
 from nvr.network_catalog.remote import RemoteCatalog, RemoteHolder
 from nvr.network_catalog.versions import Version
@@ -253,6 +257,40 @@ def list_cameras(
         ({**catalog_records.camera(each), "node": names.get(each.node_id, "")} for each in cameras),
         list(known.warnings),
     )
+
+
+app.command("import")(import_entries)
+app.command("export")(export_entries)
+
+
+@app.command("remove")
+@with_node
+def remove(
+    settings: Settings,
+    kind: KindArgument,
+    names: Annotated[
+        list[str],
+        typer.Argument(metavar="NAME...", help="Name or id; of a camera also node/name.", show_default=False),
+    ],
+    message: Message = "",
+    dry_run: DryRun = False,
+) -> None:
+    """Take nodes or cameras out of the catalog. Nothing is deleted at any node.
+
+    A node goes after its cameras.
+    """
+
+    async def ask(catalog: RemoteCatalog, context: ReadContext) -> list[Version]:
+        known = await read(catalog, context, nodes=True, cameras=True)
+        changes: list[Change]
+        if kind is Kind.NODES:
+            changes = [RemoveNode(node_named(known, each).node_id) for each in names]
+        else:
+            changes = [RemoveCamera(camera_named(known, each).camera_id) for each in names]
+        what = message or f"{kind} taken out: {', '.join(names)}"[:500]
+        return await make(catalog, context, known, changes, settings.output, message=what, dry_run=dry_run)
+
+    catalog_records.show_made(settings.output, asked(settings, RemoteCatalog, ask), dry_run=dry_run)
 
 
 @app.command("enroll")
