@@ -1,14 +1,17 @@
-"""A root of the network catalog, a recorder below it, and the shell beside them: real processes."""
+"""A root of the network catalog and a recorder below it, in a process of their own."""
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import chdir, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from typer.testing import CliRunner
+
 import nvr
-from tests.cli.conftest import Outcome, Run
+from nvr.cli.app import build
+from tests.cli.conftest import Outcome
 from tests.network.tree import free_port
 from tests.support.processes import ChildProcess, wait_for
 
@@ -23,7 +26,6 @@ class Root:
     """``config``: settings of the root; ``recorder``: address of the node below it."""
 
     folder: Path
-    shell: Run
     address: str
     recorder: str
     process: ChildProcess | None = None
@@ -41,8 +43,11 @@ class Root:
         return self.data / "network-catalog.sqlite"
 
     def __call__(self, *arguments: str, at: str = "", stdin: str = "") -> Outcome:
-        """Runs ``nvr …`` at the root, or at another node."""
-        return self.shell(*arguments, node=at or self.address, stdin=stdin)
+        """``nvr …`` at the root or at another node; in this process, since there are many."""
+        environment = {"NVR_NODE": at or self.address, "COLUMNS": "100", "TZ": "UTC"}
+        with chdir(self.folder):
+            done = CliRunner().invoke(build(), arguments, env=environment, input=stdin)
+        return Outcome(done.exit_code, done.stdout, done.stderr)
 
     def good(self, *arguments: str, at: str = "") -> Outcome:
         done = self(*arguments, at=at)
@@ -67,9 +72,9 @@ class Root:
 
 
 @contextmanager
-def root_of_a_catalog(folder: Path, shell: Run, *, database: str = "sqlite") -> Iterator[Root]:
+def root_of_a_catalog(folder: Path, *, database: str = "sqlite") -> Iterator[Root]:
     """Running, with an empty catalog; the recorder's cameras are disabled: no footage is needed."""
-    made = Root(folder, shell, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+    made = Root(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
     cameras = "".join(
         f'[[camera]]\nname = "{name}"\nmain = "rtsp://127.0.0.1:9/{name}"\nenabled = false\n{more}'
         for name, more in CAMERAS.items()

@@ -123,10 +123,10 @@ def _import(
         rows = reader(raw, file, known.content)
         there = set(_entries(known))
         new = [row for row in rows if row.value not in there]
-        if len(new) < len(rows):
-            output.note(f"{len(rows) - len(new):,} of {len(rows):,} are in the catalog as they are")
         changes = [_change(row.value) for row in new]
         _check(file, known, [row.line for row in new], changes)
+        if len(new) < len(rows):
+            output.note(f"{len(rows) - len(new):,} of {len(rows):,} are in the catalog as they are")
         summary = message or f"{len(new):,} {what} of {file.name}"[:500]
         made = await make(catalog, context, known, changes, output, message=summary, dry_run=dry_run)
         return made or [_nothing(known)]
