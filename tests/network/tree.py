@@ -59,9 +59,9 @@ class Network:
             text += f'[[camera]]\nname = "{camera}"\nmain = "{url}"\nlat = {lat}\nlon = {lon}\n'
         self.settings(name).write_text(text)
 
-    def write_gateway(self, name: str, children: list[str]) -> None:
+    def write_gateway(self, name: str, children: list[str], *, more: str = "") -> None:
         self.address_of(name)
-        text = self.node(name) + f'data = "{self.folder / name}"\n'
+        text = self.node(name) + f'data = "{self.folder / name}"\n' + more
         text += '[rtsp]\nlisten = "127.0.0.1:0"\n'
         text += "".join(f'[[child]]\naddress = "{self.grpc[child]}"\n' for child in children)
         self.settings(name).write_text(text)
@@ -90,8 +90,8 @@ class Network:
 
 
 @contextmanager
-def network(folder: Path) -> Iterator[Network]:
-    """All of it, with some seconds of footage, and both cameras recorded."""
+def network(folder: Path, *, root: str = "") -> Iterator[Network]:
+    """All of it, with some seconds of footage, and both cameras recorded. ``root``: more for the province."""
     file = generate(SCENE, folder / "scenes")
     with ExitStack() as stack:
         cameras = stack.enter_context(SimulatedCameras())
@@ -101,7 +101,7 @@ def network(folder: Path) -> Iterator[Network]:
         made.write_recorder("commune-1", {"gate": cameras.url("gate")})
         made.write_recorder("commune-2", {"yard": cameras.url("yard")})
         made.write_gateway("district", ["commune-1", "commune-2"])
-        made.write_gateway("province", ["district"])
+        made.write_gateway("province", ["district"], more=root)
 
         def stop() -> None:
             for process in dict.fromkeys(made.processes.values()):

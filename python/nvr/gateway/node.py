@@ -1,7 +1,7 @@
 """A gateway node: opens everything in order, serves, and closes everything in the reverse order."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -35,7 +35,7 @@ from nvr.metrics.gateway_metrics import (
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
 from nvr.network_catalog.holder import CatalogHolder
-from nvr.network_catalog.reader import CatalogReader
+from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
     CATALOG_ADMIN_SERVICE,
@@ -137,6 +137,7 @@ class GatewayNode(Node):
             version=self.info.version,
             links=lambda: _link_states(links, directory),
             areas=lambda: _rollups(database, directory),
+            catalog=lambda: _catalog_gauges(reader),
             leases=lambda: {
                 (driver.group.name, state): count
                 for driver in drivers
@@ -224,6 +225,16 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             )
         )
     return states
+
+
+def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:
+    standing = reader.standing()
+    gauges: dict[str, float] = {}
+    if standing.version:
+        gauges["version"] = standing.version
+    if standing.state not in (StandingState.NONE, StandingState.HELD):
+        gauges["up"] = standing.state is not StandingState.AWAY
+    return gauges
 
 
 def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:
