@@ -7,8 +7,9 @@ node is a process on a host of its own, they talk mutual TLS, and each cable can
 """
 
 import asyncio
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -181,6 +182,9 @@ class Ward:
             process.process.terminate()
         codes = {}
         for name, process in self.processes.items():
+            # A second signal would end it at once.
+            with suppress(subprocess.TimeoutExpired):
+                process.process.wait(60)
             codes[name] = process.stop()
             self._keep_written(name, process)
         self.processes.clear()
