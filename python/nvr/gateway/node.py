@@ -199,11 +199,9 @@ class GatewayNode(Node):
 
     async def _root_catalog(self, folder: Path, holder: CatalogHolder) -> RootCatalog | None:
         """The network catalog, where it is written at this node."""
-        database = self._settings.catalog.database
+        database = self._settings.catalog.address(folder)
         if not database:
             return None
-        if database == "sqlite":
-            database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
         from nvr.network_catalog.store.store import CatalogStore
 
         store = CatalogStore(database)

@@ -269,6 +269,10 @@ class _HolderService:
         return catalog_pb2.HoldCatalogResponse(received=len(self._data))
 
     async def release(self, request: catalog_pb2.ReleaseCatalogRequest, context: ReadContext) -> Message:
+        if self._root is not None:
+            raise CatalogNotRoot(
+                "this node is where its catalog is written: take [catalog] database out of its settings first"
+            )
         return catalog_pb2.ReleaseCatalogResponse(catalog_id=await self._holder.release())
 
 
