@@ -334,7 +334,7 @@ class Question:
             if whole and len(told) == 1:
                 merged = told[0].items
             else:
-                merged = merge_coverage(range_, told, all_answered=whole)
+                merged = merge_coverage(range_, told, all_answered=whole, strangers=self.directory.strangers)
             made = [("", self._clocks.marked(merged))]
         if self._order is FindOrder.NEWEST:
             made = [(source, items[::-1]) for source, items in made]
