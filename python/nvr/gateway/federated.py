@@ -46,7 +46,7 @@ from nvr.gateway.events import merged_events
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
-from nvr.gateway.questions import Question, with_clocks
+from nvr.gateway.questions import Clocks, Question
 from nvr.gateway.timeline import Timeline
 from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 from nvr.node.events import EventBus
@@ -248,7 +248,7 @@ class FederatedFootage:
         answered = all(await asyncio.gather(*asks))
         complete = complete and answered
         merged = merge_coverage(range, told, all_answered=answered) if told else []
-        items = with_clocks(self._directory, merged, notices.append)
+        items = Clocks(self._directory, notices.append).marked(merged)
         for notice in dict.fromkeys(notices):
             yield notice
         for item in items:

@@ -25,6 +25,7 @@ from nvr.gateway.failover.service import GroupAuthority
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.gateway.moving import Mover
 from nvr.lease.service import LEASE_AUTHORITY_SERVICE, authority_handlers
 from nvr.metrics.gateway_metrics import (
     AreaRollup,
@@ -101,6 +102,7 @@ class GatewayNode(Node):
         root = await self._root_catalog(folder, holder)
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
+        mover = Mover(links, directory, holder, root)
         queries = QueryMetrics()
         fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
         stack.callback(fanout.close)
@@ -122,7 +124,7 @@ class GatewayNode(Node):
                 lambda runner: directory_handlers(directory, runner),
                 lambda runner: authority_handlers(GroupAuthority(drivers), runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(root, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(root, mover, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, root, runner),
             ]
             own = caller is None
