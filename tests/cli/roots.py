@@ -23,16 +23,17 @@ CAMERAS = {
 
 @dataclass
 class Root:
-    """``config``: settings of the root; ``recorder``: address of the node below it."""
+    """``recorder``: address of the node below it."""
 
     folder: Path
     address: str
     recorder: str
+    config_name: str
     process: ChildProcess | None = None
 
     @property
     def config(self) -> Path:
-        return self.folder / "root.toml"
+        return self.folder / self.config_name
 
     @property
     def data(self) -> Path:
@@ -63,7 +64,7 @@ class Root:
     def start(self) -> None:
         configs = (str(self.folder / "recorder.toml"), str(self.config))
         self.process = ChildProcess(["-m", "nvr", "up", *configs, "--json"])
-        self.process.wait_line(lambda line: line.startswith("{") and json.loads(line)["name"] == "root")
+        self.process.wait_line(lambda line: line.startswith("{") and json.loads(line)["grpc"] == self.address)
 
     def stop(self) -> None:
         if self.process is not None:
@@ -71,10 +72,27 @@ class Root:
             self.process = None
 
 
+SETTINGS = """
+[node]
+name = "root"
+data = "/var/lib/nvr"
+grpc = "127.0.0.1:7600"
+[catalog]
+database = "sqlite"
+[[child]]
+address = "10.0.0.11:7600"
+"""
+
+
 @contextmanager
-def root_of_a_catalog(folder: Path, *, database: str = "sqlite") -> Iterator[Root]:
-    """Running, with an empty catalog; the recorder's cameras are disabled: no footage is needed."""
-    made = Root(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}")
+def root_of_a_catalog(
+    folder: Path, *, settings: str = SETTINGS, config_name: str = "root.toml"
+) -> Iterator[Root]:
+    """Running, with an empty catalog; the recorder's cameras are disabled: no footage is needed.
+
+    ``settings``: of the root; its data, address and child become others.
+    """
+    made = Root(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", config_name)
     cameras = "".join(
         f'[[camera]]\nname = "{name}"\nmain = "rtsp://127.0.0.1:9/{name}"\nenabled = false\n{more}'
         for name, more in CAMERAS.items()
@@ -83,15 +101,14 @@ def root_of_a_catalog(folder: Path, *, database: str = "sqlite") -> Iterator[Roo
         f'[node]\nname = "commune-1"\nstores = ["{folder / "store"}"]\ngrpc = "{made.recorder}"\n{cameras}'
     )
     made.config.write_text(
-        f'[node]\nname = "root"\ndata = "{made.data}"\ngrpc = "{made.address}"\n'
-        f'[catalog]\ndatabase = "{database}"\n[[child]]\naddress = "{made.recorder}"\n'
+        settings.replace("/var/lib/nvr", str(made.data))
+        .replace("127.0.0.1:7600", made.address)
+        .replace("10.0.0.11:7600", made.recorder)
     )
     made.start()
     try:
         with nvr.connect(made.address) as net:
-            wait_for(
-                lambda: len(net.cameras()) == len(CAMERAS), "the recorder is below the root", every_s=0.1
-            )
+            wait_for(lambda: len(net.cameras()) == len(CAMERAS), "the recorder is below", every_s=0.1)
         yield made
     finally:
         made.stop()

@@ -103,7 +103,9 @@ def _reader(kind: Kind, file: Path) -> _Reader:
     if kind is Kind.NODES:
         _check_is_csv(file)
         return transfer.read_nodes
-    return transfer.read_cameras_geojson if _is_geojson(file) else transfer.read_cameras
+    if _is_geojson(file):
+        return transfer.read_cameras_geojson
+    return transfer.read_cameras
 
 
 def _import(
