@@ -17,8 +17,8 @@ Name = tuple[str, int]
 """Run and sequence: what a fragment is called everywhere."""
 
 _EVERY_S = 0.4
-# Less than a picture: until the next fragment begins, it is not exactly known when the last one ends.
-_GRAIN_US = 20_000
+# A picture: until the next fragment begins, it is not exactly known when the last one ends.
+_GRAIN_US = 100_000
 
 
 def name_of(ref: FragmentRef) -> Name:
