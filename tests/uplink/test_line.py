@@ -32,6 +32,7 @@ from nvr.v1.node_pb2_grpc import NodeServiceStub
 from tests.client.proxy import cutting
 from tests.footage.memory import CLIP_CHUNK, MemoryFootage, memory_world
 from tests.footage.serving import until
+from tests.uplink.counting import Counting
 from tests.uplink.lines import Child, child, parent
 
 CONTEXT = ReadContext(purpose="test")
@@ -288,28 +289,6 @@ async def test_the_older_one_of_two_with_the_same_key_keeps_away(tmp_path: Path)
                 assert "connected anew" in old.uplink.detail
                 await asyncio.sleep(0.5)
                 assert uplink.connects == 2, "the two take turns"
-
-
-class Counting:
-    """Counts the bytes that come, and where each read begins."""
-
-    def __init__(self, remote: RemoteFootage) -> None:
-        self._remote = remote
-        self.received: dict[int, int] = {}
-        self.begun: list[tuple[int, int]] = []
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._remote, name)
-
-    async def read_clip(self, context: ReadContext, request: ClipRequest) -> AsyncIterator[Any]:
-        if not request.head_only:
-            self.begun.append((request.part, request.offset))
-            assert request.offset == self.received.get(request.part, 0)
-        async for step in self._remote.read_clip(context, request):
-            if isinstance(step, ClipData):
-                assert step.offset == self.received.get(step.part, 0), "bytes that were there already"
-                self.received[step.part] = step.offset + len(step.data)
-            yield step
 
 
 @pytest.mark.parametrize("seed", range(3))

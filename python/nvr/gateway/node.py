@@ -25,6 +25,7 @@ from nvr.gateway.failover.service import GroupAuthority
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.gateway.moving import Mover
 from nvr.lease.service import LEASE_AUTHORITY_SERVICE, authority_handlers
 from nvr.metrics.gateway_metrics import (
     AreaRollup,
@@ -35,7 +36,7 @@ from nvr.metrics.gateway_metrics import (
 )
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
-from nvr.network_catalog.holder import CatalogHolder
+from nvr.network_catalog.holder import CatalogHolder, Held
 from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
@@ -98,9 +99,12 @@ class GatewayNode(Node):
         stack.callback(directory.close)
         links = self._links = Links(directory)
         holder = CatalogHolder(folder)
+        holder.on_change.append(lambda held: directory.expect(_nodes_of(held)))
+        directory.expect(_nodes_of(holder.held))
         root = await self._root_catalog(folder, holder)
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
+        mover = Mover(links, directory, holder, root)
         queries = QueryMetrics()
         fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
         stack.callback(fanout.close)
@@ -122,7 +126,7 @@ class GatewayNode(Node):
                 lambda runner: directory_handlers(directory, runner),
                 lambda runner: authority_handlers(GroupAuthority(drivers), runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(root, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(root, mover, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, root, runner),
             ]
             own = caller is None
@@ -197,11 +201,9 @@ class GatewayNode(Node):
 
     async def _root_catalog(self, folder: Path, holder: CatalogHolder) -> RootCatalog | None:
         """The network catalog, where it is written at this node."""
-        database = self._settings.catalog.database
+        database = self._settings.catalog.address(folder)
         if not database:
             return None
-        if database == "sqlite":
-            database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
         from nvr.network_catalog.store.store import CatalogStore
 
         store = CatalogStore(database)
@@ -253,6 +255,11 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             )
         )
     return states
+
+
+def _nodes_of(held: Held) -> frozenset[str] | None:
+    """Ids of the nodes that the catalog has; None: nobody has put any into it."""
+    return frozenset(node.node_id for node in held.content.nodes) or None
 
 
 def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:

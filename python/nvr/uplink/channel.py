@@ -6,6 +6,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 import grpc
+from google.protobuf.message import DecodeError as ProtobufDecodeError
 from grpc.aio import AioRpcError, Metadata
 
 from nvr.errors import DeadlineExceeded, LimitExceeded, NodeUnavailable
@@ -190,11 +191,19 @@ class _Call(grpc.aio.UnaryUnaryCall[Any, Any], grpc.aio.UnaryStreamCall[Any, Any
         """The next message, or EOF. Raises :exc:`AioRpcError` when the call failed."""
         data = None if self._answer is None else await self._read(self._answer)
         if data is not None:
-            return data if self._parse is None else self._parse(data)
+            return data if self._parse is None else self._parsed(data, self._parse)
         end = self._ended()
         if end.code:
             raise _error(end)
         return grpc.aio.EOF
+
+    def _parsed(self, data: bytes, parse: Callable[[bytes], Any]) -> Any:
+        try:
+            return parse(data)
+        except ProtobufDecodeError as error:
+            self.cancel()
+            code = grpc.StatusCode.INTERNAL.value[0]
+            raise _error(UplinkClose(code=code, details="the answer is not the method's message")) from error
 
     async def _read(self, answer: Answer) -> bytes | None:
         try:

@@ -226,6 +226,12 @@ class Authority:
             return
         if state.bitrate_bps:
             self._camera(camera_id).bitrate_bps = state.bitrate_bps
+        if state.home and node != record.home:
+            if state.retired or not state.held or node not in self._group.recorders:
+                # What is left of it where it was moved away from.
+                return
+            record = replace(record, home=node, placed=node)
+            self._keep(record, outcome)
         if state.home and (record.name, record.retired) != (state.name, state.retired):
             record = replace(record, name=state.name, retired=state.retired)
             self._keep(record, outcome)
