@@ -114,8 +114,9 @@ test-deps: ## install the Debian packages and Rust components that tests need
 	scripts/install_test_deps.sh
 
 .PHONY: soak
-soak: venv ## what takes longer than `make test` may: more examples, more crashes
+soak: venv ## what takes longer than `make test` may: more examples, crashes, cuts, the last release beside
 	HYPOTHESIS_PROFILE=slow PROPTEST_CASES=10000 cargo test --workspace --exclude nvr-py --locked --release
+	scripts/build_previous.sh
 	NVR_SOAK=1 HYPOTHESIS_PROFILE=slow $(BIN)/pytest --timeout=7200 $(ARGS)
 
 .PHONY: bench

@@ -110,9 +110,10 @@ async def serve_districts(path: Path) -> None:
 
 async def top(path: Path, addresses: list[str], change: object) -> dict[str, float]:
     """The province: its first sync, one change, memory, and plans."""
-    from nvr.directory.plan import CodesOnly, plan
+    from nvr.directory.plan import plan
     from nvr.footage.places import Circle, FindRequest
     from nvr.footage.types import Place, TimeRange
+    from nvr.network_catalog.held import HeldAreas
     from tests.gateway.tree import gateway
 
     found: dict[str, float] = {}
@@ -137,7 +138,7 @@ async def top(path: Path, addresses: list[str], change: object) -> dict[str, flo
                 TimeRange(1_795_000_000_000_000, 1_795_000_600_000_000),
             )
             started_ns = time.perf_counter_ns()
-            planned = plan(directory, request, CodesOnly(directory))
+            planned = plan(directory, request, HeldAreas(directory))
             taken_ms.append((time.perf_counter_ns() - started_ns) / 1e6)
             visited.append(planned.visited)
             held.append(len(planned.items))

@@ -19,7 +19,6 @@ from benches.ledger import DAY_US, Extraction, Ledger, Question
 from benches.province_nodes import Size, directory_file, standing_in
 from benches.province_replay import Service
 from nvr.directory.directory import Directory
-from nvr.directory.plan import CodesOnly
 from nvr.directory.types import NodeEntry
 from nvr.errors import NvrError
 from nvr.footage.places import Circle, FindRequest, Found, Named
@@ -42,6 +41,7 @@ from nvr.footage.types import (
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.network_catalog.held import HeldAreas
 
 
 class _Jumping(selectors.SelectSelector):
@@ -142,6 +142,9 @@ class Tier:
 class _Child(RemoteChild):
     """What stands at the other end of a link: only ``find`` and ``read_clip`` are asked here."""
 
+    # Of this process: no client of sockets reaches it.
+    address = ""
+
     def __init__(self, footage: Tier | Recorder) -> None:
         self.footage = cast(FootageSource, footage)
 
@@ -158,7 +161,7 @@ def _gateway(node: Node, own: NodeEntry, directory: Directory, below: dict[str, 
     return Tier(
         node,
         FederatedFootage(
-            node=info, directory=directory, links=links, fanout=Fanout(), areas=CodesOnly(directory)
+            node=info, directory=directory, links=links, fanout=Fanout(), areas=HeldAreas(directory)
         ),
     )
 

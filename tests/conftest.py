@@ -4,7 +4,7 @@ import os
 
 from hypothesis import HealthCheck, settings
 
-pytest_plugins = ["tests.support.skips"]
+pytest_plugins = ["tests.support.skips", "tests.support.soak"]
 
 # No deadline: other work on the machine must not fail a test. `slow` is for `make soak`.
 settings.register_profile("fast", deadline=None, max_examples=50)

@@ -10,11 +10,13 @@ import pytest
 from nvr.footage.channel import dial
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
+from tests.acceptance.previous import CHAINS, Chains
 from tests.acceptance.recorded import Recorded, copy_world, local_footage, record_world
 from tests.acceptance.world import World
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import serve
 from tests.gateway.tree import gateway, served_gateway, serving
+from tests.uplink.lines import child, parent
 
 Backend = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[tuple[FootageSource, World]]]
 Transport = Callable[[FootageSource, Path], AbstractAsyncContextManager[FootageSource]]
@@ -94,6 +96,15 @@ async def two_tiers(source: FootageSource, folder: Path) -> AsyncIterator[Footag
             await channel.close()
 
 
+@asynccontextmanager
+async def over_uplink(source: FootageSource, folder: Path) -> AsyncIterator[FootageSource]:
+    """A gateway over the node, which has dialled it."""
+    async with parent(folder / "ward") as above:
+        uplink = above.hub.expect((await source.node()).id)
+        async with child(above.address, source=source), gateway("district", [], uplinks=[uplink]) as top:
+            yield top.footage
+
+
 BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded, "copied": copied}
 TRANSPORTS: dict[str, Transport] = {
     "direct": direct,
@@ -101,17 +112,34 @@ TRANSPORTS: dict[str, Transport] = {
     "tcp": over_tcp,
     "federated": federated,
     "tiers": two_tiers,
+    "uplink": over_uplink,
 }
 
 
+@pytest.fixture(scope="session")
+def chains(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chains]:
+    made = Chains(tmp_path_factory.mktemp("chains"))
+    yield made
+    made.close()
+
+
 WAYS = [f"{backend}-{way}" for backend, way in product(["memory", "recorded"], TRANSPORTS)]
+# With a node of the previous version, which has to be built first.
+CHAIN_WAYS = [pytest.param(f"chain-{chain}", marks=pytest.mark.soak) for chain in CHAINS]
 
 
-@pytest.fixture(params=[*WAYS, "copied-direct"])
+@pytest.fixture(params=[*WAYS, "copied-direct", *CHAIN_WAYS])
 async def reached(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[tuple[FootageSource, World]]:
     backend, way = str(request.param).split("-")
+    if backend == "chain":
+        chains: Chains = request.getfixturevalue("chains")
+        target = chains.node(way).address
+        channel = dial(target)
+        yield RemoteFootage(channel, target=target), chains.world(way)
+        await channel.close()
+        return
     async with BACKENDS[backend](request) as (local, world), TRANSPORTS[way](local, tmp_path) as source:
         yield source, world
 

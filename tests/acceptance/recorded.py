@@ -12,6 +12,7 @@ from nvr.directory.types import node_entry
 from nvr.footage.admin import CameraSettings
 from nvr.footage.source import FootageSource
 from nvr.footage.types import CAPABILITIES, NodeInfo, NodeKind, Place
+from nvr.network_catalog.held import HeldAreas
 from nvr.node.events import EventBus
 from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.frames import Decoders
@@ -24,6 +25,7 @@ from tests.acceptance.world import SECOND, RecordedCamera, Run, World
 from tests.support.recording import begin, read_media, send
 
 NODE = "station-1"
+NODE_ID = "ab" * 32
 ZERO_US = 1_731_182_400 * SECOND
 GATE = "0193143f-0000-7000-8000-000000000001"
 # About 370 m from one another.
@@ -61,7 +63,7 @@ def record_world(folder: Path) -> Iterator[Recorded]:
             runs=(record_run(store, YARD, generate(hevc, scenes), ZERO_US + 3 * SECOND, "silent"),),
             gap_reason="",
         )
-        yield Recorded(store, World(node=NODE, gate=gate, yard=yard, pictures_decode=True))
+        yield Recorded(store, World(node=NODE, node_id=NODE_ID, gate=gate, yard=yard, pictures_decode=True))
     finally:
         store.close()
 
@@ -114,13 +116,14 @@ async def local_footage(recorded: Recorded) -> AsyncIterator[FootageSource]:
             CatalogCamera(camera.id, CameraSettings(camera.name, "rtsp://10.0.0.7/main", place=place), 0, 0)
             for camera, place in zip(recorded.world.cameras, PLACES, strict=True)
         ]
-        node = NodeInfo("ab" * 32, NODE, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER)
+        node = NodeInfo(NODE_ID, NODE, _core.__version__, CAPABILITIES, kind=NodeKind.RECORDER)
         tree = Directory(None, node_entry(node))
         stack.callback(tree.close)
         directory = CameraDirectory(NODE, cameras)
         told = ToldCameras(tree, directory, store=recorded.store, ingest=ingest, pool=pool, node_name=NODE)
         await told.tell_all()
         yield LocalFootage(
+            areas=HeldAreas(tree),
             node=node,
             store=recorded.store,
             ingest=ingest,

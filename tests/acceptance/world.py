@@ -59,6 +59,7 @@ class World:
     """``gate`` has two runs with a gap between them, ``yard`` one; both end in the past."""
 
     node: str
+    node_id: str
     gate: RecordedCamera
     yard: RecordedCamera
     pictures_decode: bool

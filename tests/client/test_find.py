@@ -1,5 +1,6 @@
 """Asking by place and time, and collecting what was found."""
 
+import errno
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -188,6 +189,23 @@ async def test_what_fails_costs_its_own_camera_only_and_is_told(tmp_path: Path) 
     assert (by_name["lost"].reason, by_name["lost"].failed) == ("node_unreachable", True)
     assert {item.camera.name for item in report.missing} == {"yard", "lost"}
     assert "something that may be recorded is missing" in report.view().notes
+
+
+async def test_a_collection_that_refuses_parts_ends_with_the_error_of_the_part(tmp_path: Path) -> None:
+    async with serve(FailingFootage()) as served, nvr.connect_async(served.address, partial="refuse") as net:
+        with pytest.raises(nvr.errors.Incomplete) as caught:
+            await net.collect(tmp_path, start=START, end=END)
+    assert caught.value.node == "commune-7"
+
+
+async def test_a_disk_that_fails_ends_a_collection(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_arguments: object) -> None:
+        raise nvr.errors.StoreError("the disk is full", errno.ENOSPC, str(tmp_path))
+
+    monkeypatch.setattr("nvr.client._collect._begun", full)
+    async with connected(SOURCE) as net:
+        with pytest.raises(nvr.errors.StoreError, match="the disk is full"):
+            await net.collect(tmp_path, start=START, end=END)
 
 
 async def test_a_cut_collection_goes_on(tmp_path: Path) -> None:

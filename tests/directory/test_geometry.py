@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from nvr.directory import geometry
 from nvr.directory.geometry import Box, Shape, bearing_deg, distance_m, sees, shape_of
 from nvr.errors import InvalidArgument, LimitExceeded
-from nvr.footage.places import Circle, Corridor, Polygon
+from nvr.footage.places import Circle, Corridor, LooksAt, Polygon
 from nvr.footage.types import Place, View
+from tests.directory import reference
 
 anywhere = st.builds(Place, st.floats(-90, 90), st.floats(-180, 180))
 HERE = Place(19.9, 105.9)
@@ -136,6 +137,38 @@ def test_many_places_are_compared_as_each_alone(
         found = list(shape.holds(places))
         assert found == [holds(shape, place) for place in places]
         assert all(in_box(shape.boxes, place) for place, held in zip(places, found, strict=True) if held)
+
+
+shapes = st.one_of(
+    st.builds(Circle, near, st.floats(1, 100_000)),
+    # Corners in any order: edges may cross.
+    st.builds(Polygon, st.lists(near, min_size=3, max_size=9, unique=True)),
+    st.builds(Corridor, st.lists(near, min_size=2, max_size=6), st.floats(10, 20_000)),
+)
+
+
+@given(shapes, st.lists(near, max_size=20))
+def test_a_shape_holds_what_another_way_of_reckoning_says(
+    where: Circle | Polygon | Corridor, places: list[Place]
+) -> None:
+    try:
+        shape = shape_of(where)
+    except InvalidArgument:
+        assert isinstance(where, Polygon)
+        return
+    for place, held in zip(places, shape.holds(places), strict=True):
+        expected = reference.holds(where, place)
+        assert expected in (held, None)
+
+
+@given(near, st.floats(0, 360), st.floats(1, 360), st.sampled_from([0.0, 30.0, 20_000.0]), near)
+def test_a_camera_sees_what_another_way_of_reckoning_says(
+    place: Place, direction: float, angle: float, reach_m: float, point: Place
+) -> None:
+    view = View(direction, angle, reach_m)
+    assert reference.sees(place, view, LooksAt(point)) in (sees(place, view, point), None)
+    close = moved(place, point.latitude - 20, point.longitude - 105)
+    assert reference.sees(place, view, LooksAt(close)) in (sees(place, view, close), None)
 
 
 def test_the_boxes_of_a_road_are_near_it() -> None:

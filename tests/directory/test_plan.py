@@ -8,10 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nvr.directory import geometry
 from nvr.directory.directory import Directory
-from nvr.directory.geometry import distance_m
-from nvr.directory.plan import CodesOnly, Plan, next_cameras, plan, unheld_gap
+from nvr.directory.plan import Plan, next_cameras, plan, unheld_gap
 from nvr.directory.types import CameraEntry, DirectoryBatch
 from nvr.errors import AreaNotFound, CameraNotFound, InvalidArgument
 from nvr.footage.places import (
@@ -26,7 +24,9 @@ from nvr.footage.places import (
     Polygon,
     Where,
 )
-from nvr.footage.types import Camera, Place, StreamInfo, StreamState, TimeRange
+from nvr.footage.types import Camera, Place, StreamInfo, StreamState, TimeRange, View
+from nvr.network_catalog.held import HeldAreas
+from tests.directory import reference
 from tests.directory.entries import SECOND, ZERO_US, camera, camera_id, cameras, entry, node, node_id, places
 
 wheres = st.one_of(
@@ -56,7 +56,8 @@ def filled(told: list[Camera]) -> tuple[Directory, dict[str, Camera]]:
     return directory, last
 
 
-def holds(where: Where | None, each: Camera) -> bool:
+def holds(where: Where | None, each: Camera) -> bool | None:
+    """Whether a camera is meant; None: it stands so near to the border that rounding decides."""
     match where:
         case None:
             return True
@@ -65,13 +66,11 @@ def holds(where: Where | None, each: Camera) -> bool:
         case InArea():
             return each.area == where.area
         case LooksAt():
-            return (
-                each.place is not None
-                and each.view is not None
-                and geometry.sees(each.place, each.view, where.point)
-            )
+            if each.place is None or each.view is None:
+                return False
+            return reference.sees(each.place, each.view, where)
         case _:
-            return each.place is not None and geometry.shape_of(where).holds([each.place])[0]
+            return False if each.place is None else reference.holds(where, each.place)
 
 
 def end_in(range_: TimeRange, stream: StreamInfo, order: FindOrder) -> float:
@@ -85,7 +84,7 @@ def end_in(range_: TimeRange, stream: StreamInfo, order: FindOrder) -> float:
 
 
 def answer(directory: Directory, request: FindRequest) -> Plan:
-    return plan(directory, request, CodesOnly(directory))
+    return plan(directory, request, HeldAreas(directory))
 
 
 @given(
@@ -111,9 +110,10 @@ def test_a_plan_finds_what_a_look_at_every_camera_finds(
         pages = directory
     ids = [planned.camera.id for planned in found.items]
     assert len(set(ids)) == len(ids)
-    expected = {each.id for each in truth.values() if holds(where, each)}
+    meant = {each.id: holds(where, each) for each in truth.values()}
     removed = {each.id for each in truth.values() if each.streams[0].reason == "removed"}
-    assert expected - removed <= set(ids) <= expected
+    assert {each for each, is_meant in meant.items() if is_meant} - removed <= set(ids)
+    assert set(ids) <= {each for each, is_meant in meant.items() if is_meant is not False}
     for planned in found.items:
         stream = truth[planned.camera.id].streams[0]
         if range_ is None:
@@ -129,7 +129,32 @@ def test_a_plan_finds_what_a_look_at_every_camera_finds(
     if order is FindOrder.NEAREST and isinstance(where, Circle):
         distances = [planned.distance_m for planned in found.items]
         assert distances == sorted(distances, key=lambda metres: metres or 0)
+        for planned in found.items:
+            place = truth[planned.camera.id].place
+            assert place is not None
+            assert planned.distance_m == pytest.approx(
+                reference.distance_m(where.center, place), rel=1e-6, abs=0.01
+            )
     pages.close()
+
+
+looking = st.builds(
+    camera,
+    st.integers(0, 30),
+    place=places,
+    view=st.builds(View, st.floats(0, 360), st.floats(1, 360), st.floats(0, 20_000)),
+)
+
+
+@given(told=st.lists(looking, min_size=4, max_size=20), point=places)
+def test_cameras_that_look_at_a_point(told: list[Camera], point: Place) -> None:
+    directory, truth = filled(told)
+    found = [each.camera.id for each in answer(directory, FindRequest(LooksAt(point))).items]
+    for each in truth.values():
+        assert holds(LooksAt(point), each) in (each.id in found, None)
+    far_m = [reference.distance_m(point, truth[each].place or point) for each in found]
+    assert far_m == pytest.approx(sorted(far_m), abs=0.01)
+    directory.close()
 
 
 @given(
@@ -300,7 +325,8 @@ def next_of(directory: Directory, **more: Any) -> list[tuple[str, int, int]]:
     }
     found = next_cameras(directory, NextCamerasRequest(**{**asked, **more}))
     return [
-        (each.camera.name, each.window.start_us - ZERO_US, each.window.end_us - ZERO_US) for each in found
+        (each.camera.name, each.window.start_us - ZERO_US, each.window.end_us - ZERO_US)
+        for each in found.items
     ]
 
 
@@ -317,19 +343,24 @@ def test_whoever_can_be_reached_is_found_with_the_right_window(
         with pytest.raises(InvalidArgument, match="where"):
             next_cameras(directory, request)
         return
-    found = {each.camera.id: each for each in next_cameras(directory, request)}
+    found = {each.camera.id: each for each in next_cameras(directory, request).items}
     for each in truth.values():
         if each.place is None or each.id == start.id or each.streams[0].reason == "removed":
             assert each.id not in found
             continue
-        metres = distance_m(start.place, each.place)
+        metres = reference.distance_m(start.place, each.place)
         if abs(metres / speed - within_s) > 0.001:
             assert (each.id in found) == (metres / speed < within_s)
         if each.id in found:
             window = found[each.id].window
-            assert window.start_us - ZERO_US == pytest.approx(metres / speed * SECOND, abs=2)
+            # A millimetre is as good as two ways of reckoning agree.
+            abs_us = 0.001 / (speed / 2) * 2 * SECOND + 2
+            assert window.start_us - ZERO_US == pytest.approx(metres / speed * SECOND, abs=abs_us)
             slowest = min(metres * 2 / (speed / 2), within_s)
-            assert window.end_us - ZERO_US == pytest.approx(slowest * SECOND, abs=2)
+            assert window.end_us - ZERO_US == pytest.approx(slowest * SECOND, abs=abs_us)
+            bearing = reference.bearing_deg(start.place, each.place)
+            off_deg = abs((found[each.id].bearing_deg - bearing + 180) % 360 - 180)
+            assert metres < 1 or off_deg < 0.01
     assert [each.distance_m for each in found.values()] == sorted(each.distance_m for each in found.values())
     directory.close()
 
@@ -345,3 +376,25 @@ def test_next_cameras_nearest_first() -> None:
     # 111 m: at least 11.1 s, at most 167 s on a way that is half as long again.
     assert next_of(directory)[0][1:] == (11_119_508, 166_792_621)
     assert next_of(directory, within_us=12 * SECOND) == [("camera-1", 11_119_508, 12_000_000)]
+
+
+def test_limits_of_next_cameras_say_what_they_cut() -> None:
+    directory = Directory(None, node("top"))
+    directory.put_cameras(
+        CameraEntry("", camera(number, place=Place(19.9 + number * 0.001, 105.9)))
+        for number in (0, 1, 2, 3, 9)
+    )
+
+    def ask(limit: int, speed: float) -> tuple[int, int, list[str]]:
+        asked = NextCamerasRequest("camera-0", ZERO_US, 1, speed, 3600 * SECOND, limit=limit)
+        found = next_cameras(directory, asked)
+        return len(found.items), found.remaining, [each.code for each in found.notices("top")]
+
+    assert ask(4, 10) == (4, 0, [])
+    # The fourth stands much farther away than the three.
+    assert ask(3, 10) == (3, 1, [])
+    assert ask(1, 10) == (1, 2, [])
+    # 108 km can be reached, and 100 km are looked at.
+    assert ask(100, 30) == (4, 0, ["truncated"])
+    # Who wants the nearest one alone has it.
+    assert ask(1, 30) == (1, 2, [])

@@ -1,6 +1,5 @@
 """kill -9 of the recorder at random moments: nothing complete is lost, and it goes on where it was."""
 
-import os
 import random
 import time
 from dataclasses import replace
@@ -15,8 +14,8 @@ from tests.e2e.media import assert_decodes
 from tests.e2e.recorder import SECOND, Recorder, recorded_range, references, wait_recorded
 from tests.e2e.station import Station
 from tests.support.skips import needs_program
+from tests.support.soak import SOAK
 
-SOAK = os.environ.get("NVR_SOAK") == "1"
 ROUNDS = 100 if SOAK else 10
 CAMERAS = ("h264", "h264-long-gop", "h265-open-gop")
 # Far beyond the 2 s that a restart may take: a busy machine must not fail the test. The figure is printed.

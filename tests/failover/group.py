@@ -1,4 +1,4 @@
-"""A group of real processes: two recorders, a spare one, the gateway over them, simulated cameras."""
+"""A group of real processes: two recorders, a spare one, two tiers of gateways over them, cameras."""
 
 import json
 import signal
@@ -14,12 +14,12 @@ from nvr.footage.types import Gap, Span
 from nvr.simulate.scenes import Scene, generate
 from nvr.simulate.server import SimulatedCameras
 from tests.network.tree import free_port
-from tests.support.processes import ChildProcess, wait_for
+from tests.support.processes import ChildProcess, child, wait_for
 
 SCENE = Scene(width=320, height=180, fps=10, duration_s=8, gop_s=1.0, bit_rate=150_000)
 USER, PASSWORD = "operator", "geheim-4711"
 RECORDERS = ("alpha", "beta", "spare")
-GATEWAY = "gate-way"
+GATEWAY, TOP = "gate-way", "top"
 HOMES = {"north": "alpha", "south": "alpha", "east": "beta"}
 """The cameras, and whose each is."""
 
@@ -35,7 +35,7 @@ class Group:
     """What processes that have ended wrote."""
 
     def start(self, name: str) -> None:
-        kind = "gateway" if name == GATEWAY else "recorder"
+        kind = "gateway" if name in (GATEWAY, TOP) else "recorder"
         settings = str(self.folder / f"{name}.toml")
         process = ChildProcess(["-m", "nvr", kind, "--config", settings, "--json"])
         self.processes[name] = process
@@ -62,6 +62,12 @@ class Group:
         found = self.nvr("leases", "list")
         return {str(each["name"]): each for each in found if each["type"] == "lease"}
 
+    @contextmanager
+    def events(self) -> Iterator[ChildProcess]:
+        """``nvr events`` of the node at the top."""
+        with child("-m", "nvr", "events", "--json", environment={"NVR_NODE": self.grpc[TOP]}) as watch:
+            yield watch
+
     def nvr(self, *arguments: str) -> list[dict[str, object]]:
         """The JSON Lines that ``nvr … --json`` prints of the gateway."""
         process = ChildProcess(
@@ -70,6 +76,11 @@ class Group:
         process.wait()
         assert process.stop() == 0, process.errors
         return [json.loads(line) for line in process.lines]
+
+    def camera_id(self, name: str) -> str:
+        """As the node at the top knows it."""
+        with nvr.connect(self.grpc[TOP]) as net:
+            return net.camera(name).info().id
 
     def steady(self, **holders: str) -> None:
         """Waits until each camera is with its holder, and only there."""
@@ -129,7 +140,7 @@ def group(folder: Path, *, give_back: bool = True) -> Iterator[Group]:
         cameras = stack.enter_context(SimulatedCameras(user=USER, password=PASSWORD))
         for name in HOMES:
             cameras.add(name, file)
-        for node in (*RECORDERS, GATEWAY):
+        for node in (*RECORDERS, GATEWAY, TOP):
             made.grpc[node] = f"127.0.0.1:{free_port()}"
             lines = ["[node]", f'name = "{node}"', f'grpc = "{made.grpc[node]}"']
             if node == GATEWAY:
@@ -139,6 +150,8 @@ def group(folder: Path, *, give_back: bool = True) -> Iterator[Group]:
                 lines += ["[[failover.group]]", 'name = "ward"', 'recorders = ["alpha", "beta"]']
                 lines += ['standbys = ["spare"]', 'stable_after = "5s"']
                 lines += [f"give_back = {str(give_back).lower()}"]
+            elif node == TOP:
+                lines += [f'data = "{folder / node}"', "[[child]]", f'address = "{made.grpc[GATEWAY]}"']
             else:
                 lines.append(f'stores = ["{folder / node}"]')
                 for name, home in HOMES.items():
@@ -146,7 +159,7 @@ def group(folder: Path, *, give_back: bool = True) -> Iterator[Group]:
                         lines += ["[[camera]]", f'name = "{name}"', f'main = "{cameras.url(name)}"']
             (folder / f"{node}.toml").write_text("\n".join(lines))
         stack.callback(made.stop)
-        for node in (*RECORDERS, GATEWAY):
+        for node in (*RECORDERS, GATEWAY, TOP):
             made.start(node)
 
         def ready() -> bool:

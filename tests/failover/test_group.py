@@ -1,14 +1,21 @@
 """Failover with real recorders and cameras: killed, stopped, moved; what is on disk afterwards."""
 
+import json
 import signal
 import time
 from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+import nvr
 from nvr.footage.types import Span
+from tests.docs.running import run, that_run
 from tests.failover.group import GATEWAY, HOMES, PASSWORD, Group, group
-from tests.support.processes import wait_for
+from tests.support.documents import Block
+from tests.support.processes import ChildProcess, wait_for
 
 SECOND = 1_000_000
 MOST_GAP_US = 15 * SECOND
@@ -19,6 +26,25 @@ def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Group]:
     with group(tmp_path_factory.mktemp("ward")) as made:
         yield made
     assert not [line for line in made.written if PASSWORD in line]
+
+
+def wait_told(group: Group, watch: ChildProcess) -> None:
+    """Returns when what happens at a recorder is told at the top, two tiers above it."""
+    titles = count()
+
+    def told() -> bool:
+        with nvr.connect(group.grpc["beta"]) as net:
+            net.camera("east").update(title=f"Cổng số {next(titles)}")
+        return any("camera_changed" in line for line in watch.lines)
+
+    wait_for(told, "events of a recorder are told at the top", every_s=0.3)
+
+
+def take_over(watch: ChildProcess, camera_id: str) -> dict[str, Any]:
+    """The event that tells of a camera's."""
+    line = watch.wait_line(lambda line: "lease_taken_over" in line and camera_id in line)
+    told: dict[str, Any] = json.loads(line)
+    return told
 
 
 def first_after(group: Group, node: str, camera: str, since_us: int) -> Span:
@@ -33,10 +59,16 @@ def first_after(group: Group, node: str, camera: str, since_us: int) -> Span:
 
 
 def test_a_killed_recorder_is_replaced_and_gets_its_cameras_back_without_a_gap(ward: Group) -> None:
-    ward.steady(**HOMES)
-    start_us = ward.newest_us("alpha", "north")
-    killed_us = time.time_ns() // 1000
-    ward.kill("alpha")
+    with ward.events() as watch:
+        wait_told(ward, watch)
+        ward.steady(**HOMES)
+        start_us = ward.newest_us("alpha", "north")
+        killed_us = time.time_ns() // 1000
+        ward.kill("alpha")
+        for camera in ("north", "south"):
+            said = take_over(watch, ward.camera_id(camera))
+            assert (said["node"], said["at_us"] > killed_us) == (GATEWAY, True)
+            assert "spare" in said["detail"]
     for camera in ("north", "south"):
         taken = first_after(ward, "spare", camera, killed_us)
         assert taken.epoch > 0
@@ -80,6 +112,13 @@ def test_a_planned_move_leaves_no_gap_and_keeps_everything(ward: Group) -> None:
     ward.steady(**HOMES)
     end_us = ward.wait_recorded("beta", "east", time.time_ns() // 1000)
     assert ward.gaps("east", start_us, end_us) == []
+
+
+@pytest.mark.parametrize("block", that_run("group"))
+def test_documented_commands(block: Block, ward: Group, tmp_path: Path) -> None:
+    ward.steady(**HOMES)
+    names = {"market-gate": "east", "ward-1b": "spare"}
+    run(block, tmp_path, extra={"NVR_NODE": ward.grpc[GATEWAY]}, replace=names)
 
 
 def test_nothing_stops_when_the_authority_is_killed(ward: Group) -> None:

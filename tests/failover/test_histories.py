@@ -1,15 +1,14 @@
 """Seeded histories of kills, cuts and restarts: what must hold in each of them."""
 
-import os
-
 import pytest
 
 from nvr.gateway.failover.types import Group, LeaseRecord
 from tests.failover.world import S, World
+from tests.support.soak import SOAK
 
 # What a fault costs at most: a silence, a first choice that sees nothing, new probes, a session.
 BOUND_US = 45 * S
-SEEDS = 400 if os.environ.get("NVR_SOAK") else 4
+SEEDS = 400 if SOAK else 4
 
 GROUPS = {
     "n+1": Group("g", ("a", "b", "c"), ("spare",), spread=False, stable_after_us=5 * S, prepare_at=1),

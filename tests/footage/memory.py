@@ -75,7 +75,8 @@ def memory_world(node: str = NODE, number: int = 0) -> World:
         runs=(regular_run(zero_us + 3 * SECOND, 12, 25),),
         gap_reason="",
     )
-    return World(node=node, gate=gate, yard=yard, pictures_decode=False)
+    node_id = hashlib.sha256(node.encode()).hexdigest()
+    return World(node=node, node_id=node_id, gate=gate, yard=yard, pictures_decode=False)
 
 
 class MemoryFootage:
@@ -135,7 +136,7 @@ class MemoryFootage:
         return f"0193143f-{self.epoch:04}-7{number:03}-8000-{camera.id[-12:]}"
 
     def _camera(self, name: str, source: str = "") -> RecordedCamera:
-        if source not in ("", self.world.node):
+        if source not in ("", self.world.node, self.world.node_id[:16]):
             raise CameraNotFound(f"this is {self.world.node}, not {source}", field="source")
         if name in self.ambiguous:
             raise AmbiguousCamera(
@@ -158,9 +159,10 @@ class MemoryFootage:
         ]
 
     async def node(self) -> NodeInfo:
-        node_id = hashlib.sha256(self.world.node.encode()).hexdigest()
         now_us = time.time_ns() // 1000
-        return NodeInfo(node_id, self.world.node, "0.1.0", self.capabilities, now_us, NodeKind.RECORDER)
+        return NodeInfo(
+            self.world.node_id, self.world.node, "0.1.0", self.capabilities, now_us, NodeKind.RECORDER
+        )
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
         self.contexts.append(context)
@@ -235,12 +237,19 @@ class MemoryFootage:
             found.reverse()
         if request.cursor and not request.cursor.isdecimal():
             raise InvalidArgument("cursor is not one of this node's", field="cursor")
-        first = int(request.cursor or 0)
-        last = first + request.limit if request.limit else len(found)
-        for each in found[first:last]:
+        if request.cursor:
+            # The instant at which the last one began: a cursor holds whatever is recorded or deleted since.
+            after_us = int(request.cursor)
+            found = [
+                each
+                for each in found
+                if (each.ref.start_us < after_us if request.backward else each.ref.start_us > after_us)
+            ]
+        page = found[: request.limit or len(found)]
+        for each in page:
             data = b"" if request.refs_only else each.data[:1000] if request.keyframes_only else each.data
             yield Fragment(each.ref, each.config, data, each.node)
-        yield End(complete=True, cursor=str(last) if last < len(found) else "")
+        yield End(complete=True, cursor=str(page[-1].ref.start_us) if len(page) < len(found) else "")
 
     async def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
         camera = self._camera(request.camera, request.source)
@@ -271,7 +280,8 @@ class MemoryFootage:
         gaps = [item async for item in self.coverage(context, request.camera, "main", request.range)]
         yield ClipHead(tuple(parts), tuple(gap for gap in gaps if isinstance(gap, Gap)))
         if not request.head_only:
-            for index, (_, body) in enumerate(bodies[request.part :], request.part):
+            last = request.part + 1 if request.one_part else len(bodies)
+            for index, (_, body) in enumerate(bodies[request.part : last], request.part):
                 first = request.offset if index == request.part else 0
                 for offset in range(first, len(body), CLIP_CHUNK):
                     yield ClipData(index, offset, body[offset : offset + CLIP_CHUNK])

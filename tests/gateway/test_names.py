@@ -4,9 +4,10 @@ from contextlib import AsyncExitStack
 
 import pytest
 
+from nvr.errors import CameraNotFound
 from nvr.footage.places import FindRequest
 from nvr.footage.types import ClipRequest, FragmentsRequest, PictureOptions, ReadContext, Span
-from nvr.gateway.federated import FederatedFootage
+from nvr.gateway.federated import FederatedFootage, Sources
 from tests.acceptance.test_source import collect, items_of, read_parts
 from tests.acceptance.world import SECOND
 from tests.directory.entries import node_id
@@ -72,3 +73,26 @@ async def test_two_nodes_of_one_name_are_not_mixed_up(tiers: str) -> None:
         assert named is not None
         other = "2" if named.id == node_id("1") else "1"
         await check(made.footage, names("station", other))
+
+
+class NamesOnly(FederatedFootage):
+    """A gateway of version 0.1.0: it knows a source by its name, and by nothing else."""
+
+    def _of(self, camera: str, source: str) -> Sources:
+        known = {node.name for node in self._directory.nodes()}
+        if source and source not in known:
+            raise CameraNotFound(f"node {source!r} has nothing of that camera", field="source")
+        return super()._of(camera, source)
+
+
+async def test_a_gateway_that_knows_names_only_is_told_names() -> None:
+    first, second = Twin("first", "1", took_over=False), Twin("second", "2", took_over=True)
+    old = ("find", "directory", "source")
+    async with AsyncExitStack() as stack:
+        addresses = [(await stack.enter_async_context(serving(twin))).address for twin in (first, second)]
+        district = await stack.enter_async_context(
+            gateway("district", addresses, kind=NamesOnly, capabilities=old)
+        )
+        served = await stack.enter_async_context(served_gateway(district))
+        province = await stack.enter_async_context(gateway("province", [served.address]))
+        await check(province.footage, {"first": 0, "second": 1})

@@ -6,10 +6,11 @@ import subprocess
 import time
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
@@ -17,6 +18,7 @@ import nvr
 from nvr.footage.time import to_datetime
 from nvr.footage.types import Span
 from tests.network.tree import PLACES, Network, free_port, network
+from tests.simulate.rtsp import Client
 from tests.support.processes import REPOSITORY, wait_for
 from tests.support.skips import needs_program
 
@@ -102,18 +104,38 @@ def test_a_player_watches_any_camera_at_the_top(tree: Network, province: nvr.Net
         assert len(pictures) == 15, done.stderr
 
 
+def test_all_viewers_together_are_one_session_at_each_camera(tree: Network) -> None:
+    clients = []
+    try:
+        for node in ("province", "commune-2"):
+            address = str(tree.rtsp[node])
+            for path in ("yard/main", "commune-2/yard/main"):
+                client = Client(int(address.rpartition(":")[2]))
+                clients.append(client)
+                client.play(f"rtsp://{address}/{path}")
+        for client in clients:
+            assert next(client.access_units("h264")).nals
+        assert tree.cameras.stats()["sessions"] == len(PLACES)
+    finally:
+        for client in clients:
+            client.socket.close()
+
+
 def test_one_request_is_the_same_in_every_tier(tree: Network, province: nvr.Network) -> None:
+    """In three processes: each tier's, that of the recorder included."""
     start, end = last_seconds(province)
-    province.camera("gate").clip(start, end).plan()
+    province.camera("yard").clip(start, end).plan()
     asked = [line for line in tree.audit("province") if line["method"].endswith("/ReadClip")][-1]
     assert (asked["purpose"], asked["case_number"]) == ("network test", "4/2026")
-    for name in ("district", "commune-1"):
+    tiers = ("province", "district", "commune-2")
+    assert len({id(tree.processes[name]) for name in tiers}) == 3
+    for name in tiers[1:]:
         lines = [line for line in tree.audit(name) if line["request_id"] == asked["request_id"]]
         assert {line["case_number"] for line in lines} == {"4/2026"}
         assert {line["event"] for line in lines} == {"opened", "closed"}
     # And so is the trace, in the logs.
     traces = set()
-    for name in ("province", "district"):
+    for name in tiers:
         wanted = re.compile(rf"\[{asked['request_id']} ([0-9a-f]{{32}})\] .*ReadClip")
 
         def traced(name: str = name, wanted: re.Pattern[str] = wanted) -> list[str]:
@@ -123,6 +145,40 @@ def test_one_request_is_the_same_in_every_tier(tree: Network, province: nvr.Netw
         wait_for(lambda traced=traced: bool(traced()), f"{name} has logged the call")  # type: ignore[misc]
         traces |= set(traced())
     assert len(traces) == 1
+
+
+@pytest.mark.parametrize("order", ["nearest", "newest", "oldest"])
+def test_pages_go_on_after_the_gateway_was_killed(
+    tree: Network, province: nvr.Network, order: Literal["nearest", "newest", "oldest"]
+) -> None:
+    start, end = last_seconds(province)
+    find = partial(province.find, near=PLACES["commune-1"], radius="600m", start=start, end=end, order=order)
+    whole = find()
+    names = [each.camera.name for each in whole]
+    assert (whole.complete, sorted(names)) == (True, ["gate", "yard"])
+    page = find(limit=1)
+    assert [each.camera.name for each in page] == names[:1]
+    assert (page.complete, page.remaining) == (True, 1)
+    tree.kill("province")
+    tree.start("province")
+
+    def rest() -> bool:
+        # The connection of before goes on as well.
+        answer = find(limit=1, cursor=page.cursor)
+        found = answer.all()
+        assert [each.camera.name for each in found] == names[1:]
+        assert (answer.remaining, answer.cursor) == (0, "")
+        return bool(answer.complete and found[0].spans)
+
+    wait_for(lambda: retried(rest), "the rest is there", every_s=0.1)
+
+
+def retried(ask: Callable[[], bool]) -> bool:
+    """What is asked of a node that may not be there yet."""
+    try:
+        return ask()
+    except nvr.errors.NodeUnavailable:
+        return False
 
 
 @needs_program("prometheus")
@@ -174,7 +230,9 @@ def test_prometheus_scrapes_the_network(tree: Network, tmp_path: Path) -> None:
         server.wait(20)
 
 
-def test_a_node_that_is_killed_is_named_and_comes_back(tree: Network, province: nvr.Network) -> None:
+def test_a_node_that_is_killed_is_named_and_comes_back(
+    tree: Network, province: nvr.Network, tmp_path: Path
+) -> None:
     """The last of the module: it takes a node away."""
     start, end = last_seconds(province)
     tree.kill("commune-2")
@@ -200,6 +258,13 @@ def test_a_node_that_is_killed_is_named_and_comes_back(tree: Network, province: 
         strict.find(start=start, end=end).all()
     with pytest.raises(nvr.errors.NodeUnavailable):
         province.camera("yard").clip(start, end).plan()
+    report = province.collect(
+        tmp_path / "case", near=PLACES["commune-1"], radius="600m", start=start, end=end
+    )
+    assert [(item.camera.name, item.failed) for item in report] == [("gate", False), ("yard", True)]
+    assert [item.reason for item in report.missing] == ["node_unreachable"]
+    assert (report.complete, [warning.node for warning in report.warnings]) == (False, ["commune-2"])
+    assert len(list((tmp_path / "case").iterdir())) == 1
     tree.start("commune-2")
 
     def back() -> bool:

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from nvr.cli.complete import CameraArgument, camera_names
-from nvr.cli.exit_codes import ExitCode
+from nvr.cli.exit_codes import exit_unless
 from nvr.cli.footage import EndArgument, StartArgument, StreamChoice, StreamOption, node_clock
 from nvr.cli.settings import Settings, with_node
 from nvr.cli.times import resolve_instant, resolve_range
@@ -159,17 +159,17 @@ def find(
         from nvr.cli import records
 
         output.record(
-            records.end(answer.warnings, complete=bool(answer.complete)) | {"cursor": answer.cursor}
+            records.end(answer.warnings, complete=bool(answer.complete))
+            | {"cursor": answer.cursor, "remaining": answer.remaining}
         )
     else:
         whole = "" if range_ is None else f", of {format_duration(range_.duration_us)} each"
         columns = ("camera", "title", "node", "distance", "recorded", "not recorded because")
         output.table(f"{len(rows)} found{whole}", columns, rows)
         if answer.cursor:
-            output.note(f"there are more: --cursor {answer.cursor}")
+            output.note(f"{answer.remaining} more: --cursor {answer.cursor}")
     output.warn(answer.warnings, complete=answer.complete)
-    if not answer.complete:
-        raise typer.Exit(ExitCode.INCOMPLETE)
+    exit_unless(complete=bool(answer.complete))
 
 
 @with_node
@@ -205,7 +205,8 @@ def next_cameras(
 
         for each in found:
             output.record(records.next_camera(each))
-        output.record(records.end(answer.warnings, complete=bool(answer.complete)))
+        end = records.end(answer.warnings, complete=bool(answer.complete))
+        output.record(end | {"remaining": answer.remaining})
     else:
         rows = [
             (
@@ -221,7 +222,10 @@ def next_cameras(
         ]
         columns = ("camera", "title", "node", "distance", "bearing", "from", "to")
         output.table(f"{len(rows)} cameras that can be reached from {camera}", columns, rows)
+        if answer.remaining:
+            output.note(f"at least {answer.remaining} more can be reached: raise --limit")
     output.warn(answer.warnings, complete=answer.complete)
+    exit_unless(complete=bool(answer.complete))
 
 
 @with_node
@@ -282,8 +286,7 @@ def collect(
         view = report.view()
         output.table(view.title, view.columns, view.rows)
     output.warn(report.warnings, complete=report.complete)
-    if not report.complete:
-        raise typer.Exit(ExitCode.INCOMPLETE)
+    exit_unless(complete=report.complete)
 
 
 def _range(network: Network, start: str | None, end: str | None) -> TimeRange | None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from nvr.cli.complete import CameraArgument
-from nvr.cli.exit_codes import ExitCode
+from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.cli.times import resolve_instant, resolve_range
 from nvr.client import ClipPlan, Network
@@ -79,7 +79,7 @@ def coverage(
         title = f"{camera} ({stream.value}): {format_duration(found.recorded_us)} of {whole}"
         output.table(title, ("from", "to", "duration", "what", "where / why"), rows)
     output.warn(found.warnings, complete=found.complete)
-    _exit_unless(complete=found.complete)
+    exit_unless(complete=found.complete)
 
 
 @with_node
@@ -133,7 +133,7 @@ def clip(
         if report.resumed_bytes:
             output.note(f"went on from an earlier save: {report.resumed_bytes} bytes were there already")
     output.warn(report.warnings, complete=report.complete)
-    _exit_unless(complete=report.complete)
+    exit_unless(complete=report.complete)
 
 
 @with_node
@@ -227,7 +227,7 @@ def sheet(
             f"{found} of {count} pictures" + ("" if found == count else ": the others are not recorded")
         )
     output.warn(made.warnings, complete=made.complete)
-    _exit_unless(complete=made.complete)
+    exit_unless(complete=made.complete)
 
 
 def _show_plan(settings: Settings, camera: str, range_: TimeRange, plan: ClipPlan) -> None:
@@ -265,7 +265,7 @@ def _show_plan(settings: Settings, camera: str, range_: TimeRange, plan: ClipPla
         for gap in plan.gaps:
             output.line(f"not recorded: {output.range(gap.range)}: {gap.reason}")
     output.warn(plan.warnings, complete=plan.complete)
-    _exit_unless(complete=plan.complete)
+    exit_unless(complete=plan.complete)
 
 
 def node_clock(network: Network) -> Callable[[], int]:
@@ -291,8 +291,3 @@ def _ends(range_: TimeRange) -> tuple[datetime, datetime]:
 def _file_name(camera: str, at_us: int, suffix: str) -> str:
     name = re.sub(r"[^A-Za-z0-9_.-]", "-", camera)
     return f"{name}_{to_datetime(at_us):%Y%m%dT%H%M%SZ}.{suffix}"
-
-
-def _exit_unless(*, complete: bool) -> None:
-    if not complete:
-        raise typer.Exit(ExitCode.INCOMPLETE)

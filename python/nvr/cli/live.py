@@ -15,6 +15,7 @@ from nvr.client import Live
 from nvr.errors import InvalidArgument
 from nvr.files import file_errors
 from nvr.footage.time import parse_duration
+from nvr.footage.types import Notice
 
 
 @with_node
@@ -76,11 +77,22 @@ def events(
         ),
     ] = None,
 ) -> None:
-    """Print what happens to cameras, as it happens."""
+    """Print what happens to cameras, as it happens.
+
+    A node that goes away meanwhile is a warning.
+    """
     from nvr.cli import records
 
     output = settings.output
-    with settings.connect() as network, network.events(*(cameras or ())) as stream:
+
+    def warned(warning: Notice) -> None:
+        # At once: the next event may be far away.
+        if output.as_json:
+            output.record({"type": "warning", **records.notice(warning)})
+        else:
+            output.warn((warning,))
+
+    with settings.connect() as network, network.events(*(cameras or ()), warned=warned) as stream:
         names = {camera.id: camera.name for camera in network.cameras()}
         for event in stream:
             if output.as_json:

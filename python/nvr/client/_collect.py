@@ -151,8 +151,15 @@ class Collector:
         """Starts with the first camera found, while others are still being looked for."""
         if not self._dry_run:
             await asyncio.to_thread(self._make_folder)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._one(each)) async for each in found]
+        errors: Sequence[Exception] = ()
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._one(each)) async for each in found]
+        except* NvrError as failed:
+            # Of what ends all of it, one tells enough: a full disk, a part that was refused.
+            errors = failed.exceptions
+        if errors:
+            raise errors[0]
         items = tuple(task.result() for task in tasks)
         complete = bool(found.complete) and not found.cursor and all(item.complete for item in items)
         return CollectReport(self._folder, self._range, items, found.warnings, complete)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -36,7 +36,7 @@ from nvr.footage.checks import (
 from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.time import Duration, Instant, parse_duration, parse_instant
 from nvr.footage.types import Camera as CameraInfo
-from nvr.footage.types import Event, NodeInfo, Place, ReadContext, StreamName
+from nvr.footage.types import Event, NodeInfo, Notice, Place, ReadContext, StreamName
 
 Partial = Literal["allow", "refuse"]
 FindOrderName = Literal["nearest", "newest", "oldest"]
@@ -166,10 +166,14 @@ class AsyncNetwork(NetworkState):
         found = tuple(await cameras.all())
         return CameraList(self.node.name, found, cameras.warnings, bool(cameras.complete))
 
-    def events(self, *names: str) -> AsyncStream[Event]:
-        """What happens to cameras (or only to these), as it happens."""
+    def events(self, *names: str, warned: Callable[[Notice], None] | None = None) -> AsyncStream[Event]:
+        """What happens to cameras (or only to these), as it happens.
+
+        ``warned``: is told at once of each warning, such as of a node that goes away;
+        there may be no event to wait for then. It must not block.
+        """
         answer = self._opened().footage.watch_events(self._context(), names)
-        return AsyncStream(f"events of {self.node.name}", answer, lambda event: event)
+        return AsyncStream(f"events of {self.node.name}", answer, lambda event: event, warned)
 
     def find(
         self,

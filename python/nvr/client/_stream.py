@@ -36,6 +36,11 @@ class StreamState(Shown):
         """Where to go on in a next request; empty until the end, and when there is no more."""
         return "" if self._end is None else self._end.cursor
 
+    @property
+    def remaining(self) -> int:
+        """How many items a limit left for next requests, where the node knows; 0 until the end."""
+        return 0 if self._end is None else self._end.remaining
+
     def view(self) -> View:
         """What there is to see."""
         state = {None: "not at its end", True: "complete", False: "incomplete"}[self.complete]
@@ -49,11 +54,19 @@ class AsyncStream(StreamState, Generic[T]):
     """The items of an answer, fetched as they are asked for.
 
     Leave it early with ``async with`` or :meth:`aclose`, so that the node stops
-    sending. Raises :exc:`nvr.errors.NodeUnavailable` when the answer was cut.
+    sending. ``warned``: is told of each warning as it comes. Raises
+    :exc:`nvr.errors.NodeUnavailable` when the answer was cut.
     """
 
-    def __init__(self, what: str, answer: AsyncIterator[Any], convert: Callable[[Any], T]) -> None:
+    def __init__(
+        self,
+        what: str,
+        answer: AsyncIterator[Any],
+        convert: Callable[[Any], T],
+        warned: Callable[[Notice], None] | None = None,
+    ) -> None:
         super().__init__(what)
+        self._warned = warned
         self._answer = answer
         self._closed = False
         self._convert = convert
@@ -69,6 +82,8 @@ class AsyncStream(StreamState, Generic[T]):
                 raise NodeUnavailable(f"{self._what}: the answer was cut before its end; ask again") from None
             if isinstance(step, Notice):
                 self._warnings.append(step)
+                if self._warned is not None:
+                    self._warned(step)
             elif isinstance(step, End):
                 self._end = step
                 await self.aclose()
@@ -118,6 +133,11 @@ class Stream(Shown, Generic[T]):
     def cursor(self) -> str:
         """Where to go on in a next request; empty until the end, and when there is no more."""
         return self._inner.cursor
+
+    @property
+    def remaining(self) -> int:
+        """How many items a limit left for next requests, where the node knows; 0 until the end."""
+        return self._inner.remaining
 
     def __iter__(self) -> Self:
         return self

@@ -7,7 +7,7 @@ Each holds its async twin and drives it on the private loop of
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -36,7 +36,7 @@ from nvr.footage.checks import OwnerLike, ViewLike
 from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import Duration, Instant
 from nvr.footage.types import Camera as CameraInfo
-from nvr.footage.types import ClipData, Event, FragmentRef, NodeInfo, Place, StreamName
+from nvr.footage.types import ClipData, Event, FragmentRef, NodeInfo, Notice, Place, StreamName
 
 
 class Clip(ClipState):
@@ -307,9 +307,12 @@ class Network(NetworkState):
         """The cameras with their state, ordered by name; only these where any are named."""
         return self._opened().run(self._inner.cameras(*names))
 
-    def events(self, *names: str) -> Stream[Event]:
-        """What happens to cameras (or only to these), as it happens."""
-        return Stream(self._opened(), self._inner.events(*names))
+    def events(self, *names: str, warned: Callable[[Notice], None] | None = None) -> Stream[Event]:
+        """What happens to cameras (or only to these), as it happens: see :meth:`AsyncNetwork.events`.
+
+        ``warned`` is called on another thread.
+        """
+        return Stream(self._opened(), self._inner.events(*names, warned=warned))
 
     def find(
         self,

@@ -16,7 +16,7 @@ from nvr.directory import geometry
 from nvr.directory.directory import Directory
 from nvr.directory.merge import FOREVER_US
 from nvr.directory.types import AreaResolver, CameraEntry
-from nvr.errors import AreaNotFound, InvalidArgument
+from nvr.errors import InvalidArgument
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.places import (
     Circle,
@@ -30,15 +30,17 @@ from nvr.footage.places import (
     NextCamerasRequest,
     Polygon,
 )
-from nvr.footage.types import Camera, Gap, Place, StreamInfo, StreamName, StreamState, TimeRange
+from nvr.footage.types import Camera, Gap, Notice, Place, StreamInfo, StreamName, StreamState, TimeRange
 
-__all__ = ["CodesOnly", "Plan", "Planned", "next_cameras", "plan", "unheld_gap"]
+__all__ = ["Plan", "Planned", "Reachable", "next_cameras", "plan", "unheld_gap"]
 
 MOST_AT_ONCE = 1000
 _CURSOR = "p1"
 # What is in memory when a run ends, and a clock that is a little off.
 _SLACK_US = 60_000_000
-_MOST_RADIUS_M = 100_000.0
+# As far away a camera is looked for that can be reached.
+_MOST_AWAY_KM = 100
+_MOST_RADIUS_M = _MOST_AWAY_KM * 1000.0
 _FIRST_RADIUS_M = 500.0
 _US_PER_S = 1_000_000
 _ALWAYS = TimeRange(0, FOREVER_US)
@@ -65,23 +67,6 @@ class Plan:
     cut: bool
     visited: int
     """Rows that were looked at."""
-
-
-class CodesOnly:
-    """Areas where there is no catalog: codes that cameras have, each an area of its own."""
-
-    def __init__(self, directory: Directory) -> None:
-        self._directory = directory
-
-    def codes(self, area: str) -> frozenset[str]:
-        """The code, if a camera has it. Raises :exc:`AreaNotFound`."""
-        if not self._directory.has_area(area):
-            raise AreaNotFound(
-                f"no camera below {self._directory.own.name} is in an area {area[:200]!r}",
-                field="where.area",
-                node=self._directory.own.name,
-            )
-        return frozenset((area,))
 
 
 @dataclass(slots=True)
@@ -127,7 +112,26 @@ def plan(directory: Directory, request: FindRequest, areas: AreaResolver) -> Pla
     return Plan(items, cursor, remaining, bool(remaining) and not request.limit, planner.visited)
 
 
-def next_cameras(directory: Directory, request: NextCamerasRequest) -> list[NextCamera]:
+@dataclass(slots=True)
+class Reachable:
+    """Cameras that can be reached, nearest first.
+
+    ``remaining``: at least so many more can be. ``cut``: none was looked for that is
+    farther away than 100 km, though that can be reached.
+    """
+
+    items: list[NextCamera]
+    remaining: int
+    cut: bool
+
+    def notices(self, node: str) -> list[Notice]:
+        """What a node has to say of it."""
+        if not self.cut:
+            return []
+        return [Notice("truncated", f"only cameras within {_MOST_AWAY_KM} km were looked at", node)]
+
+
+def next_cameras(directory: Directory, request: NextCamerasRequest) -> Reachable:
     """Where somebody seen by a camera can be seen next, nearest first.
 
     Raises :exc:`CameraNotFound`, :exc:`AmbiguousCamera`, and :exc:`InvalidArgument`
@@ -140,10 +144,11 @@ def next_cameras(directory: Directory, request: NextCamerasRequest) -> list[Next
             f"camera: nobody has said where {entries[0].camera.name} stands", field="camera"
         )
     within_s = request.within_us / _US_PER_S
-    reach_m = min(request.max_speed_mps * within_s, _MOST_RADIUS_M)
+    fastest_m = request.max_speed_mps * within_s
+    reach_m = min(fastest_m, _MOST_RADIUS_M)
     planner = _Planner(directory, "main")
-    nearest = planner.nearest(start, reach_m, request.limit, but_for=camera_id)
-    found = []
+    nearest, remaining = planner.nearest(start, reach_m, request.limit, but_for=camera_id)
+    found: list[NextCamera] = []
     for planned in planner.planned(nearest, None):
         distance_m = planned.distance_m or 0.0
         earliest_us = request.at_us + math.floor(distance_m / request.max_speed_mps * _US_PER_S)
@@ -155,7 +160,9 @@ def next_cameras(directory: Directory, request: NextCamerasRequest) -> list[Next
         if place is not None and window.start_us < window.end_us:
             bearing = geometry.bearing_deg(start, place)
             found.append(NextCamera(planned.camera, distance_m, window, bearing))
-    return found
+    # Whoever got as many as they asked for has the nearest, wherever the others are.
+    cut = fastest_m > _MOST_RADIUS_M and not remaining
+    return Reachable(found, remaining, cut)
 
 
 def unheld_gap(planned: Planned, stream: StreamName, range_: TimeRange) -> Gap:
@@ -213,14 +220,20 @@ class _Planner:
                 each.distance_m = geometry.distance_m(point, camera.place)
                 yield each
 
-    def nearest(self, center: Place, reach_m: float, limit: int, *, but_for: str) -> list[_Candidate]:
-        """The nearest cameras that are not removed: circles are asked about until one holds enough."""
+    def nearest(
+        self, center: Place, reach_m: float, limit: int, *, but_for: str
+    ) -> tuple[list[_Candidate], int]:
+        """The nearest cameras that are not removed, and how many more are known to be near.
+
+        Circles are asked about until one holds more than enough.
+        """
         radius_m = min(_FIRST_RADIUS_M, reach_m)
         while True:
             around = self._within(geometry.shape_of(Circle(center, radius_m)))
             found = [each for each in around if each.id != but_for and not each.removed]
-            if len(found) >= limit or radius_m >= reach_m:
-                return heapq.nsmallest(limit, found, key=lambda each: (each.distance_m or 0.0, each.id))
+            if len(found) > limit or radius_m >= reach_m:
+                first = heapq.nsmallest(limit, found, key=lambda each: (each.distance_m or 0.0, each.id))
+                return first, len(found) - len(first)
             radius_m = min(radius_m * 2, reach_m)
 
     def _in_box(self, tree: str, key: str, box: geometry.Box) -> Iterator[tuple[Any, ...]]:

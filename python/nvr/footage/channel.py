@@ -39,7 +39,6 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 _CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
@@ -51,12 +50,16 @@ _CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def dial(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
+def dial(
+    target: str, tls: TlsFiles | None = None, *, max_answer_bytes: int = _MAX_ANSWER_BYTES
+) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:path``; plaintext without ``tls``.
 
-    Raises :exc:`nvr.errors.ConfigError` when a file of ``tls`` cannot be read.
+    ``max_answer_bytes``: of one message; a longer one fails its call. Raises
+    :exc:`nvr.errors.ConfigError` when a file of ``tls`` cannot be read.
     Nothing is sent before the first call.
     """
+    options = (("grpc.max_receive_message_length", max_answer_bytes), *_CHANNEL_OPTIONS)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=_CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)

@@ -49,6 +49,7 @@ _STATUS: dict[type[NvrError], grpc.StatusCode] = {
     errors.ClipChanged: _Code.ABORTED,
     errors.Incomplete: _Code.FAILED_PRECONDITION,
     errors.TreeRefused: _Code.FAILED_PRECONDITION,
+    errors.UplinkReplaced: _Code.ABORTED,
     errors.LeaseStale: _Code.FAILED_PRECONDITION,
     errors.LeaseHeld: _Code.FAILED_PRECONDITION,
     errors.LeaseRefused: _Code.FAILED_PRECONDITION,
@@ -150,7 +151,10 @@ def _error(
     if problem is not None:
         return error_from_problem(problem, status)
     kind = _BY_STATUS.get(status, errors.InternalError)
-    return kind(f"{target}: the call failed with {status.name}: {details or 'no details'}")
+    detail = details or "no details"
+    if status is grpc.StatusCode.UNIMPLEMENTED:
+        detail = f"it is of an older version, or of another kind, and does not know this call ({detail})"
+    return kind(f"{target}: the call failed with {status.name}: {detail}")
 
 
 def _attached(metadata: Iterable[tuple[str, Any]] | None) -> common_pb2.Problem | None:

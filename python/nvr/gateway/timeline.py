@@ -13,7 +13,6 @@ from nvr.errors import (
     RangeInFuture,
 )
 from nvr.footage.closing import closing
-from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
 from nvr.footage.types import (
@@ -36,11 +35,11 @@ from nvr.footage.types import (
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
-from nvr.gateway.trouble import LieError, omissions, refused, trouble
+from nvr.gateway.pages import Reading, reading_order
+from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 
 __all__ = ["Timeline"]
 
-_CURSOR = "t2"
 _DAY_US = 86_400_000_000
 
 
@@ -192,68 +191,78 @@ class Timeline:
             self._check_refused(notices)
             missing = omissions(notices)
             if missing:
-                raise NodeUnavailable(missing[0].message, node=missing[0].node)
+                raise not_known(missing)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 
     async def read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
-        """Stretch by stretch; the cursor names the instant at which one begins, its node, and its own cursor.
+        """Stretch by stretch, each fragment once.
 
-        Which stretches there are can be another thing at the next page: a node may have come
-        back, or gone. So a page begins at that instant whatever lies there, and at the node's
-        own cursor where it is the same node's.
+        One that reaches over a short stretch of another node belongs to two stretches of its own:
+        the earlier one shows it, in both directions and on every page.
         """
         planned = await self._reading_plan(request.range)
         for notice in planned.notices:
             yield notice
-        parts = planned.stretches[:: -1 if request.backward else 1]
-        node, inner = "", ""
-        if request.cursor:
-            first_us, node, inner = _parse_cursor(request.cursor)
-            parts = _from(parts, first_us, backward=request.backward)
+        readings, given = reading_order(planned.stretches, request)
         complete, sent = planned.complete, 0
-        last: dict[str, tuple[str, int]] = {}
-        for number, part in enumerate(parts):
-            reached_us = part.range.end_us if request.backward else part.range.start_us
+        for number, reading in enumerate(readings):
             try:
-                link, source = self._link(part.node)
-                asked = replace(
-                    request,
-                    camera=self._camera_id,
-                    range=part.range,
-                    source=source,
-                    cursor=inner if number == 0 and part.node == node else "",
-                    limit=request.limit - sent if request.limit else 0,
-                )
-                async for step in link.footage.read_fragments(self._context, asked):
-                    if isinstance(step, End):
-                        complete = complete and step.complete
-                        if step.cursor:
-                            yield End(complete, _cursor(part, step.cursor, backward=request.backward))
-                            return
-                    elif isinstance(step, Fragment):
-                        if step.ref.camera_id != self._camera_id:
-                            raise LieError("it gives footage of another camera than was asked")
-                        # One that reaches over a short stretch of another node belongs to both of its sides.
-                        name = step.ref.run_id, step.ref.sequence
-                        ends_us = step.ref.start_us + step.ref.duration_us
-                        reached_us = step.ref.start_us if request.backward else ends_us
-                        if last.get(part.node) == name:
-                            continue
-                        last[part.node] = name
-                        sent += 1
-                        yield step if step.node == part.node else replace(step, node=part.node)
-                    else:
-                        yield step
+                async for step in self._fragments(request, reading, given, sent):
+                    sent += isinstance(step, Fragment)
+                    yield step
             except InvalidArgument:
                 raise
             except NvrError as error:
                 complete = False
-                yield self._lost(error, part, reached_us, backward=request.backward)
-            if request.limit and sent >= request.limit and number + 1 < len(parts):
-                yield End(complete, _cursor(parts[number + 1], "", backward=request.backward))
+                yield self._lost(error, reading.stretch, reading.reached_us, backward=request.backward)
+            complete = complete and reading.complete
+            full = request.limit and sent >= request.limit and number + 1 < len(readings)
+            if reading.inner or full:
+                yield End(complete, reading.cursor(given, backward=request.backward))
                 return
         yield End(complete=complete)
+
+    async def _fragments(
+        self, request: FragmentsRequest, reading: Reading, given: dict[str, TimeRange], sent: int
+    ) -> AsyncIterator[Fragment | Notice]:
+        """What one stretch shows, until ``request.limit``; ``sent`` so far."""
+        part = reading.stretch
+        # A node's own cursor says exactly where it was.
+        before = None if reading.inner else given.get(part.node)
+        link, source = self._link(part.node)
+        more = True
+        while more:
+            more = False
+            asked = replace(
+                request,
+                camera=self._camera_id,
+                range=part.range,
+                source=source,
+                cursor=reading.inner,
+                limit=request.limit - sent if request.limit else 0,
+            )
+            reading.inner = ""
+            async for step in link.footage.read_fragments(self._context, asked):
+                if isinstance(step, End):
+                    reading.complete = reading.complete and step.complete
+                    reading.inner = step.cursor
+                elif isinstance(step, Notice):
+                    yield step
+                else:
+                    ref = step.ref
+                    if ref.camera_id != self._camera_id:
+                        raise LieError("it gives footage of another camera than was asked")
+                    shows = TimeRange(ref.start_us, ref.start_us + ref.duration_us)
+                    reading.reach(shows, backward=request.backward)
+                    if reading.is_new(shows, before, backward=request.backward):
+                        given[part.node] = shows
+                        sent += 1
+                        yield step if step.node == part.node else replace(step, node=part.node)
+                    else:
+                        # Its place in the page is free.
+                        more = True
+            more = more and bool(reading.inner) and sent < request.limit
 
     def _lost(self, error: NvrError, part: Stretch, reached_us: int, *, backward: bool = False) -> Notice:
         """The warning for what a node did not give of its stretch, from where it came to."""
@@ -287,7 +296,8 @@ class Timeline:
         self._check_resume(request, parts)
         yield ClipHead(tuple(parts), tuple(planned.gaps))
         if not request.head_only:
-            for index in range(request.part, len(heads)):
+            last = request.part + 1 if request.one_part else len(heads)
+            for index in range(request.part, min(last, len(heads))):
                 async for step in self._bytes(request, index, *heads[index]):
                     if isinstance(step, Notice):
                         if step in told:
@@ -329,6 +339,7 @@ class Timeline:
             part=part.index,
             offset=offset,
             if_etag=part.etag,
+            one_part=True,
         )
         async with closing(link.footage.read_clip(self._context, asked)) as answer:
             async for step in answer:
@@ -409,29 +420,3 @@ class Timeline:
                 complete = False
                 yield self._lost(error, part, reached_us)
         yield End(complete=complete)
-
-
-def _cursor(part: Stretch, inner: str, *, backward: bool) -> str:
-    at_us = part.range.end_us if backward else part.range.start_us
-    return encode_cursor(_CURSOR, [at_us, part.node, inner])
-
-
-def _parse_cursor(text: str) -> tuple[int, str, str]:
-    match decode_cursor(_CURSOR, text):
-        case [int(at_us), str(node), str(inner)]:
-            return at_us, node, inner
-        case _:
-            raise bad_cursor()
-
-
-def _from(parts: Sequence[Stretch], at_us: int, *, backward: bool) -> list[Stretch]:
-    """What is left of stretches, in the order of reading, from an instant on."""
-    left = []
-    for part in parts:
-        start_us, end_us = part.range.start_us, part.range.end_us
-        range_ = (
-            TimeRange(start_us, min(end_us, at_us)) if backward else TimeRange(max(start_us, at_us), end_us)
-        )
-        if range_.start_us < range_.end_us:
-            left.append(Stretch(part.node, range_))
-    return left

@@ -166,8 +166,8 @@ class Catalog:
 def check_catalog(catalog: Catalog) -> None:
     """Raises :exc:`InvalidArgument` where entries do not fit together; the areas' tree is not looked at.
 
-    Ids are there once; a node's and a camera's area is an area or a retired code; a
-    camera's node is a node, among whose cameras its name is unique.
+    Ids are there once, and names of nodes; a node's and a camera's area is an area or a
+    retired code; a camera's node is a node, among whose cameras its name is unique.
     """
     for field, entries, most in (
         ("areas", len(catalog.areas) + len(catalog.retired), MOST_AREAS),
@@ -178,6 +178,7 @@ def check_catalog(catalog: Catalog) -> None:
             raise InvalidArgument(f"{field}: {entries:,} of them; at most {most:,}", field=field)
     codes = _once("areas.code", [*(a.code for a in catalog.areas), *(r.code for r in catalog.retired)])
     node_ids = _once("nodes.node_id", (node.node_id for node in catalog.nodes))
+    _once("nodes.name", (node.name for node in catalog.nodes))
     _once("cameras.camera_id", (camera.camera_id for camera in catalog.cameras))
     _once("cameras.name", (f"{each.node_id}/{each.name}" for each in catalog.cameras if each.node_id))
     for node in catalog.nodes:

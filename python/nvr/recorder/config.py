@@ -12,6 +12,7 @@ from nvr.errors import InvalidArgument
 from nvr.footage.admin import CameraSettings, view_of
 from nvr.footage.time import parse_duration
 from nvr.footage.types import OwnerKind, Place
+from nvr.network_catalog.settings import HolderSettings
 from nvr.recorder.copy_settings import CopySettings
 from nvr.rtsp.settings import RtspSettings
 from nvr.settings.document import Fault, load_document, parse_document
@@ -25,6 +26,7 @@ from nvr.settings.fields import (
     SizeBytes,
     TlsSettings,
 )
+from nvr.uplink.settings import UplinkSettings, uplink_faults
 
 __all__ = ["Settings", "load_settings", "parse_settings"]
 
@@ -144,7 +146,9 @@ class Settings(Section):
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
     lease: LeaseSettings = LeaseSettings()
+    catalog: HolderSettings = HolderSettings()
     rtsp: RtspSettings | None = None
+    uplink: UplinkSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
     copies: list[CopySettings] = Field(default=[], max_length=10_000, alias="copy")
 
@@ -169,6 +173,7 @@ def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _range_fault(limits, "sync_interval", 100_000, 60_000_000, "100ms to 1m")
     if isinstance(cameras, list):
         yield from _camera_faults(cameras)
+    yield from uplink_faults(document)
 
 
 def _store_faults(stores: Sequence[str]) -> Iterator[Fault]:

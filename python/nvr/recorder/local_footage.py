@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Literal
 
 from nvr.catalog.catalog import CatalogCamera
 from nvr.directory.directory import Directory
-from nvr.directory.plan import CodesOnly, next_cameras, plan
+from nvr.directory.plan import next_cameras, plan
+from nvr.directory.types import AreaResolver
 from nvr.errors import CameraNotFound, ClipChanged, InvalidArgument, NoFootage, RangeInFuture
 from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
@@ -69,6 +70,7 @@ class LocalFootage:
         ingest: "_core.Ingest",
         directory: CameraDirectory,
         tree: Directory,
+        areas: AreaResolver,
         live: LiveHub,
         events: EventBus,
         pool: ReadPool,
@@ -80,6 +82,7 @@ class LocalFootage:
         self._ingest = ingest
         self._directory = directory
         self._tree = tree
+        self._areas = areas
         self._live = live
         self._events = events
         self._pool = pool
@@ -195,7 +198,7 @@ class LocalFootage:
         yield self._head(plan)
         if not request.head_only:
             for index, part in enumerate(plan.parts):
-                if index < request.part:
+                if index < request.part or (request.one_part and index > request.part):
                     continue
                 offset = request.offset if index == request.part else 0
                 async for data in self._pool.ahead(_chunks(part, offset)):
@@ -320,7 +323,7 @@ class LocalFootage:
 
     async def find(self, context: ReadContext, request: FindRequest) -> AsyncIterator[Found | Notice | End]:
         """Cameras at a place, and what the store has of each."""
-        found = plan(self._tree, request, CodesOnly(self._tree))
+        found = plan(self._tree, request, self._areas)
         name = self._node.name
         ahead: deque[asyncio.Task[Sequence[Span | Gap]]] = deque()
         waiting = iter(found.items)
@@ -354,9 +357,12 @@ class LocalFootage:
         self, context: ReadContext, request: NextCamerasRequest
     ) -> AsyncIterator[NextCamera | Notice | End]:
         """Cameras of this node that can be reached from a sighting."""
-        for found in next_cameras(self._tree, request):
-            yield found
-        yield End(complete=True)
+        found = next_cameras(self._tree, request)
+        for each in found.items:
+            yield each
+        for notice in found.notices(self._node.name):
+            yield notice
+        yield End(complete=not found.cut, remaining=found.remaining)
 
     async def watch_events(
         self, context: ReadContext, cameras: Sequence[str] = ()
@@ -383,7 +389,7 @@ class LocalFootage:
 
     def _camera(self, camera: str, source: str) -> CatalogCamera:
         """The camera that is meant. Raises :exc:`CameraNotFound` when another node's footage is asked for."""
-        if source and source != self._node.name:
+        if source and source not in (self._node.name, Directory.short_id(self._node.id)):
             raise CameraNotFound(
                 f"footage of node {source[:200]!r} was asked for, and this is {self._node.name}",
                 field="source",

@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
@@ -10,6 +12,7 @@ from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.types import node_entry
 from nvr.errors import InternalError
+from nvr.footage.admin import CameraAdmin
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
 from nvr.footage.remote import RemoteFootage
@@ -17,9 +20,21 @@ from nvr.footage.server import CAMERA_SERVICE, FOOTAGE_SERVICE, NODE_SERVICE
 from nvr.footage.types import CAPABILITIES, Event, NodeInfo, NodeKind
 from nvr.lease.service import LEASE_SERVICE, lease_handlers
 from nvr.metrics.node_metrics import CallMetrics, NodeMetrics, node_registry
+from nvr.network_catalog.held import HeldAreas
+from nvr.network_catalog.holder import CatalogHolder
+from nvr.network_catalog.reader import CatalogReader
+from nvr.network_catalog.service import (
+    CATALOG_ADMIN_SERVICE,
+    CATALOG_HOLDER_SERVICE,
+    CATALOG_SERVICE,
+    catalog_admin_handlers,
+    catalog_handlers,
+    catalog_holder_handlers,
+)
 from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
+from nvr.recorder.assigned import AssignedCameras
 from nvr.recorder.backfill import Backfill
 from nvr.recorder.config import Settings
 from nvr.recorder.copies import CopyKeeper
@@ -33,7 +48,7 @@ from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
-from nvr.security.identity import ServiceCallers
+from nvr.security.identity import Caller, ServiceCallers
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
 
@@ -121,6 +136,7 @@ class RecorderNode(Node):
         told = ToldCameras(
             tree, directory, store=store, ingest=ingest, pool=pool, node_name=settings.node.name
         )
+        holder = CatalogHolder(folder)
         live = LiveHub(ingest, pool)
         self._supervisor = Supervisor(
             node_name=settings.node.name,
@@ -140,6 +156,7 @@ class RecorderNode(Node):
             ingest=ingest,
             directory=directory,
             tree=tree,
+            areas=HeldAreas(tree, lambda: holder.held.tree),
             live=live,
             events=self._events,
             pool=pool,
@@ -154,12 +171,15 @@ class RecorderNode(Node):
             store=store,
             ingest=ingest,
             probe=_core.Ingest.probe,
+            adopt=catalog.adopt,
             peers=settings.lease.peers,
         )
         # A probe may be waiting for a camera.
         stack.push_async_callback(asyncio.to_thread, leases.close)
         calls = CallMetrics(_method_names())
-        server = self._server(audit, calls, tree, leases)
+        assigned = AssignedCameras(holder, self._supervisor, key.id)
+        make_server = partial(self._server, audit, calls, tree, leases, holder, assigned)
+        server = make_server()
         # A wrong address is told before anything is recorded.
         self._listen(server, settings.node.grpc, tls=settings.tls is not None)
         node_metrics = self._node_metrics(store, ingest, directory)
@@ -170,10 +190,12 @@ class RecorderNode(Node):
         await self._supervisor.start_recording()
         await told.tell_all()
         self._run("told", told.keep_telling())
+        self._run("assigned", assigned.keep())
         self._run("retention", self._supervisor.keep_space())
         self._keep_copies(store, catalog, directory, told, pool)
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
+        self._dial_parent(settings.uplink, settings.tls, make_server)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _keep_copies(
@@ -224,21 +246,38 @@ class RecorderNode(Node):
             )
 
     def _server(
-        self, audit: AuditLog, calls: CallMetrics, tree: Directory, leases: LeaseKeeper
+        self,
+        audit: AuditLog,
+        calls: CallMetrics,
+        tree: Directory,
+        leases: LeaseKeeper,
+        holder: CatalogHolder,
+        cameras: CameraAdmin,
+        caller: Callable[[], Caller] | None = None,
     ) -> NodeServer:
+        """``caller``: who the only caller is, of a server for the node above; default: for everybody."""
         settings, tls = self._settings, self._settings.tls
+        reader = CatalogReader(holder)
         return NodeServer(
             self.footage,
             node=settings.node.name,
             audit=audit,
-            cameras=self.cameras,
+            cameras=cameras,
             services=[
                 lambda runner: directory_handlers(tree, runner),
                 lambda runner: lease_handlers(leases, runner),
+                lambda runner: catalog_handlers(reader, runner),
+                lambda runner: catalog_admin_handlers(None, None, settings.node.name, runner),
+                lambda runner: catalog_holder_handlers(holder, None, runner),
             ],
-            policy=ServiceCallers(LEASE_SERVICE.full_name, frozenset(settings.lease.authorities)),
+            policy=ServiceCallers(
+                LEASE_SERVICE.full_name,
+                frozenset(settings.lease.authorities),
+                ServiceCallers(CATALOG_HOLDER_SERVICE.full_name, frozenset(settings.catalog.parents)),
+            ),
             observers=[calls],
-            tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
+            tls=None if tls is None or caller is not None else TlsFiles(tls.cert, tls.key, tls.client_ca),
+            caller=caller,
         )
 
     def _node_metrics(
@@ -261,5 +300,8 @@ class RecorderNode(Node):
 
 
 def _method_names() -> list[str]:
-    services = (FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE, LEASE_SERVICE)
+    services = (
+        *(FOOTAGE_SERVICE, NODE_SERVICE, CAMERA_SERVICE, DIRECTORY_SERVICE, LEASE_SERVICE),
+        *(CATALOG_SERVICE, CATALOG_ADMIN_SERVICE, CATALOG_HOLDER_SERVICE),
+    )
     return [f"{service.full_name}/{method.name}" for service in services for method in service.methods]

@@ -173,7 +173,9 @@ class FootageServiceServicer:
     def NextCameras(self, request, context):
         """Where somebody seen by a camera can be seen next: the cameras that can be
         reached from it at the given speeds, nearest first, each with the window of
-        time. Answered from the node's directory: no recorder is asked.
+        time. Answered from the node's directory: no recorder is asked. Nothing
+        farther than 100 km away is looked at; a `truncated` warning says so where
+        more could be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

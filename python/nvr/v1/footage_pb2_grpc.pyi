@@ -62,7 +62,9 @@ class FootageServiceStub:
     NextCameras: _aio.UnaryStreamMultiCallable[_footage_pb2.NextCamerasRequest, _footage_pb2.NextCamerasResponse]
     """Where somebody seen by a camera can be seen next: the cameras that can be
     reached from it at the given speeds, nearest first, each with the window of
-    time. Answered from the node's directory: no recorder is asked.
+    time. Answered from the node's directory: no recorder is asked. Nothing
+    farther than 100 km away is looked at; a `truncated` warning says so where
+    more could be reached.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_footage_pb2.WatchEventsRequest, _footage_pb2.WatchEventsResponse]
     """What happens to cameras and their streams, as it happens."""
@@ -167,7 +169,9 @@ class FootageServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.AsyncIterator[_footage_pb2.NextCamerasResponse]:
         """Where somebody seen by a camera can be seen next: the cameras that can be
         reached from it at the given speeds, nearest first, each with the window of
-        time. Answered from the node's directory: no recorder is asked.
+        time. Answered from the node's directory: no recorder is asked. Nothing
+        farther than 100 km away is looked at; a `truncated` warning says so where
+        more could be reached.
         """
 
     @_abc_1.abstractmethod

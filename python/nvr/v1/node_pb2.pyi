@@ -85,7 +85,8 @@ class GetNodeResponse(_message.Message):
     @_builtins.property
     def capabilities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What it can do beyond the first version of the contract: `find` (Find,
-        NextCameras), `directory` (DirectoryService), `source` (reads of one source).
+        NextCameras), `directory` (DirectoryService), `source` (reads of one source, by
+        its name), `source_id` (a source may be given by the first 16 digits of its id).
         """
 
     def __init__(

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, and_, bindparam, insert, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from nvr.errors import CatalogConflict, NotFound
+from nvr.errors import CatalogConflict, NotFound, StoreError
 from nvr.network_catalog.store import tables
 from nvr.network_catalog.store.engine import open_engine, parse_url, reported, upgrade
 from nvr.network_catalog.store.rows import KINDS, row_of
@@ -69,6 +69,15 @@ class CatalogStore:
         """A version by its number. Raises :exc:`NotFound`."""
         with self._transaction() as connection:
             return _version(connection, number)
+
+    def known_as(self, number: int) -> str | None:
+        """The id of a version; None: there is none of that number."""
+        with self._transaction() as connection:
+            table = tables.version
+            found: str | None = connection.execute(
+                select(table.c.id).where(table.c.number == number)
+            ).scalar()
+            return found
 
     def versions(self, limit: int) -> list[Version]:
         """The newest versions, newest first."""
@@ -150,9 +159,12 @@ class CatalogStore:
                     ]
                     if begins:
                         connection.execute(insert(kind.table), begins)
-        except _Doubled:
+        except _Doubled as error:
+            newest = self.newest()
+            if newest.number == base:
+                raise StoreError(f"the catalog's database {self.where} has an entry twice") from error
             # Another process wrote at the same time.
-            raise _conflict(base, self.newest().number) from None
+            raise _conflict(base, newest.number) from None
 
     def remember(self, name: str, value: str) -> None:
         """Keeps a fact about the catalog."""
