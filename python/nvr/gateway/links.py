@@ -156,6 +156,7 @@ class Link:
         """Keeps the link, for ever."""
         failures = 0
         while True:
+            connects = 0 if self.uplink is None else self.uplink.connects
             try:
                 await self._follow()
                 error: BaseException = NodeUnavailable(f"{self.target}: the node stops")
@@ -171,10 +172,11 @@ class Link:
             if isinstance(error, TreeRefused):
                 wait_s = most_s
             wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-            if self._child.uplink is None or isinstance(error, TreeRefused):
+            if self.uplink is None:
                 await asyncio.sleep(wait_s)
             else:
-                await self._child.uplink.until_connected(wait_s)
+                # One that has just dialled is there now.
+                await self.uplink.until_connected(wait_s, after=connects)
 
     async def _follow(self) -> None:
         info = await self._child.footage.node()
