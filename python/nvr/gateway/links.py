@@ -19,6 +19,7 @@ from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
 from nvr.gateway.trouble import code_of
 from nvr.uplink.hub import Uplink
+from nvr.v1.uplink_pb2 import UplinkLine
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -132,6 +133,11 @@ class Link:
     def uplink(self) -> Uplink | None:
         """The connection that the child made, where it is one that dials this node."""
         return self._child.uplink
+
+    @property
+    def line(self) -> UplinkLine:
+        """How fast the child's line is, where it dials this node."""
+        return UplinkLine() if self.uplink is None else self.uplink.line
 
     @property
     def channel(self) -> grpc.aio.Channel:

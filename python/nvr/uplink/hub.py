@@ -26,9 +26,17 @@ from nvr.security.identity import Caller, current_caller
 from nvr.security.node_key import NodeKey
 from nvr.uplink.channel import UplinkChannel
 from nvr.uplink.mux import PROTOCOL, ProtocolError
+from nvr.uplink.priority import Priority
 from nvr.uplink.proof import NONCE_BYTES, sign_welcome
 from nvr.uplink.session import WINDOW_BYTES, Session
-from nvr.v1.uplink_pb2 import DESCRIPTOR, ConnectRequest, ConnectResponse, UplinkHello, UplinkWelcome
+from nvr.v1.uplink_pb2 import (
+    DESCRIPTOR,
+    ConnectRequest,
+    ConnectResponse,
+    UplinkHello,
+    UplinkLine,
+    UplinkWelcome,
+)
 
 __all__ = ["UPLINK_SERVICE", "Uplink", "UplinkHub"]
 
@@ -45,11 +53,14 @@ class Uplink:
     def __init__(self, node: str) -> None:
         self._node = node
         self._session: Session | None = None
+        self._line = UplinkLine()
         self._since_us = time.time_ns() // 1000
         self._news = asyncio.Event()
         self.channel = UplinkChannel(self)
         self.connects = 0
         """How often it has come."""
+        self.received = dict.fromkeys(Priority, 0)
+        """Bytes of answers over all its connections, by class."""
 
     @property
     def name(self) -> str:
@@ -60,6 +71,11 @@ class Uplink:
     def session(self) -> Session | None:
         """The connection; None while there is none."""
         return self._session
+
+    @property
+    def line(self) -> UplinkLine:
+        """How fast its line is, as it told last."""
+        return self._line if self._session is None else self._session.line
 
     @property
     def away(self) -> NodeUnavailable:
@@ -89,6 +105,7 @@ class Uplink:
     def drop(self, session: Session) -> None:
         """That one has ended."""
         if self._session is session:
+            self._line = session.line
             self._session = None
             self._since_us = time.time_ns() // 1000
 
@@ -156,7 +173,7 @@ class UplinkHub:
         )
         sign_welcome(self._key, hello, welcome)
         await context.write(ConnectResponse(welcome=welcome))
-        session = Session(hello, node=hello.name, on_end=uplink.drop)
+        session = Session(hello, node=hello.name, on_end=uplink.drop, received=uplink.received)
         uplink.take(session)
         logger.info("node %s has come by uplink from %s", hello.name, caller.peer)
         try:

@@ -93,9 +93,10 @@ class Session:
         *,
         node: str,
         on_end: Callable[["Session"], None] = lambda _session: None,
+        received: dict[Priority, int] | None = None,
         now_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """``on_end``: is told once, at the moment at which it is over."""
+        """``on_end``: is told once, at the moment at which it is over. ``received``: counts on there."""
         self._node = node
         self._on_end = on_end
         self._now_s = now_s
@@ -110,7 +111,7 @@ class Session:
         self._error: NvrError = NodeUnavailable("the connection ended", node=node)
         self.hello = hello
         self.line = UplinkLine()
-        self.received = dict.fromkeys(Priority, 0)
+        self.received = dict.fromkeys(Priority, 0) if received is None else received
         """Bytes of answers, by class."""
 
     @property
