@@ -93,6 +93,7 @@ async def gateway(
     *,
     path: Path | None = None,
     timeout_s: float = 20.0,
+    at_once: int = 256,
     asked: Callable[[int, object], None] = lambda _contacted, _omissions: None,
     wait: bool = True,
     uplinks: Sequence[Uplink] = (),
@@ -104,7 +105,7 @@ async def gateway(
         info = NodeInfo(node_id(name), name, "0.2.0", capabilities, kind=NodeKind.GATEWAY)
         directory = Directory(path, node_entry(info))
         stack.callback(directory.close)
-        links, fanout = Links(directory), Fanout(timeout_s=timeout_s)
+        links, fanout = Links(directory), Fanout(at_once=at_once, timeout_s=timeout_s)
         stack.callback(fanout.close)
         footage = kind(
             node=info,

@@ -1,6 +1,9 @@
 """A camera is moved from one recorder to another: real processes, real streams, no gap."""
 
 import asyncio
+import json
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import grpc
@@ -68,6 +71,16 @@ def move(tree: Network, asked: str, camera: str, to: str, *, dry_run: bool = Fal
     return asyncio.run(run())
 
 
+def nvr_command(tree: Network, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", "nvr", *arguments, "--node", tree.grpc["province"]],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+
+
 def info(net: nvr.Network, name: str) -> Camera:
     return next(camera for camera in net.cameras() if camera.name == name)
 
@@ -129,6 +142,8 @@ def test_a_camera_moves_and_comes_back_without_a_gap(tree: tuple[Network, Simula
         with pytest.raises(InvalidArgument, match="right above both"):
             move(made, "province", "gate", "commune-3")
         assert move(made, "province", "gate", "commune-2", dry_run=True) == ["reached commune-2"]
+        said = nvr_command(made, "cameras", "move", "gate", "--to", "commune-2", "--dry-run")
+        assert said.stdout == "gate: could move to commune-2\n"
         assert info(net, "gate").node == "commune-1"
         # --- moved: by the district, asked of the province, which writes the catalog
         assert move(made, "province", "gate", "commune-2") == [
@@ -156,7 +171,9 @@ def test_a_camera_moves_and_comes_back_without_a_gap(tree: tuple[Network, Simula
             "removed commune-2",
             "catalog_not_written",
         ]
-        assert move(made, "province", "gate", "commune-1") == ["written province"]
+        said = nvr_command(made, "cameras", "move", "gate", "--to", "commune-1", "--json")
+        steps = [json.loads(line) for line in said.stdout.splitlines()]
+        assert steps[0] == {"type": "step", "step": "written", "node": "province", "dry_run": False}
         wait_for(lambda: info(net, "gate").node == "commune-1", "the camera is commune-1's")
         end_us = again_us + 3_000_000
         wait_for(lambda: info(net, "gate").streams[0].newest_us > end_us + 2_000_000, "it records on")

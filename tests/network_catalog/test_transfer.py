@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from nvr.errors import ConfigError
+from nvr.footage.types import OwnerKind, Place, View
+from nvr.network_catalog.recut import Recut
 from nvr.network_catalog.transfer import (
     MOST_BYTES,
     areas_to_csv,
@@ -21,10 +25,6 @@ from nvr.network_catalog.transfer import (
     read_cameras_geojson,
     read_nodes,
 )
-
-from nvr.errors import ConfigError
-from nvr.footage.types import OwnerKind, Place, View
-from nvr.network_catalog.recut import Recut
 from nvr.network_catalog.types import CameraEntry, Catalog, NodeEntry
 from tests.network_catalog.trees import PROVINCE, trees
 

@@ -247,7 +247,8 @@ class FederatedFootage:
         asks = [ask(rank, link, node) for rank, (link, node) in enumerate(found.links)]
         answered = all(await asyncio.gather(*asks))
         complete = complete and answered
-        merged = merge_coverage(range, told, all_answered=answered) if told else []
+        strangers = self._directory.strangers
+        merged = merge_coverage(range, told, all_answered=answered, strangers=strangers) if told else []
         items = Clocks(self._directory, notices.append).marked(merged)
         for notice in dict.fromkeys(notices):
             yield notice
@@ -269,6 +270,7 @@ class FederatedFootage:
         refuse = context.partial == "refuse"
         context = replace(context, partial="allow")
         refs: list[FragmentRef] = []
+        of_strangers: list[FragmentRef] = []
         failed: list[NvrError] = []
         nothing: NoFootage | None = None
         notices = self._unknown(source)
@@ -285,9 +287,13 @@ class FederatedFootage:
         answers = await asyncio.gather(
             *(ask(link, node) for link, node in found.links), return_exceptions=True
         )
+        # A gateway right below has put its own answers together in this way already.
+        recorders = {entry.node_id for entry in found.entries}
         for (link, _), answer in zip(found.links, answers, strict=True):
             if isinstance(answer, FragmentRef):
                 refs.append(answer)
+                if link.node_id in recorders and link.name in self._directory.strangers:
+                    of_strangers.append(answer)
                 below = Below(self._directory, link)
                 notices += [below.notice(notice) for notice in answer.notices]
             elif isinstance(answer, NoFootage):
@@ -304,7 +310,7 @@ class FederatedFootage:
         if refs:
             showing = [ref for ref in refs if ref.start_us <= at_us < ref.start_us + ref.duration_us]
             if showing:
-                shown = max(showing, key=lambda ref: (ref.epoch, ref.run_id))
+                shown = max(showing, key=lambda ref: (ref not in of_strangers, ref.epoch, ref.run_id))
             else:
                 shown = min(refs, key=lambda ref: (abs(ref.start_us - at_us), -ref.epoch))
             return replace(shown, notices=tuple(notices))

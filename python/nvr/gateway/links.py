@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import grpc
 
@@ -221,8 +220,8 @@ class Link:
                 await self._poll_cameras(info)
         finally:
             clock.cancel()
-            with suppress(asyncio.CancelledError, NvrError):
-                await clock
+            # Its own end is of no interest; that this link is to end meanwhile is, and is not swallowed.
+            await asyncio.wait([clock])
 
     async def _follow_directory(self) -> None:
         epoch, version = self._directory.resume(self.node_id)

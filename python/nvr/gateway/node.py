@@ -36,7 +36,7 @@ from nvr.metrics.gateway_metrics import (
 )
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
-from nvr.network_catalog.holder import CatalogHolder
+from nvr.network_catalog.holder import CatalogHolder, Held
 from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
@@ -99,6 +99,8 @@ class GatewayNode(Node):
         stack.callback(directory.close)
         links = self._links = Links(directory)
         holder = CatalogHolder(folder)
+        holder.on_change.append(lambda held: directory.expect(_nodes_of(held)))
+        directory.expect(_nodes_of(holder.held))
         root = await self._root_catalog(folder, holder)
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
@@ -253,6 +255,11 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             )
         )
     return states
+
+
+def _nodes_of(held: Held) -> frozenset[str] | None:
+    """Ids of the nodes that the catalog has; None: nobody has put any into it."""
+    return frozenset(node.node_id for node in held.content.nodes) or None
 
 
 def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:

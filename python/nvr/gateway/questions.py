@@ -156,6 +156,9 @@ class Question:
             request, where=None, range=range_, order=FindOrder.NEAREST, limit=0, cursor="", ids_only=True
         )
         self._order = request.order
+        # Who asks for ids only puts the answer into order itself, and waits for none that is late.
+        self._in_order = not request.ids_only or bool(request.limit)
+        self._settled: asyncio.Queue[_Awaited] = asyncio.Queue()
         self._awaited: dict[str, _Awaited] = {}
         self._notices: dict[Notice, None] = {}
         self._taken = 0
@@ -167,7 +170,7 @@ class Question:
         self.contacted = 0
 
     async def answer(self, items: Sequence[Planned]) -> AsyncIterator[Found | Notice]:
-        """Each camera as soon as it and all before it are answered; warnings as they come."""
+        """Each camera once it and all before it (for ids only: it) are answered; warnings as they come."""
         self._awaited = {planned.camera.id: _Awaited(planned) for planned in items}
         wanted: dict[str, tuple[AnyLink, list[str]]] = {}
         for each in self._awaited.values():
@@ -182,8 +185,7 @@ class Question:
         self.contacted, self._open = len(wanted), len(asks)
         tasks = self._ask(asks)
         try:
-            for each in self._awaited.values():
-                await each.done.wait()
+            async for each in self._turns():
                 for notice in self._news():
                     yield notice
                 for found in self._found(each):
@@ -200,6 +202,15 @@ class Question:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _turns(self) -> AsyncIterator[_Awaited]:
+        """All cameras, each once it is answered."""
+        for each in self._awaited.values():
+            if self._in_order:
+                await each.done.wait()
+                yield each
+            else:
+                yield await self._settled.get()
 
     def _want(self, each: _Awaited, node_id: str, wanted: dict[str, tuple[AnyLink, list[str]]]) -> None:
         link = self._links.of(node_id)
@@ -313,8 +324,9 @@ class Question:
             self._settle(each)
 
     def _settle(self, each: _Awaited) -> None:
-        if not each.waiting:
+        if not each.waiting and not each.done.is_set():
             each.done.set()
+            self._settled.put_nowait(each)
 
     def _found(self, each: _Awaited) -> list[Found]:
         planned, range_ = each.planned, self.range
@@ -334,7 +346,7 @@ class Question:
             if whole and len(told) == 1:
                 merged = told[0].items
             else:
-                merged = merge_coverage(range_, told, all_answered=whole)
+                merged = merge_coverage(range_, told, all_answered=whole, strangers=self.directory.strangers)
             made = [("", self._clocks.marked(merged))]
         if self._order is FindOrder.NEWEST:
             made = [(source, items[::-1]) for source, items in made]

@@ -1630,7 +1630,8 @@ class FindRequest(_message.Message):
     """One item for each node that has footage of the camera, instead of one timeline."""
     ids_only: _builtins.bool
     """Of each camera only its id and node: for who knows the rest already, as a
-    gateway does. A node may give more.
+    gateway does. A node may give more. Without `limit` they come in any order,
+    each as soon as it is known.
     """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:

@@ -298,15 +298,17 @@ async fn serve(
     let mut asked = false;
     let answered = timeout_at(question.deadline, async {
         let _turn = shared.turn().await;
+        // Those that are late together give their turns to others that are late, too.
+        if Instant::now() >= question.deadline {
+            return None;
+        }
         asked = true;
         let mut sink = ToOutbox { call, outbox: &shared.outbox };
-        call::run(&peer, &question, &request, &shared.room, &mut sink).await
+        Some(call::run(&peer, &question, &request, &shared.room, &mut sink).await)
     });
-    let status = answered.await.unwrap_or_else(|_| {
-        Status::new(
-            Code::DeadlineExceeded,
-            if asked { "no answer in time" } else { "not asked in time" },
-        )
+    let status = answered.await.ok().flatten().unwrap_or_else(|| {
+        let detail = if asked { "no answer in time" } else { "not asked in time" };
+        Status::new(Code::DeadlineExceeded, detail)
     });
     shared.calls.lock().remove(&call);
     let last = question.left.fetch_sub(1, Ordering::Relaxed) == 1;
