@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Installs what tests need beside the build's own requirements: the Debian packages of
-# debian-packages.txt, and the Rust components for linting. Does nothing that is done already.
+# debian-packages.txt, the Rust components for linting, and toxiproxy. Does nothing that is done already.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
 
@@ -37,4 +37,19 @@ fi
 
 if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
     rustup component add rustfmt clippy
+fi
+
+# Delay and stalls between nodes: the kernels of test machines often have no netem.
+toxiproxy=github.com/Shopify/toxiproxy/v2/cmd/server@v2.12.0
+if ! command -v toxiproxy-server >/dev/null; then
+    if ! command -v go >/dev/null; then
+        echo "There is no Go: install it, then run this again for toxiproxy-server ($toxiproxy)." >&2
+        exit 1
+    fi
+    folder=$(mktemp -d)
+    GOBIN="$folder" go install "$toxiproxy"
+    as_root=()
+    [ -w /usr/local/bin ] || as_root=(sudo)
+    "${as_root[@]}" install -m 755 "$folder/server" /usr/local/bin/toxiproxy-server
+    rm -r "$folder"
 fi

@@ -16,6 +16,7 @@
     ├── CameraExists
     ├── ClipChanged                      the bytes behind an ETag are not those any more
     ├── TreeRefused                      what a node tells contradicts the tree: a cycle, two parents
+    ├── UplinkReplaced                   the node has connected to its parent anew
     ├── LeaseStale                       an epoch that is not the newest
     ├── LeaseHeld                        the node has the duty to record the camera
     ├── LeaseRefused                     a camera cannot be recorded by that node
@@ -81,6 +82,7 @@ __all__ = [
     "StoreError",
     "TreeRefused",
     "Unauthenticated",
+    "UplinkReplaced",
 ]
 
 
@@ -180,6 +182,12 @@ class TreeRefused(NvrError):
     """What a node tells contradicts the tree: ``facts["code"]`` is cycle, two_parents or foreign."""
 
     reason = "TREE_REFUSED"
+
+
+class UplinkReplaced(NvrError):
+    """The node has connected to its parent anew, or another machine has its key."""
+
+    reason = "UPLINK_REPLACED"
 
 
 class LeaseStale(NvrError):

@@ -16,6 +16,7 @@ from tests.acceptance.world import World
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import serve
 from tests.gateway.tree import gateway, served_gateway, serving
+from tests.uplink.lines import child, parent
 
 Backend = Callable[[pytest.FixtureRequest], AbstractAsyncContextManager[tuple[FootageSource, World]]]
 Transport = Callable[[FootageSource, Path], AbstractAsyncContextManager[FootageSource]]
@@ -95,6 +96,15 @@ async def two_tiers(source: FootageSource, folder: Path) -> AsyncIterator[Footag
             await channel.close()
 
 
+@asynccontextmanager
+async def over_uplink(source: FootageSource, folder: Path) -> AsyncIterator[FootageSource]:
+    """A gateway over the node, which has dialled it."""
+    async with parent(folder / "ward") as above:
+        uplink = above.hub.expect((await source.node()).id)
+        async with child(above.address, source=source), gateway("district", [], uplinks=[uplink]) as top:
+            yield top.footage
+
+
 BACKENDS: dict[str, Backend] = {"memory": memory, "recorded": recorded, "copied": copied}
 TRANSPORTS: dict[str, Transport] = {
     "direct": direct,
@@ -102,6 +112,7 @@ TRANSPORTS: dict[str, Transport] = {
     "tcp": over_tcp,
     "federated": federated,
     "tiers": two_tiers,
+    "uplink": over_uplink,
 }
 
 

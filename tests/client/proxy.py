@@ -17,6 +17,8 @@ class CuttingProxy:
         self._is_down = False
         self.cut = 0
         self.trickle = False
+        self.flowing = asyncio.Event()
+        self.flowing.set()
         self.address = ""
 
     def down(self) -> None:
@@ -28,6 +30,10 @@ class CuttingProxy:
     def up(self) -> None:
         """Passes on again."""
         self._is_down = False
+
+    def stall(self) -> None:
+        """Passes nothing on, and says nothing of it: a cable pulled."""
+        self.flowing.clear()
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection."""
@@ -56,6 +62,7 @@ class CuttingProxy:
                 if budget is not None:
                     data = data[:budget]
                     budget -= len(data)
+                await self.flowing.wait()
                 if self.trickle:
                     await asyncio.sleep(0.02)
                 writer.write(data)
@@ -78,3 +85,5 @@ async def cutting(target: str, cuts: Sequence[int]) -> AsyncIterator[CuttingProx
         yield proxy
     finally:
         server.close()
+        proxy.down()
+        proxy.flowing.set()

@@ -15,8 +15,8 @@ N_PLUS_1 = Group("g", ("a", "b"), ("spare",), spread=False, prepare_at=1, stable
 SPREAD = Group("g", ("a", "b", "c", "d"), prepare_at=3, stable_after_us=5 * S)
 
 
-def settled(group: Group, cameras_each: int = 2) -> World:
-    world = World(group, cameras_each, seed=1)
+def settled(group: Group, cameras_each: int = 2, seed: int = 1) -> World:
+    world = World(group, cameras_each, seed=seed)
     world.run(30 * S)
     assert world.authority is not None
     assert {lease.state for lease in world.authority.leases()} == {"steady"}
@@ -95,6 +95,23 @@ def test_a_node_without_its_cameras_is_relieved_if_another_sees_them() -> None:
     world.recorders["a"].blind = set()
     world.run(400 * S)
     assert world.recorded_by("a-0") == ["a"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_spare_goes_before_a_loaded_recorder_whoever_answers_first(seed: int) -> None:
+    """Of a camera whose holder gets no pictures, all others are tried at once."""
+    world = settled(replace(N_PLUS_1, spread=True, prepare_at=2), seed=seed)
+    world.recorders["a"].blind = {"a-0", "a-1"}
+    world.run(25 * S)
+    assert [world.recorded_by(camera) for camera in ("a-0", "a-1")] == [["spare"], ["spare"]]
+
+
+def test_a_spare_that_does_not_see_it_either_is_not_waited_for_long() -> None:
+    world = settled(replace(N_PLUS_1, spread=True, prepare_at=2))
+    world.recorders["a"].blind = {"a-0", "a-1"}
+    world.recorders["spare"].blind = {"a-0", "a-1"}
+    world.run(25 * S)
+    assert [world.recorded_by(camera) for camera in ("a-0", "a-1")] == [["b"], ["b"]]
 
 
 def test_a_camera_without_power_is_left_where_it_is() -> None:

@@ -280,7 +280,8 @@ class MemoryFootage:
         gaps = [item async for item in self.coverage(context, request.camera, "main", request.range)]
         yield ClipHead(tuple(parts), tuple(gap for gap in gaps if isinstance(gap, Gap)))
         if not request.head_only:
-            for index, (_, body) in enumerate(bodies[request.part :], request.part):
+            last = request.part + 1 if request.one_part else len(bodies)
+            for index, (_, body) in enumerate(bodies[request.part : last], request.part):
                 first = request.offset if index == request.part else 0
                 for offset in range(first, len(body), CLIP_CHUNK):
                     yield ClipData(index, offset, body[offset : offset + CLIP_CHUNK])

@@ -178,6 +178,8 @@ async def test_one_node_at_two_addresses_is_one() -> None:
         assert all(address in refused.detail for address in addresses)
         _, notices, end = await collect(made.footage.coverage(CONTEXT, GATE.id, "main", WHOLE))
         assert (notices, end.complete) == ([], True)
+        _, notices, end = await collect(made.footage.find(CONTEXT, FindRequest(range=WHOLE)))
+        assert (notices, end.complete) == ([], True)
 
 
 @pytest.mark.parametrize(

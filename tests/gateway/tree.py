@@ -17,6 +17,7 @@ from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
 from nvr.network_catalog.held import HeldAreas
+from nvr.uplink.hub import Uplink
 from tests.directory.entries import node_id
 from tests.footage.serving import MemoryAudit
 
@@ -92,17 +93,19 @@ async def gateway(
     *,
     path: Path | None = None,
     timeout_s: float = 20.0,
+    at_once: int = 256,
     asked: Callable[[int, object], None] = lambda _contacted, _omissions: None,
     wait: bool = True,
+    uplinks: Sequence[Uplink] = (),
     kind: type[FederatedFootage] = FederatedFootage,
     capabilities: Sequence[str] = CAPABILITIES,
 ) -> AsyncIterator[Gateway]:
-    """A gateway over nodes at addresses."""
+    """A gateway over nodes at addresses, and those that dial it."""
     async with AsyncExitStack() as stack:
         info = NodeInfo(node_id(name), name, "0.2.0", capabilities, kind=NodeKind.GATEWAY)
         directory = Directory(path, node_entry(info))
         stack.callback(directory.close)
-        links, fanout = Links(directory), Fanout(timeout_s=timeout_s)
+        links, fanout = Links(directory), Fanout(at_once=at_once, timeout_s=timeout_s)
         stack.callback(fanout.close)
         footage = kind(
             node=info,
@@ -113,10 +116,15 @@ async def gateway(
             asked=asked,
         )
         made = Gateway(info, directory, links, fanout, footage)
+        children = [RemoteChild(uplink.channel, f"uplink {uplink.name}", uplink=uplink) for uplink in uplinks]
+        targets = [f"uplink {uplink.name}" for uplink in uplinks]
         for address in addresses:
             channel = dial(address)
             stack.push_async_callback(channel.close)
-            link = Link(RemoteChild(channel, address), directory, target=address)
+            children.append(RemoteChild(channel, address))
+            targets.append(address)
+        for child, target in zip(children, targets, strict=True):
+            link = Link(child, directory, target=target)
             links.add(link)
             made.tasks.append(asyncio.create_task(link.run()))
         try:

@@ -42,7 +42,7 @@ class Network:
 
     def data(self, name: str) -> Path:
         """The folder with a node's audit record."""
-        return self.folder / name / ".node" if name in PLACES else self.folder / name
+        return self.folder / name / ".node" if name.startswith("commune") else self.folder / name
 
     def address_of(self, name: str) -> None:
         self.grpc[name] = f"127.0.0.1:{free_port()}"
@@ -54,8 +54,8 @@ class Network:
     def write_recorder(self, name: str, cameras: dict[str, str]) -> None:
         self.address_of(name)
         text = self.node(name) + f'stores = ["{self.folder / name}"]\n[rtsp]\nlisten = "127.0.0.1:0"\n'
-        lat, lon = PLACES[name]
         for camera, url in cameras.items():
+            lat, lon = PLACES[name]
             text += f'[[camera]]\nname = "{camera}"\nmain = "{url}"\nlat = {lat}\nlon = {lon}\n'
         self.settings(name).write_text(text)
 
@@ -69,7 +69,7 @@ class Network:
     def start(self, *names: str) -> None:
         """One process for these nodes."""
         if len(names) == 1:
-            kind = "recorder" if names[0] in PLACES else "gateway"
+            kind = "recorder" if names[0].startswith("commune") else "gateway"
             command = [kind, "--config", str(self.settings(names[0]))]
         else:
             command = ["up", *(str(self.settings(name)) for name in names)]
@@ -87,6 +87,17 @@ class Network:
     def audit(self, name: str) -> list[dict[str, Any]]:
         text = (self.data(name) / "audit.jsonl").read_text(encoding="utf-8")
         return [json.loads(line) for line in text.splitlines()]
+
+
+def recorded(net: nvr.Network, cameras: int) -> bool:
+    """Whether so many cameras are recorded now, and some seconds of each are there."""
+    mains = [camera.streams[0] for camera in net.cameras() if camera.streams]
+    return len(mains) == cameras and all(
+        main.state is StreamState.RECORDING
+        and main.oldest_us > 0
+        and main.newest_us - main.oldest_us > 4_000_000
+        for main in mains
+    )
 
 
 @contextmanager
@@ -112,16 +123,5 @@ def network(folder: Path, *, root: str = "") -> Iterator[Network]:
         made.start("commune-1", "district")
         made.start("province")
         with nvr.connect(made.grpc["province"]) as net:
-
-            def recorded() -> bool:
-                found = net.cameras()
-                mains = [camera.streams[0] for camera in found if camera.streams]
-                return len(mains) == 2 and all(
-                    main.state is StreamState.RECORDING
-                    and main.oldest_us > 0
-                    and main.newest_us - main.oldest_us > 4_000_000
-                    for main in mains
-                )
-
-            wait_for(recorded, "both cameras are recorded for some seconds", every_s=0.2)
+            wait_for(lambda: recorded(net, 2), "both cameras are recorded for some seconds", every_s=0.2)
         yield made

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -10,6 +11,7 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 
 from nvr.cli import records
+from nvr.cli.asking import asked
 from nvr.cli.cameras_csv import COLUMNS, read_cameras
 from nvr.cli.complete import CameraArgument, camera_names
 from nvr.cli.exit_codes import exit_unless
@@ -18,7 +20,7 @@ from nvr.client import Network
 from nvr.csv_table import Row
 from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
 from nvr.footage.admin import CameraSettings, view_of
-from nvr.footage.types import OwnerKind, Place, View
+from nvr.footage.types import Notice, OwnerKind, Place, ReadContext, View
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -52,6 +54,13 @@ Reach = Annotated[
     float | None, typer.Option("--reach", min=0, max=20_000, help="How far it is of use, in metres.")
 ]
 _OWNER = "Whose it is."
+_MOVE_STEPS = {
+    "reached": "{node} has its settings, and reaches it",
+    "recording": "{node} records it",
+    "adopted": "it is {node}'s own",
+    "removed": "{node} has stopped, and keeps what it has recorded",
+    "written": "the network catalog says so ({node})",
+}
 
 
 @app.command("list")
@@ -252,6 +261,51 @@ def remove(
     if not dry_run:
         settings.output.note(f"its footage is still read by its id: {camera_id}")
         settings.output.note(f"record it again (as a new camera): {_add_command(before)}")
+
+
+@app.command("move")
+@with_node
+def move(
+    settings: Settings,
+    camera: CameraArgument,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="NODE", help="The recorder whose it is to be.", show_default=False),
+    ],
+    dry_run: DryRun = False,
+) -> None:
+    """Move a camera to another recorder, whose own it is from then on; ask a gateway above both.
+
+    The new one records before the old one stops, which keeps what it has recorded. To lend a
+    camera within a failover group: nvr leases move.
+    """
+    from nvr.network_catalog.mover import MoveStep
+    from nvr.network_catalog.remote import RemoteCatalog
+
+    output = settings.output
+    warnings: list[Notice] = []
+
+    async def ask(catalog: RemoteCatalog, context: ReadContext) -> str:
+        came_from = ""
+        async for step in catalog.move_camera(context, camera, to, dry_run=dry_run):
+            if isinstance(step, Notice):
+                warnings.append(step)
+            elif isinstance(step, MoveStep):
+                came_from = step.node if step.step == "removed" else came_from
+                if output.as_json:
+                    output.record({"type": "step", **asdict(step), "dry_run": dry_run})
+                else:
+                    output.note(_MOVE_STEPS.get(step.step, step.step).format(node=step.node))
+        return came_from
+
+    came_from = asked(settings, RemoteCatalog, ask)
+    if output.as_json:
+        output.record(records.end(warnings, complete=True))
+        return
+    output.line(f"{camera}: {'could move' if dry_run else 'is'} {'to ' if dry_run else 'with '}{to}")
+    output.warn(warnings)
+    if came_from:
+        output.note(f"undo: nvr cameras move {shlex.quote(camera.rpartition('/')[2])} --to {came_from}")
 
 
 @app.command("import")

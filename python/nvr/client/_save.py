@@ -205,7 +205,9 @@ class ClipSaver:
         """Fetches what is missing of a part; ``state.offset`` follows the bytes written."""
         self._progress(Progress(name, state.offset, part.size_bytes, self._cuts))
         while state.offset < part.size_bytes:
-            request = replace(self._request, part=part.index, offset=state.offset, if_etag=part.etag)
+            request = replace(
+                self._request, part=part.index, offset=state.offset, if_etag=part.etag, one_part=True
+            )
             try:
                 await self._take(self._source.read_clip(self._context(), request), file, state, part, name)
             except NodeUnavailable as error:
@@ -235,7 +237,7 @@ class ClipSaver:
                     return
                 elif isinstance(step, ClipData):
                     if step.part != part.index:
-                        # The answer goes on with the next part, which gets its own request.
+                        # An older node goes on with the next part, which gets its own request.
                         return
                     after = state.offset + len(step.data)
                     if step.offset != state.offset or after > part.size_bytes:

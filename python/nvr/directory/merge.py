@@ -11,6 +11,8 @@ __all__ = ["FOREVER_US", "is_removed", "kept", "merged_camera", "rank"]
 FOREVER_US = (1 << 63) - 1
 """End of the footage of a stream that records."""
 
+_IN_ORDER: list[list[StreamName]] = [[], ["main"], ["main", "sub"], ["sub"]]
+
 
 def rank(entry: CameraEntry) -> tuple[bool, int, str]:
     """Orders what nodes have of a camera: who is to record it first, then the higher epoch."""
@@ -20,7 +22,7 @@ def rank(entry: CameraEntry) -> tuple[bool, int, str]:
 def merged_camera(entries: Sequence[CameraEntry], names: Mapping[str, str]) -> Camera:
     """A camera as readers see it; ``entries`` in order of rank, ``names`` of their nodes by id."""
     first = entries[0]
-    if len(entries) == 1:
+    if len(entries) == 1 and [stream.kind for stream in first.camera.streams] in _IN_ORDER:
         return _of_one(first.camera, names[first.node_id])
     sources = tuple(names[entry.node_id] for entry in entries)
     streams = []
@@ -42,8 +44,6 @@ def merged_camera(entries: Sequence[CameraEntry], names: Mapping[str, str]) -> C
 
 def _of_one(told: Camera, node: str) -> Camera:
     """What one node alone has of a camera: nearly every one, so without ``replace``, which takes long."""
-    streams = [stream for stream in told.streams if stream.kind == "main"]
-    streams += [stream for stream in told.streams if stream.kind == "sub"]
     return Camera(
         told.id,
         told.name,
@@ -54,7 +54,7 @@ def _of_one(told: Camera, node: str) -> Camera:
             replace(stream, newest_us=0)
             if stream.newest_us and stream.state is StreamState.RECORDING
             else stream
-            for stream in streams
+            for stream in told.streams
         ),
         told.height_m,
         told.view,

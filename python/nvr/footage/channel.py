@@ -31,12 +31,14 @@ SERVER_OPTIONS: tuple[tuple[str, Any], ...] = (
     # Clients ping every 30 s; a quarter of that is abuse.
     ("grpc.http2.min_ping_interval_without_data_ms", _KEEPALIVE_MS // 4),
     ("grpc.http2.max_frame_size", _FRAME_BYTES),
+    # A server receives requests, which are small: to measure how much more fits on the way takes a
+    # ping for each.
+    ("grpc.http2.bdp_probe", 0),
     # A second process on the same port would take half of the calls.
     ("grpc.so_reuseport", 0),
 )
 
 _CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
-    ("grpc.max_receive_message_length", _MAX_ANSWER_BYTES),
     ("grpc.max_send_message_length", MAX_REQUEST_BYTES),
     ("grpc.keepalive_time_ms", _KEEPALIVE_MS),
     ("grpc.keepalive_timeout_ms", _KEEPALIVE_TIMEOUT_MS),
@@ -48,12 +50,16 @@ _CHANNEL_OPTIONS: tuple[tuple[str, Any], ...] = (
 )
 
 
-def dial(target: str, tls: TlsFiles | None = None) -> grpc.aio.Channel:
+def dial(
+    target: str, tls: TlsFiles | None = None, *, max_answer_bytes: int = _MAX_ANSWER_BYTES
+) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:path``; plaintext without ``tls``.
 
-    Raises :exc:`nvr.errors.ConfigError` when a file of ``tls`` cannot be read.
+    ``max_answer_bytes``: of one message; a longer one fails its call. Raises
+    :exc:`nvr.errors.ConfigError` when a file of ``tls`` cannot be read.
     Nothing is sent before the first call.
     """
+    options = (("grpc.max_receive_message_length", max_answer_bytes), *_CHANNEL_OPTIONS)
     if tls is None:
-        return grpc.aio.insecure_channel(target, options=_CHANNEL_OPTIONS)
-    return grpc.aio.secure_channel(target, channel_credentials(tls), options=_CHANNEL_OPTIONS)
+        return grpc.aio.insecure_channel(target, options=options)
+    return grpc.aio.secure_channel(target, channel_credentials(tls), options=options)

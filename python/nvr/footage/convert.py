@@ -478,6 +478,7 @@ def clip_request_to_pb(value: ClipRequest, context: ReadContext) -> footage_pb2.
         offset=value.offset,
         if_etag=value.if_etag,
         head_only=value.head_only,
+        one_part=value.one_part,
         source=value.source,
     )
 
@@ -493,6 +494,7 @@ def clip_request_from_pb(value: footage_pb2.ReadClipRequest) -> ClipRequest:
         offset=value.offset,
         if_etag=value.if_etag,
         head_only=value.head_only,
+        one_part=value.one_part,
         source=value.source,
     )
 

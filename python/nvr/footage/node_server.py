@@ -22,7 +22,7 @@ from nvr.footage.server import (
 )
 from nvr.footage.source import FootageSource
 from nvr.security.audit import AuditHook
-from nvr.security.identity import IdentityInterceptor, Policy, TokenVerifier
+from nvr.security.identity import Caller, IdentityInterceptor, Policy, TokenVerifier
 from nvr.security.tls import TlsFiles, server_credentials
 
 __all__ = ["NodeServer"]
@@ -73,14 +73,18 @@ class NodeServer:
         limits: Limits | None = None,
         observers: Sequence[CallObserver] = (),
         tls: TlsFiles | None = None,
+        caller: Callable[[], Caller] | None = None,
     ) -> None:
         """``node``: its name, for errors. ``services``: what else it serves, made with its call runner.
 
+        ``caller``: who everybody is that can reach it; default: as the connection says.
         Without ``tls`` plaintext, for loopback and tests.
         """
         self._runner = CallRunner(node=node, audit=audit, policy=policy, limits=limits, observers=observers)
         self._credentials = None if tls is None else server_credentials(tls)
-        self._server = grpc.aio.server(interceptors=[IdentityInterceptor(verifier)], options=SERVER_OPTIONS)
+        self._server = grpc.aio.server(
+            interceptors=[IdentityInterceptor(verifier, fixed=caller)], options=SERVER_OPTIONS
+        )
         handlers = [footage_handlers(source, self._runner), node_handlers(source, self._runner)]
         self._services = [FOOTAGE_SERVICE.full_name, NODE_SERVICE.full_name]
         if cameras is not None:

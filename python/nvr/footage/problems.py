@@ -49,6 +49,7 @@ _STATUS: dict[type[NvrError], grpc.StatusCode] = {
     errors.ClipChanged: _Code.ABORTED,
     errors.Incomplete: _Code.FAILED_PRECONDITION,
     errors.TreeRefused: _Code.FAILED_PRECONDITION,
+    errors.UplinkReplaced: _Code.ABORTED,
     errors.LeaseStale: _Code.FAILED_PRECONDITION,
     errors.LeaseHeld: _Code.FAILED_PRECONDITION,
     errors.LeaseRefused: _Code.FAILED_PRECONDITION,

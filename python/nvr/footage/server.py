@@ -55,7 +55,7 @@ CAMERA_SERVICE: ServiceDescriptor = camera_pb2.DESCRIPTOR.services_by_name["Came
 
 _EVIDENCE = frozenset({"ReadClip", "ReadFragments"})
 _DISCLOSES = _EVIDENCE | {"ReadFrames", "Snapshot", "WatchLive"}
-_ENDLESS = frozenset({"WatchLive", "WatchEvents", "WatchDirectory", "WatchCatalog", "Heartbeat"})
+_ENDLESS = frozenset({"WatchLive", "WatchEvents", "WatchDirectory", "Heartbeat"})
 
 _DEFAULT_JPEG_QUALITY = 85
 _MODES: dict[int, Literal["at", "next", "previous"]] = {

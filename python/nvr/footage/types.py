@@ -262,7 +262,11 @@ class ClipData:
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:
-    """Which clip, and from where on. ``source``: only this node's footage; empty: one timeline of all."""
+    """Which clip, and from where on.
+
+    ``source``: only this node's footage; empty: one timeline of all. ``one_part``: only
+    the bytes of ``part``; else those of all that follow too.
+    """
 
     camera: str
     range: TimeRange
@@ -273,6 +277,7 @@ class ClipRequest:
     if_etag: str = ""
     head_only: bool = False
     source: str = ""
+    one_part: bool = False
 
 
 @dataclass(frozen=True, slots=True)

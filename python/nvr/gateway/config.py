@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field
 
@@ -19,6 +19,7 @@ from nvr.settings.fields import (
     Section,
     TlsSettings,
 )
+from nvr.uplink.settings import UplinkSettings, uplink_faults
 
 __all__ = ["GatewaySettings", "load_settings", "parse_settings"]
 
@@ -44,12 +45,17 @@ class GatewayTlsSettings(TlsSettings):
 
 
 class ChildEntry(Section):
-    """``[[child]]``: a node below that this one dials."""
+    """``[[child]]``: a node below, that this one dials or that dials this one."""
 
-    address: ListenAddress
+    address: ListenAddress | None = None
     """Its gRPC address: host:port."""
     tls: bool | None = None
     """Whether it speaks TLS; default: where this node does."""
+    uplink: bool = False
+    """It dials this node."""
+    node: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")] | None = None
+    """Of one that dials: its node id, or the common name of its certificate; its name, where it dials
+    from this machine without TLS."""
 
 
 class QuerySettings(Section):
@@ -70,6 +76,7 @@ class GatewaySettings(Section):
     failover: FailoverSettings = FailoverSettings()
     catalog: RootSettings = RootSettings()
     rtsp: RtspSettings | None = None
+    uplink: UplinkSettings | None = None
     child: list[ChildEntry] = Field(default=[], max_length=5000)
 
 
@@ -85,12 +92,32 @@ def parse_settings(text: str, source: str = "settings") -> GatewaySettings:
 
 def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
     children = document.get("child")
-    first: dict[str, int] = {}
+    first: dict[tuple[str, str], int] = {}
     for number, child in enumerate(children if isinstance(children, list) else [], 1):
-        address = child.get("address") if isinstance(child, dict) else None
-        if not isinstance(address, str):
+        if not isinstance(child, dict):
             continue
-        if address in first:
-            yield f"child[{number}].address", f"the same as child[{first[address]}].address"
-        first.setdefault(address, number)
+        yield from _child_faults(number, child)
+        for key in ("address", "node"):
+            value = child.get(key)
+            if not isinstance(value, str):
+                continue
+            if (key, value) in first:
+                yield f"child[{number}].{key}", f"the same as child[{first[key, value]}].{key}"
+            first.setdefault((key, value), number)
+    yield from uplink_faults(document)
     yield from failover_faults(document)
+
+
+def _child_faults(number: int, child: Mapping[str, Any]) -> Iterator[Fault]:
+    place = f"child[{number}]"
+    if child.get("uplink") is True:
+        if "node" not in child:
+            yield f"{place}.node", "missing; who may dial in is named: a node id, or a certificate's name"
+        for key in ("address", "tls"):
+            if key in child:
+                yield f"{place}.{key}", "not with uplink = true: it dials this node"
+    elif child.get("uplink") in (None, False):
+        if "address" not in child:
+            yield f"{place}.address", "missing; a child has an address, or uplink = true and node"
+        if "node" in child:
+            yield f"{place}.node", "only with uplink = true"

@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import grpc
 
@@ -20,6 +19,7 @@ from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
 from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
 from nvr.security.tls import TlsFiles
+from nvr.uplink.hub import Uplink
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -33,6 +33,7 @@ _POLL_S = 30.0
 _CLOCK_S = 60.0
 _CLOCK_SAMPLES = 3
 _CONTEXT = ReadContext(purpose="directory")
+_TWO_LINKS = "two_links"
 
 
 class RemoteChild:
@@ -40,19 +41,24 @@ class RemoteChild:
 
     ``target``: what messages call it. ``address``, ``tls``: where and how the channel
     dials, for questions that do not go by it (:mod:`nvr.gateway.many`); default: ``target``.
+    ``uplink``: it is one that dials this node, and is asked by its channel alone.
     """
 
-    address = ""
-    tls: TlsFiles | None = None
-
     def __init__(
-        self, channel: grpc.aio.Channel, target: str, *, address: str = "", tls: TlsFiles | None = None
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        *,
+        address: str = "",
+        tls: TlsFiles | None = None,
+        uplink: Uplink | None = None,
     ) -> None:
         self.footage: FootageSource = RemoteFootage(channel, target=target)
         self.directory = RemoteDirectory(channel, target=target)
         self.channel = channel
-        self.address = address or target
+        self.address = "" if uplink is not None else address or target
         self.tls = tls
+        self.uplink = uplink
 
 
 class Claims:
@@ -73,7 +79,7 @@ class Claims:
             raise TreeRefused(
                 f"node {link.named(node_id)} is at {other.target} already, and {link.target} says that it "
                 "is that node too",
-                facts={"code": "two_links"},
+                facts={"code": _TWO_LINKS},
             )
         self._of[node_id] = link
 
@@ -108,7 +114,6 @@ class Link:
         *,
         target: str,
         node_id: str = "",
-        uplink: bool = False,
         now_us: Callable[[], int] | None = None,
     ) -> None:
         self._child = child
@@ -117,11 +122,12 @@ class Link:
         self._woken = asyncio.Event()
         self._claims = Claims()
         self.target = target
-        self.uplink = uplink
         self.node_id = node_id
         self.up = False
         self.reason = "node_unknown"
         self.detail = f"{target} has not answered yet"
+        self.is_double = False
+        """The node is behind another link already: nothing is missing while this one is down."""
         self.asked = 0
         """How often it was asked, for tests and metrics."""
 
@@ -140,6 +146,11 @@ class Link:
         """What it has."""
         self.asked += 1
         return self._child.footage
+
+    @property
+    def uplink(self) -> Uplink | None:
+        """The connection that the child made, where it is one that dials this node."""
+        return self._child.uplink
 
     @property
     def channel(self) -> grpc.aio.Channel:
@@ -183,7 +194,11 @@ class Link:
             wait_s = min(most_s, _BACKOFF_FIRST_S * 2 ** min(failures, 10))
             if isinstance(error, TreeRefused):
                 wait_s = most_s
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))  # noqa: S311 - jitter, not a secret
+            wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
+            if self._child.uplink is None or isinstance(error, TreeRefused):
+                await asyncio.sleep(wait_s)
+            else:
+                await self._child.uplink.until_connected(wait_s)
 
     async def _follow(self) -> None:
         info = await self._child.footage.node()
@@ -205,8 +220,8 @@ class Link:
                 await self._poll_cameras(info)
         finally:
             clock.cancel()
-            with suppress(asyncio.CancelledError, NvrError):
-                await clock
+            # Its own end is of no interest; that this link is to end meanwhile is, and is not swallowed.
+            await asyncio.wait([clock])
 
     async def _follow_directory(self) -> None:
         epoch, version = self._directory.resume(self.node_id)
@@ -273,6 +288,7 @@ class Link:
             logger.warning("node %s: %s: %s", self.name, reason, detail)
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
+        self.is_double = isinstance(error, TreeRefused) and error.facts.get("code") == _TWO_LINKS
         if self._claims.release(self):
             self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
         self._tell()
@@ -286,7 +302,7 @@ class Away:
     """In the place of a link to a node of which only the directory knows: it cannot be asked."""
 
     up = False
-    uplink = False
+    uplink = None
     reachable = None
     asked = 0
 
@@ -363,5 +379,5 @@ class Links:
                 link.name,
             )
             for link in self._links
-            if self._directory.node(link.node_id) is None
+            if self._directory.node(link.node_id) is None and not link.is_double
         ]

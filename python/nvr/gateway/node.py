@@ -1,7 +1,7 @@
 """A gateway node: opens everything in order, serves, and closes everything in the reverse order."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -12,6 +12,7 @@ from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.rollup import area_counts
 from nvr.directory.types import node_entry
 from nvr.errors import InternalError
+from nvr.footage.calls import CallRunner
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
 from nvr.footage.server import FOOTAGE_SERVICE, NODE_SERVICE
@@ -24,6 +25,7 @@ from nvr.gateway.failover.service import GroupAuthority
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.gateway.moving import Mover
 from nvr.lease.service import LEASE_AUTHORITY_SERVICE, authority_handlers
 from nvr.metrics.gateway_metrics import (
     AreaRollup,
@@ -34,7 +36,7 @@ from nvr.metrics.gateway_metrics import (
 )
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
-from nvr.network_catalog.holder import CatalogHolder
+from nvr.network_catalog.holder import CatalogHolder, Held
 from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
@@ -49,9 +51,10 @@ from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
 from nvr.node.lifecycle import Node, make_data_folder
 from nvr.security.audit import AuditLog
-from nvr.security.identity import ServiceCallers
+from nvr.security.identity import Caller, ServiceCallers
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
+from nvr.uplink.hub import UplinkHub
 
 __all__ = ["GatewayNode"]
 
@@ -96,9 +99,12 @@ class GatewayNode(Node):
         stack.callback(directory.close)
         links = self._links = Links(directory)
         holder = CatalogHolder(folder)
+        holder.on_change.append(lambda held: directory.expect(_nodes_of(held)))
+        directory.expect(_nodes_of(holder.held))
         root = await self._root_catalog(folder, holder)
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
+        mover = Mover(links, directory, holder, root)
         queries = QueryMetrics()
         fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
         stack.callback(fanout.close)
@@ -112,26 +118,36 @@ class GatewayNode(Node):
         )
         drivers = self._authorities(folder, queries, self._footage.own_events)
         calls = CallMetrics(_method_names())
-        tls = settings.tls
-        server = NodeServer(
-            self._footage,
-            node=settings.node.name,
-            audit=audit,
-            services=[
+        tls, footage = settings.tls, self._footage
+        hub = UplinkHub(key, self.info)
+
+        def make_server(caller: Callable[[], Caller] | None = None) -> NodeServer:
+            services: list[Callable[[CallRunner], grpc.GenericRpcHandler]] = [
                 lambda runner: directory_handlers(directory, runner),
                 lambda runner: authority_handlers(GroupAuthority(drivers), runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(root, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(root, mover, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, root, runner),
-            ],
-            policy=ServiceCallers(
-                CATALOG_ADMIN_SERVICE.full_name,
-                frozenset(settings.catalog.writers),
-                ServiceCallers(CATALOG_HOLDER_SERVICE.full_name, frozenset(settings.catalog.parents)),
-            ),
-            observers=[calls],
-            tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
-        )
+            ]
+            own = caller is None
+            if own:
+                services.append(lambda _runner: hub.handlers())
+            return NodeServer(
+                footage,
+                node=settings.node.name,
+                audit=audit,
+                services=services,
+                policy=ServiceCallers(
+                    CATALOG_ADMIN_SERVICE.full_name,
+                    frozenset(settings.catalog.writers),
+                    ServiceCallers(CATALOG_HOLDER_SERVICE.full_name, frozenset(settings.catalog.parents)),
+                ),
+                observers=[calls],
+                tls=TlsFiles(tls.cert, tls.key, tls.client_ca) if tls is not None and own else None,
+                caller=caller,
+            )
+
+        server = make_server()
         self._listen(server, settings.node.grpc, tls=tls is not None)
         metrics = GatewayMetrics(
             version=self.info.version,
@@ -146,11 +162,13 @@ class GatewayNode(Node):
         )
         self._serve_metrics(settings.node.metrics, gateway_registry(metrics, queries, calls))
         for child in settings.child:
-            self._follow(child, links, directory, flow)
+            self._follow(child, links, directory, flow, hub)
         for driver in drivers:
             self._run(f"failover-{driver.group.name}", driver.run())
         await server.start()
         stack.push_async_callback(server.stop, _STOP_GRACE_S)
+        stack.push_async_callback(hub.close)
+        self._dial_parent(settings.uplink, tls, make_server)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _authorities(self, folder: Path, queries: QueryMetrics, events: EventBus) -> list[Driver]:
@@ -183,11 +201,9 @@ class GatewayNode(Node):
 
     async def _root_catalog(self, folder: Path, holder: CatalogHolder) -> RootCatalog | None:
         """The network catalog, where it is written at this node."""
-        database = self._settings.catalog.database
+        database = self._settings.catalog.address(folder)
         if not database:
             return None
-        if database == "sqlite":
-            database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
         from nvr.network_catalog.store.store import CatalogStore
 
         store = CatalogStore(database)
@@ -197,7 +213,23 @@ class GatewayNode(Node):
         self._run("network-catalog", root.keep())
         return root
 
-    def _follow(self, child: ChildEntry, links: Links, directory: Directory, flow: CatalogFlow) -> None:
+    def _follow(
+        self, child: ChildEntry, links: Links, directory: Directory, flow: CatalogFlow, hub: UplinkHub
+    ) -> None:
+        if child.uplink:
+            target = f"uplink {child.node}"
+            uplink = hub.expect(str(child.node))
+            remote = RemoteChild(uplink.channel, target, uplink=uplink)
+        else:
+            target = str(child.address)
+            channel, files = self._dial(child)
+            remote = RemoteChild(channel, target, tls=files)
+        link = Link(remote, directory, target=target)
+        links.add(link)
+        self._run(f"link-{target}", link.run())
+        self._run(f"catalog-{target}", flow.run(link))
+
+    def _dial(self, child: ChildEntry) -> tuple[grpc.aio.Channel, TlsFiles | None]:
         tls = self._settings.tls
         files = None
         if tls is not None and child.tls is not False:
@@ -206,11 +238,7 @@ class GatewayNode(Node):
             files = TlsFiles()
         channel = dial(str(child.address), files)
         self._stack.push_async_callback(channel.close)
-        address = str(child.address)
-        link = Link(RemoteChild(channel, address, tls=files), directory, target=address)
-        links.add(link)
-        self._run(f"link-{child.address}", link.run())
-        self._run(f"catalog-{child.address}", flow.run(link))
+        return channel, files
 
 
 def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
@@ -221,12 +249,17 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             LinkState(
                 link.name,
                 up=link.up,
-                uplink=link.uplink,
+                uplink=link.uplink is not None,
                 seen_us=0 if node is None else node.seen_us,
                 clock_offset_us=None if node is None else node.clock_offset_us,
             )
         )
     return states
+
+
+def _nodes_of(held: Held) -> frozenset[str] | None:
+    """Ids of the nodes that the catalog has; None: nobody has put any into it."""
+    return frozenset(node.node_id for node in held.content.nodes) or None
 
 
 def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:

@@ -20,7 +20,7 @@ from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.trouble import LieError, trouble
 from nvr.v1 import footage_pb2
 
-__all__ = ["CLOCK_APART_US", "Question", "with_clocks"]
+__all__ = ["CLOCK_APART_US", "Clocks", "Question"]
 
 CLOCK_APART_US = 1_000_000
 """Clocks that are further apart than this are told with the spans."""
@@ -40,6 +40,8 @@ class _Said:
 
     source: str
     items: Sequence[Span | Gap]
+    whole: bool
+    """They fill the range."""
 
 
 @dataclass(slots=True)
@@ -101,10 +103,11 @@ class _Asked(Asking):
         sources.add(source)
         if question.by_source:
             source = self.below.check_node(source)
-        if not fills(items, question.range):
+        whole = fills(items, question.range)
+        if not whole:
             self._short.add(camera_id)
         items = self.below.check_coverage(items, question.range)
-        question.take(self, camera_id, _Said(source, items))
+        question.take(self, camera_id, _Said(source, items, whole))
         self.left.discard(camera_id)
 
     def warned(self, notice: Notice) -> None:
@@ -153,17 +156,21 @@ class Question:
             request, where=None, range=range_, order=FindOrder.NEAREST, limit=0, cursor="", ids_only=True
         )
         self._order = request.order
+        # Who asks for ids only puts the answer into order itself, and waits for none that is late.
+        self._in_order = not request.ids_only or bool(request.limit)
+        self._settled: asyncio.Queue[_Awaited] = asyncio.Queue()
         self._awaited: dict[str, _Awaited] = {}
         self._notices: dict[Notice, None] = {}
         self._taken = 0
         self._held = 0
         self._open = 0
         self._all_ended = asyncio.Event()
+        self._clocks = Clocks(directory, self.warn)
         self.complete = True
         self.contacted = 0
 
     async def answer(self, items: Sequence[Planned]) -> AsyncIterator[Found | Notice]:
-        """Each camera as soon as it and all before it are answered; warnings as they come."""
+        """Each camera once it and all before it (for ids only: it) are answered; warnings as they come."""
         self._awaited = {planned.camera.id: _Awaited(planned) for planned in items}
         wanted: dict[str, tuple[AnyLink, list[str]]] = {}
         for each in self._awaited.values():
@@ -178,8 +185,7 @@ class Question:
         self.contacted, self._open = len(wanted), len(asks)
         tasks = self._ask(asks)
         try:
-            for each in self._awaited.values():
-                await each.done.wait()
+            async for each in self._turns():
                 for notice in self._news():
                     yield notice
                 for found in self._found(each):
@@ -196,6 +202,15 @@ class Question:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _turns(self) -> AsyncIterator[_Awaited]:
+        """All cameras, each once it is answered."""
+        for each in self._awaited.values():
+            if self._in_order:
+                await each.done.wait()
+                yield each
+            else:
+                yield await self._settled.get()
 
     def _want(self, each: _Awaited, node_id: str, wanted: dict[str, tuple[AnyLink, list[str]]]) -> None:
         link = self._links.of(node_id)
@@ -309,8 +324,9 @@ class Question:
             self._settle(each)
 
     def _settle(self, each: _Awaited) -> None:
-        if not each.waiting:
+        if not each.waiting and not each.done.is_set():
             each.done.set()
+            self._settled.put_nowait(each)
 
     def _found(self, each: _Awaited) -> list[Found]:
         planned, range_ = each.planned, self.range
@@ -320,24 +336,21 @@ class Question:
             source = planned.camera.node if self.by_source else ""
             return [Found(planned.camera, planned.distance_m, tuple(coverage), source)]
         if self.by_source:
-            made = [(said.source, self._with_clocks(said.items)) for _, said in answers]
+            made = [(said.source, self._clocks.marked(said.items)) for _, said in answers]
         elif not answers:
-            made = [("", [])]
+            made = [("", ())]
         else:
             duty = self.directory.route(planned.entries[0].node_id)
             told = [Told(said.items, int(child != duty)) for child, said in answers]
-            whole = not each.failed and all(fills(said.items, range_) for _, said in answers)
+            whole = not each.failed and all(said.whole for _, said in answers)
             if whole and len(told) == 1:
                 merged = told[0].items
             else:
-                merged = merge_coverage(range_, told, all_answered=whole)
-            made = [("", self._with_clocks(merged))]
+                merged = merge_coverage(range_, told, all_answered=whole, strangers=self.directory.strangers)
+            made = [("", self._clocks.marked(merged))]
         if self._order is FindOrder.NEWEST:
-            made = [(source, list(reversed(items))) for source, items in made]
+            made = [(source, items[::-1]) for source, items in made]
         return [Found(planned.camera, planned.distance_m, tuple(items), source) for source, items in made]
-
-    def _with_clocks(self, items: Sequence[Span | Gap]) -> list[Span | Gap]:
-        return with_clocks(self.directory, items, self.warn)
 
     def warn(self, notice: Notice) -> None:
         """Tells of something, once."""
@@ -356,18 +369,36 @@ def _which(ids: Sequence[str]) -> bytes:
     return footage_pb2.FindRequest(where=convert_places.where_to_pb(Named(ids))).SerializeToString()
 
 
-def with_clocks(
-    directory: Directory, items: Sequence[Span | Gap], warn: Callable[[Notice], None]
-) -> list[Span | Gap]:
-    """Spans of nodes whose clocks are apart from ours, marked so; one warning a node."""
-    marked: list[Span | Gap] = []
-    for item in items:
-        if isinstance(item, Span):
-            node = directory.node_named(item.node)
-            offset_us = None if node is None else directory.clock_offset_us(node.id)
-            if offset_us is not None and abs(offset_us) > CLOCK_APART_US:
-                item = replace(item, clock_offset_us=offset_us)
-                message = f"the clock of node {item.node} is {offset_us / 1e6:+.1f} s from this node's"
-                warn(Notice("clock_apart", message, item.node))
-        marked.append(item)
-    return marked
+class Clocks:
+    """How far the clocks of nodes are from ours, within one answer. ``warn``: is told once for each node."""
+
+    def __init__(self, directory: Directory, warn: Callable[[Notice], None]) -> None:
+        self._directory = directory
+        self._warn = warn
+        self._apart: dict[str, int | None] = {}
+
+    def marked(self, items: Sequence[Span | Gap]) -> Sequence[Span | Gap]:
+        """The items; spans of nodes whose clocks are apart from ours are marked so."""
+        offsets = {item.node: self._offset_us(item.node) for item in items if isinstance(item, Span)}
+        if not any(offsets.values()):
+            return items
+        return [
+            replace(item, clock_offset_us=offset_us)
+            if isinstance(item, Span) and (offset_us := offsets[item.node]) is not None
+            else item
+            for item in items
+        ]
+
+    def _offset_us(self, name: str) -> int | None:
+        """None: not apart, or not known."""
+        if name in self._apart:
+            return self._apart[name]
+        node = self._directory.node_named(name)
+        offset_us = None if node is None else self._directory.clock_offset_us(node.id)
+        if offset_us is None or abs(offset_us) <= CLOCK_APART_US:
+            offset_us = None
+        else:
+            message = f"the clock of node {name} is {offset_us / 1e6:+.1f} s from this node's"
+            self._warn(Notice("clock_apart", message, name))
+        self._apart[name] = offset_us
+        return offset_us

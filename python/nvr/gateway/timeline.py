@@ -36,7 +36,7 @@ from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
 from nvr.gateway.pages import Reading, reading_order
-from nvr.gateway.trouble import LieError, omissions, refused, trouble
+from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 
 __all__ = ["Timeline"]
 
@@ -191,7 +191,7 @@ class Timeline:
             self._check_refused(notices)
             missing = omissions(notices)
             if missing:
-                raise NodeUnavailable(missing[0].message, node=missing[0].node)
+                raise not_known(missing)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 
@@ -296,7 +296,8 @@ class Timeline:
         self._check_resume(request, parts)
         yield ClipHead(tuple(parts), tuple(planned.gaps))
         if not request.head_only:
-            for index in range(request.part, len(heads)):
+            last = request.part + 1 if request.one_part else len(heads)
+            for index in range(request.part, min(last, len(heads))):
                 async for step in self._bytes(request, index, *heads[index]):
                     if isinstance(step, Notice):
                         if step in told:
@@ -338,6 +339,7 @@ class Timeline:
             part=part.index,
             offset=offset,
             if_etag=part.etag,
+            one_part=True,
         )
         async with closing(link.footage.read_clip(self._context, asked)) as answer:
             async for step in answer:

@@ -13,6 +13,7 @@ from nvr.network_catalog import convert
 from nvr.network_catalog.changes import (
     Change,
 )
+from nvr.network_catalog.mover import MoveStep
 from nvr.network_catalog.reader import CatalogStanding, StandingState
 from nvr.network_catalog.types import Area, CameraEntry, NodeEntry, RetiredArea
 from nvr.network_catalog.versions import Version
@@ -110,6 +111,17 @@ class RemoteCatalog(Remote):
         """Makes what a restored database has the newest version."""
         request = catalog_pb2.AdoptCatalogRequest(context=context_to_pb(context), dry_run=dry_run)
         return convert.version_from_pb((await self._unary(self._admin.AdoptCatalog, request)).version)
+
+    def move_camera(
+        self, context: ReadContext, camera: str, to: str, *, dry_run: bool = False
+    ) -> AsyncIterator[MoveStep | Notice | End]:
+        """The steps as they are done."""
+        request = catalog_pb2.MoveCameraRequest(
+            context=context_to_pb(context), camera=camera, to=to, dry_run=dry_run
+        )
+        return self._stream(
+            self._admin.MoveCamera, request, ItemConverter(lambda item: MoveStep(item.step, item.node))
+        )
 
 
 class HeldVersion(NamedTuple):

@@ -14,6 +14,7 @@ from nvr.network_catalog.changes import (
     Change,
 )
 from nvr.network_catalog.holder import MOST_BYTES, CatalogHolder
+from nvr.network_catalog.mover import CameraMover, MoveStep
 from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.types import Area, CameraEntry, NodeEntry, RetiredArea
@@ -59,9 +60,14 @@ def catalog_handlers(reader: CatalogReader, runner: CallRunner) -> grpc.GenericR
     )
 
 
-def catalog_admin_handlers(root: RootCatalog | None, node: str, runner: CallRunner) -> grpc.GenericRpcHandler:
-    """``nvr.v1.CatalogAdminService``; ``root`` None: at a node that refuses it. ``node``: its name."""
-    service = _AdminService(root, node)
+def catalog_admin_handlers(
+    root: RootCatalog | None, mover: CameraMover | None, node: str, runner: CallRunner
+) -> grpc.GenericRpcHandler:
+    """``nvr.v1.CatalogAdminService``.
+
+    ``root``, ``mover`` None: at a node that refuses what is theirs. ``node``: its name.
+    """
+    service = _AdminService(root, mover, node)
     return service_handlers(
         CATALOG_ADMIN_SERVICE,
         runner,
@@ -71,6 +77,7 @@ def catalog_admin_handlers(root: RootCatalog | None, node: str, runner: CallRunn
             "ListCatalogVersions": service.list_versions,
             "BackUpCatalog": service.back_up,
             "AdoptCatalog": service.adopt,
+            "MoveCamera": service.move,
         },
     )
 
@@ -141,8 +148,9 @@ class _CatalogService:
 
 
 class _AdminService:
-    def __init__(self, root: RootCatalog | None, node: str) -> None:
+    def __init__(self, root: RootCatalog | None, mover: CameraMover | None, node: str) -> None:
         self._maybe_root = root
+        self._mover = mover
         self._node = node
 
     async def change(self, request: catalog_pb2.ChangeCatalogRequest, context: ReadContext) -> Message:
@@ -199,6 +207,22 @@ class _AdminService:
         version = await self._root().adopt(actor=_actor(), request_id=_request_id(), dry_run=request.dry_run)
         return catalog_pb2.AdoptCatalogResponse(version=convert.version_to_pb(version))
 
+    def move(self, request: catalog_pb2.MoveCameraRequest, context: ReadContext) -> Steps[MoveStep]:
+        response = catalog_pb2.MoveCameraResponse
+        if self._mover is None:
+            raise InvalidArgument(
+                f"camera: {self._node} is a recorder; ask a gateway above both nodes", field="camera"
+            )
+
+        def item(value: MoveStep) -> Iterator[bytes]:
+            step = catalog_pb2.MoveStep(step=value.step, node=value.node)
+            yield response(item=step).SerializeToString()
+
+        answer = self._mover.move(
+            context, request.camera, request.to, actor=_actor(), dry_run=request.dry_run
+        )
+        return answer_steps(response, answer, item)
+
     def _root(self) -> RootCatalog:
         if self._maybe_root is None:
             raise CatalogNotRoot(
@@ -245,6 +269,10 @@ class _HolderService:
         return catalog_pb2.HoldCatalogResponse(received=len(self._data))
 
     async def release(self, request: catalog_pb2.ReleaseCatalogRequest, context: ReadContext) -> Message:
+        if self._root is not None:
+            raise CatalogNotRoot(
+                "this node is where its catalog is written: take [catalog] database out of its settings first"
+            )
         return catalog_pb2.ReleaseCatalogResponse(catalog_id=await self._holder.release())
 
 

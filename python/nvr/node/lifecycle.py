@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -20,11 +20,17 @@ from nvr.metrics.http import MetricsServer
 from nvr.rtsp.out import RtspOut
 from nvr.rtsp.settings import RtspSettings
 from nvr.security.audit import AuditHook
-from nvr.settings.fields import Address
+from nvr.security.identity import Caller
+from nvr.security.tls import TlsFiles
+from nvr.settings.fields import Address, TlsSettings
+from nvr.uplink.child import UplinkChild
+from nvr.uplink.settings import UplinkSettings
 
 __all__ = ["Addresses", "Node", "make_data_folder"]
 
 logger = logging.getLogger("nvr.node")
+
+_US_PER_S = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,17 +81,23 @@ class Node:
 
     async def wait(self) -> None:
         """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
+        with self.stopped_by_signals():
+            await self._stop.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """Within, SIGTERM and SIGINT stop the node: to be entered before anybody is told that it serves."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         try:
-            await self._stop.wait()
+            yield
         finally:
             # A second signal ends the process at once: the store bears it.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-        if self._failure is not None:
-            raise self._failure
 
     def _on_signal(self, number: signal.Signals) -> None:
         logger.info("%s received", number.name)
@@ -129,6 +141,33 @@ class Node:
         self.addresses = replace(self.addresses, rtsp=rtsp.address)
         if not settings.user and not settings.listen.is_loopback:
             logger.warning("RTSP on %s has no users: only this machine may watch", settings.listen)
+
+    def _dial_parent(
+        self,
+        settings: UplinkSettings | None,
+        tls: TlsSettings | None,
+        make_server: Callable[[Callable[[], Caller]], NodeServer],
+    ) -> UplinkChild | None:
+        """Answers the node above by a connection that this one makes, where that is set up.
+
+        ``make_server``: a server of the same services, given who its only caller is.
+        """
+        if settings is None:
+            return None
+        files = None
+        if tls is not None and settings.tls is not False:
+            files = TlsFiles(tls.cert, tls.key, settings.ca or tls.client_ca)
+        uplink = UplinkChild(
+            info=self.info,
+            parent=str(settings.parent),
+            tls=files,
+            make_server=make_server,
+            schedule=settings.schedule(),
+            zone=settings.time_zone,
+            keepalive_s=settings.keepalive / _US_PER_S,
+        )
+        self._run("uplink", uplink.run())
+        return uplink
 
     def _listen(self, server: NodeServer, address: Address, *, tls: bool) -> None:
         """Takes the address, and says so when whoever calls from elsewhere is not answered there."""

@@ -26,6 +26,7 @@ from nvr.settings.fields import (
     SizeBytes,
     TlsSettings,
 )
+from nvr.uplink.settings import UplinkSettings, uplink_faults
 
 __all__ = ["Settings", "load_settings", "parse_settings"]
 
@@ -147,6 +148,7 @@ class Settings(Section):
     lease: LeaseSettings = LeaseSettings()
     catalog: HolderSettings = HolderSettings()
     rtsp: RtspSettings | None = None
+    uplink: UplinkSettings | None = None
     camera: list[CameraEntry] = Field(default=[], max_length=100_000)
     copies: list[CopySettings] = Field(default=[], max_length=10_000, alias="copy")
 
@@ -171,6 +173,7 @@ def _faults_across(document: Mapping[str, Any]) -> Iterator[Fault]:
         yield from _range_fault(limits, "sync_interval", 100_000, 60_000_000, "100ms to 1m")
     if isinstance(cameras, list):
         yield from _camera_faults(cameras)
+    yield from uplink_faults(document)
 
 
 def _store_faults(stores: Sequence[str]) -> Iterator[Fault]:

@@ -198,7 +198,7 @@ class LocalFootage:
         yield self._head(plan)
         if not request.head_only:
             for index, part in enumerate(plan.parts):
-                if index < request.part:
+                if index < request.part or (request.one_part and index > request.part):
                     continue
                 offset = request.offset if index == request.part else 0
                 async for data in self._pool.ahead(_chunks(part, offset)):

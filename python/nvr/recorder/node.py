@@ -2,6 +2,8 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import Catalog
@@ -46,7 +48,7 @@ from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
-from nvr.security.identity import ServiceCallers
+from nvr.security.identity import Caller, ServiceCallers
 from nvr.security.node_key import NodeKey
 from nvr.security.tls import TlsFiles
 
@@ -169,13 +171,15 @@ class RecorderNode(Node):
             store=store,
             ingest=ingest,
             probe=_core.Ingest.probe,
+            adopt=catalog.adopt,
             peers=settings.lease.peers,
         )
         # A probe may be waiting for a camera.
         stack.push_async_callback(asyncio.to_thread, leases.close)
         calls = CallMetrics(_method_names())
         assigned = AssignedCameras(holder, self._supervisor, key.id)
-        server = self._server(audit, calls, tree, leases, holder, assigned)
+        make_server = partial(self._server, audit, calls, tree, leases, holder, assigned)
+        server = make_server()
         # A wrong address is told before anything is recorded.
         self._listen(server, settings.node.grpc, tls=settings.tls is not None)
         node_metrics = self._node_metrics(store, ingest, directory)
@@ -191,6 +195,7 @@ class RecorderNode(Node):
         self._keep_copies(store, catalog, directory, told, pool)
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
+        self._dial_parent(settings.uplink, settings.tls, make_server)
         await self._serve_rtsp(settings.rtsp, self._footage, audit)
 
     def _keep_copies(
@@ -248,7 +253,9 @@ class RecorderNode(Node):
         leases: LeaseKeeper,
         holder: CatalogHolder,
         cameras: CameraAdmin,
+        caller: Callable[[], Caller] | None = None,
     ) -> NodeServer:
+        """``caller``: who the only caller is, of a server for the node above; default: for everybody."""
         settings, tls = self._settings, self._settings.tls
         reader = CatalogReader(holder)
         return NodeServer(
@@ -260,7 +267,7 @@ class RecorderNode(Node):
                 lambda runner: directory_handlers(tree, runner),
                 lambda runner: lease_handlers(leases, runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(None, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(None, None, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, None, runner),
             ],
             policy=ServiceCallers(
@@ -269,7 +276,8 @@ class RecorderNode(Node):
                 ServiceCallers(CATALOG_HOLDER_SERVICE.full_name, frozenset(settings.catalog.parents)),
             ),
             observers=[calls],
-            tls=None if tls is None else TlsFiles(tls.cert, tls.key, tls.client_ca),
+            tls=None if tls is None or caller is not None else TlsFiles(tls.cert, tls.key, tls.client_ca),
+            caller=caller,
         )
 
     def _node_metrics(

@@ -16,9 +16,11 @@ __all__ = [
     "DurationUs",
     "ListenAddress",
     "NodeName",
+    "RateBits",
     "Section",
     "SizeBytes",
     "TlsSettings",
+    "parse_rate",
     "parse_size",
 ]
 
@@ -28,6 +30,8 @@ _SIZE_UNITS = {
     **{f"{letter}iB": 1024**power for power, letter in enumerate("KMGTP", 1)},
 }
 _SIZE = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?\s*([kKMGTP]?i?B)", re.ASCII)
+_RATE = re.compile(r"([0-9]{1,9})(?:\.([0-9]{1,3}))? ?(kbit|Mbit|Gbit)", re.ASCII)
+_RATE_UNITS = {"kbit": 1_000, "Mbit": 1_000_000, "Gbit": 1_000_000_000}
 _ADDRESS = re.compile(
     r"(?:\[(?P<six>[0-9A-Fa-f:.]+)\]|(?P<host>[A-Za-z0-9_.-]+)):(?P<port>[0-9]{1,5})", re.ASCII
 )
@@ -77,6 +81,18 @@ def parse_size(text: str) -> int:
     return size
 
 
+def parse_rate(text: str) -> int:
+    """Bits a second of ``"2Mbit"``, ``"500kbit"``, ``"1.5Gbit"``; 1 kbit = 1000 bits."""
+    match = _RATE.fullmatch(text.strip())
+    if match is None:
+        raise InvalidArgument("not a rate such as 500kbit, 2Mbit or 1.5Gbit (a second)")
+    fraction = match[2] or ""
+    rate: int = int(match[1] + fraction) * _RATE_UNITS[match[3]] // 10 ** len(fraction)
+    if rate < _RATE_UNITS["kbit"]:
+        raise InvalidArgument("must be at least 1kbit; leave the line out for no cap")
+    return rate
+
+
 def _text(value: object, example: str) -> str:
     # Pydantic takes a ValueError as a fault of the file, not of the program.
     if not isinstance(value, str):
@@ -105,6 +121,7 @@ AbsolutePath = Annotated[Path, BeforeValidator(_path)]
 ListenAddress = Annotated[Address, BeforeValidator(lambda value: Address(_text(value, "127.0.0.1:7600")))]
 DurationUs = Annotated[int, BeforeValidator(_positive_duration)]
 NodeName = Annotated[str, Field(pattern=r"^[a-z0-9-]{1,63}$")]
+RateBits = Annotated[int, BeforeValidator(lambda value: parse_rate(_text(value, "2Mbit")))]
 SizeBytes = Annotated[int, BeforeValidator(lambda value: parse_size(_text(value, "20GB")))]
 
 

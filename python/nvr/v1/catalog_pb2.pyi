@@ -1125,6 +1125,109 @@ class AdoptCatalogResponse(_message.Message):
 Global___AdoptCatalogResponse: _TypeAlias = AdoptCatalogResponse  # noqa: Y015
 
 @_typing.final
+class MoveCameraRequest(_message.Message):
+    """Asks to move a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Id, name or node/name."""
+    to: _builtins.str
+    """Name or id of the recorder that it goes to."""
+    dry_run: _builtins.bool
+    """Check only; change nothing."""
+    @_builtins.property
+    def context(self) -> _common_pb2.ReadContext:
+        """Why and for whom."""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.ReadContext | None = ...,
+        camera: _builtins.str = ...,
+        to: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "dry_run", b"dry_run", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveCameraRequest: _TypeAlias = MoveCameraRequest  # noqa: Y015
+
+@_typing.final
+class MoveStep(_message.Message):
+    """A step of a move that is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """Stable, lower_snake_case: `reached` (the new node has its settings, and reaches
+    it), `recording` (the new node records it), `adopted` (it is the new node's),
+    `removed` (the old node has stopped), `written` (the catalog says so).
+    """
+    node: _builtins.str
+    """Name of the node that did it."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveStep: _TypeAlias = MoveStep  # noqa: Y015
+
+@_typing.final
+class MoveCameraResponse(_message.Message):
+    """One step of the answer to MoveCamera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> Global___MoveStep:
+        """A step that is done."""
+
+    @_builtins.property
+    def warning(self) -> _common_pb2.Warning:
+        """About the answer."""
+
+    @_builtins.property
+    def end(self) -> _common_pb2.End:
+        """The last step: the camera is moved, or could be."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___MoveStep | None = ...,
+        warning: _common_pb2.Warning | None = ...,
+        end: _common_pb2.End | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___MoveCameraResponse: _TypeAlias = MoveCameraResponse  # noqa: Y015
+
+@_typing.final
 class HeldCatalog(_message.Message):
     """The part of a version that a node holds."""
 

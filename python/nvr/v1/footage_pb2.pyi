@@ -969,6 +969,7 @@ class ReadClipRequest(_message.Message):
     IF_ETAG_FIELD_NUMBER: _builtins.int
     HEAD_ONLY_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    ONE_PART_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -986,6 +987,10 @@ class ReadClipRequest(_message.Message):
     source: _builtins.str
     """Only footage of the node of this name; empty: of all that have some, as one
     timeline (the higher epoch where two have the same instant).
+    """
+    one_part: _builtins.bool
+    """Only the bytes of `part`, and not those of the parts after it: on a slow line
+    nothing is begun that its reader will ask for by itself. An older server sends all.
     """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
@@ -1008,10 +1013,11 @@ class ReadClipRequest(_message.Message):
         if_etag: _builtins.str = ...,
         head_only: _builtins.bool = ...,
         source: _builtins.str = ...,
+        one_part: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "head_only", b"head_only", "if_etag", b"if_etag", "offset", b"offset", "part", b"part", "range", b"range", "source", b"source", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "head_only", b"head_only", "if_etag", b"if_etag", "offset", b"offset", "one_part", b"one_part", "part", b"part", "range", b"range", "source", b"source", "stream", b"stream", "without_audio", b"without_audio"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1624,7 +1630,8 @@ class FindRequest(_message.Message):
     """One item for each node that has footage of the camera, instead of one timeline."""
     ids_only: _builtins.bool
     """Of each camera only its id and node: for who knows the rest already, as a
-    gateway does. A node may give more.
+    gateway does. A node may give more. Without `limit` they come in any order,
+    each as soon as it is known.
     """
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:

@@ -1,5 +1,6 @@
 //! What peers answered, waiting to be taken, and how the owner is woken.
 
+use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
@@ -45,6 +46,8 @@ pub(crate) struct Outbox {
 #[derive(Default)]
 struct Waiting {
     answers: Vec<Answer>,
+    /// Where the answer of each call is among them.
+    places: HashMap<u64, usize>,
     bytes: usize,
     rung: bool,
     gathering: bool,
@@ -73,6 +76,7 @@ impl Outbox {
         let _ = rustix::io::read(&self.eventfd, &mut [0; 8]);
         waiting.bytes = 0;
         waiting.rung = false;
+        waiting.places.clear();
         self.taken.notify_waiters();
         std::mem::take(&mut waiting.answers)
     }
@@ -81,12 +85,14 @@ impl Outbox {
     pub(crate) fn push(self: &Arc<Self>, answer: Answer, now: bool) {
         let mut waiting = self.waiting.lock();
         waiting.bytes += answer.messages.iter().map(Bytes::len).sum::<usize>();
-        match waiting.answers.last_mut() {
-            Some(last) if last.call == answer.call => {
-                last.messages.extend(answer.messages);
-                last.ended = answer.ended;
-            }
-            _ => waiting.answers.push(answer),
+        let next = waiting.answers.len();
+        let place = *waiting.places.entry(answer.call).or_insert(next);
+        if place == next {
+            waiting.answers.push(answer);
+        } else {
+            let known = &mut waiting.answers[place];
+            known.messages.extend(answer.messages);
+            known.ended = answer.ended;
         }
         if now {
             self.ring(&mut waiting);
