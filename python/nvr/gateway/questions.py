@@ -75,18 +75,22 @@ class _Asked(Asking):
             response = footage_pb2.FindResponse.FromString(raw)
         except DecodeError as error:
             raise InternalError(f"{self.link.target}: the node's answer cannot be understood") from error
+        for found in response.items:
+            self._found(found)
         match response.WhichOneof("step"):
             case "item":
-                # All of the camera but its id is known here already.
-                found = response.item
-                items = [item for item in map(convert.coverage_from_pb, found.coverage) if item is not None]
-                self.said(found.camera.id, found.source, items)
+                self._found(response.item)
             case "warning":
                 self.warned(convert.notice_from_pb(response.warning))
             case "end":
                 self.ended(convert.end_from_pb(response.end))
                 return True
         return False
+
+    def _found(self, found: footage_pb2.Found) -> None:
+        # All of the camera but its id is known here already.
+        items = [item for item in map(convert.coverage_from_pb, found.coverage) if item is not None]
+        self.said(found.camera.id, found.source, items)
 
     def on_end(self, error: NvrError | None) -> None:
         """All has come, or nothing more does."""

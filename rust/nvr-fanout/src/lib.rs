@@ -7,6 +7,8 @@
 //! bounded: a message, an answer, what waits, and the time. gRPC over HTTP/2 is as in
 //! <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
+#![cfg_attr(test, allow(clippy::unwrap_used))]
+
 mod answers;
 mod call;
 mod client;
