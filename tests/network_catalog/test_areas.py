@@ -348,7 +348,7 @@ def test_a_former_district_still_narrows_a_name() -> None:
 def test_a_code_that_no_longer_is_an_area_says_what_it_is_now() -> None:
     tree = AreaTree([area("r", None), area("b", "r")], [retired("a", "b"), retired("c")])
     with pytest.raises(
-        AreaNotFound, match=r"a \(Area a, retired, Area r\) .* it is now b \(Area b"
+        AreaNotFound, match=r"a \(Area a, Area r\) \[former\] .* it is now b \(Area b"
     ) as caught:
         tree.area("a")
     assert caught.value.facts == {"into": "b"}
