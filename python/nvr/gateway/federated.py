@@ -338,7 +338,10 @@ class FederatedFootage:
             below = Below(self._directory, link)
             async for step in self._pass_on(link, link.footage.read_clip(context, asked), found):
                 if isinstance(step, ClipHead):
-                    parts = [replace(part, node=below.check_node(part.node)) for part in step.parts]
+                    parts = [
+                        replace(part, node=below.check_node(part.node), line=link.slower(part.line))
+                        for part in step.parts
+                    ]
                     step = replace(step, parts=tuple(parts))
                 yield step
             return
