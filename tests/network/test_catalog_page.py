@@ -1,4 +1,4 @@
-"""The page of the network catalog, typed from its top to its end at the root of a running network."""
+"""What pages say of the network catalog, typed from top to end at the root of a running network."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,10 +8,13 @@ import pytest
 import nvr
 from tests.docs.running import ALL, run
 from tests.network.tree import Network, network
-from tests.support.documents import ROOT
 
-PAGE = ROOT / "docs" / "catalog.md"
+WHERE = ("catalog", "catalog_stopped")
+PAGES = dict.fromkeys(block.page for block in ALL if block.where in WHERE)
 AREAS = {"commune-1": ("gate", "14815"), "commune-2": ("yard", "14818")}
+
+
+assert PAGES, "no block is marked"
 
 
 @pytest.fixture
@@ -24,12 +27,12 @@ def tree(tmp_path: Path) -> Iterator[Network]:
 
 
 @pytest.mark.timeout(600)
-def test_the_page_of_the_catalog(tree: Network, tmp_path: Path) -> None:
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_a_page_of_the_catalog(page: Path, tree: Network, tmp_path: Path) -> None:
     folder = tmp_path / "officer"
     folder.mkdir()
     (folder / "gateway.toml").write_text(tree.settings("province").read_text())
-    blocks = [block for block in ALL if block.page == PAGE and block.where is not None]
-    assert {block.where for block in blocks} == {"catalog", "catalog_stopped"}
+    blocks = [block for block in ALL if block.page == page and block.where in WHERE]
     for block in blocks:
         if block.where == "catalog_stopped":
             tree.processes.pop("province").stop()
