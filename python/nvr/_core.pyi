@@ -641,7 +641,7 @@ class FanoutClient:
         requests: Sequence[tuple[int, bytes]],
         *,
         timeout_us: int,
-        metadata: Sequence[tuple[str, str]] = (),
+        metadata: Sequence[tuple[str, str]] = ...,
         most_messages: int,
     ) -> int:
         """Asks peers, each with its serialized request; the number of the first call.

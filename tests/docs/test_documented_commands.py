@@ -86,7 +86,10 @@ def test_blocks_on_the_store_of_a_stopped_node(block: Block, stopped: Running, t
     run(block, tmp_path, extra={}, replace={"/var/lib/nvr": str(stopped.store)})
 
 
-SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "players", "tls"}
+SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "players", "tls"} | {
+    "catalog",
+    "catalog_stopped",
+}
 # What the tests are run by, or cannot do to the machine that runs them.
 NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"}
 

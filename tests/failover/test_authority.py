@@ -326,3 +326,27 @@ def test_the_order_of_standbys_bears_changes(nodes: set[str], camera: object) ->
     assert sorted(order) == sorted(nodes)
     gone = order[0]
     assert standby_order(str(camera), nodes - {gone}) == order[1:]
+
+
+def test_a_camera_that_was_moved_for_good_has_its_home_there() -> None:
+    world = settled(SPREAD)
+    a, b = world.recorders["a"], world.recorders["b"]
+    # What ``nvr cameras move`` does: b takes it, it becomes b's own, and a removes it.
+    epoch = a.epoch("a-0") + 1
+    b.duties["a-0"] = (epoch, True)
+    world.run(4 * S)
+    b.adopt("a-0")
+    world.run(2 * S)
+    a.removed.add("a-0")
+    world.run(60 * S)
+    record = world.ledger["a-0"]
+    assert (record.home, record.holder, record.retired) == ("b", "b", False)
+    assert world.recorded_by("a-0") == ["b"]
+    # Its new home dies and comes back: it is b's again.
+    b.linked = False
+    world.run(20 * S)
+    assert world.recorded_by("a-0") != ["b"]
+    b.linked = True
+    world.run(400 * S)
+    assert (holder(world, "a-0"), world.recorded_by("a-0")) == ("b", ["b"])
+    assert world.longest_gap_us.get("a-0", 0) < 2 * S

@@ -13,7 +13,14 @@ from tests.support.skips import needs_program
 
 LINKS = (
     LinkState("commune-1", up=True, uplink=False, seen_us=1_800_000_000_500_000, clock_offset_us=-1_500_000),
-    LinkState("house-7", up=False, uplink=True),
+    LinkState(
+        "house-7",
+        up=False,
+        uplink=True,
+        received_bytes={"control": 10, "clips": 4000},
+        cap_bits_per_s=4_000_000,
+        rate_bits_per_s=3_200_000,
+    ),
 )
 AREAS = (
     AreaRollup("38-1", recording=60, waiting=2, disabled=1, oldest_us=1_700_000_000_000_000),
@@ -44,7 +51,14 @@ def test_links() -> None:
     assert found["nvr_link_up{node=house-7,via=uplink}"] == 0
     assert found["nvr_link_clock_offset_seconds{node=commune-1,via=dial}"] == -1.5
     assert found["nvr_link_seen_timestamp_seconds{node=commune-1,via=dial}"] == 1_800_000_000.5
-    assert not [key for key in found if "house-7" in key and "link_up" not in key]
+    assert not [key for key in found if "house-7" in key and ("seen" in key or "offset" in key)]
+
+
+def test_an_uplink() -> None:
+    found = samples(registry())
+    assert found["nvr_link_received_bytes_total{node=house-7,priority=clips,via=uplink}"] == 4000
+    assert found["nvr_link_cap_bytes_per_second{node=house-7,via=uplink}"] == 500_000
+    assert found["nvr_link_rate_bytes_per_second{node=house-7,via=uplink}"] == 400_000
 
 
 def test_areas_and_no_camera() -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nvr.errors import NvrError
 from nvr.footage.places import FindRequest, Found
@@ -19,13 +19,12 @@ _WAIT_S = 8.0
 
 @dataclass
 class Asked:
+    """How many answers there were, of each kind, and codes of warnings."""
+
     complete: int = 0
     partial: int = 0
     failed: int = 0
-    warned: set[str] = None  # type: ignore[assignment]
-
-    def __post_init__(self) -> None:
-        self.warned = set()
+    warned: set[str] = field(default_factory=set)
 
 
 async def ask(ward: Ward, ledger: Ledger, ids: list[str], seed: int, asked: Asked) -> None:

@@ -1,15 +1,16 @@
 """What happens to a ward in one history: a seed gives the steps; written so, they can be run again."""
 
 import random
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
 from tests.network.ward import KEEPER, SPARE, WARD, Ward
 
-Kind = Literal["kill", "start", "cut", "heal", "slow", "fast"]
+Kind = Literal["kill", "start", "pause", "resume", "cut", "heal", "slow", "fast"]
 
-_UNDO: dict[Kind, Kind] = {"kill": "start", "cut": "heal", "slow": "fast"}
+_UNDO: dict[Kind, Kind] = {"kill": "start", "pause": "resume", "cut": "heal", "slow": "fast"}
 _CABLES = (
     *((name, switch) for name in ("alpha", "beta", SPARE) for switch in ("office", "cams")),
     (KEEPER, "office"),
@@ -45,6 +46,10 @@ class Step:
                 ward.kill(self.node)
             case "start":
                 ward.start(self.node)
+            case "pause":
+                ward.processes[self.node].send(signal.SIGSTOP)
+            case "resume":
+                ward.processes[self.node].send(signal.SIGCONT)
             case "cut":
                 ward.host(self.node).cables[self.cable].cut()
             case "heal":
@@ -79,9 +84,11 @@ def history(seed: int, seconds: float) -> list[Step]:
 
 
 def _fault(chance: random.Random, at_s: float) -> Step:
-    kind = chance.choices(("kill", "cut", "slow"), (4, 5, 1))[0]
+    kind = chance.choices(("kill", "pause", "cut", "slow"), (4, 1, 5, 1))[0]
     if kind == "kill":
         return Step(at_s, "kill", chance.choice(_KILLED))
+    if kind == "pause":
+        return Step(at_s, "pause", chance.choice(_KILLED))
     if kind == "cut":
         return Step(at_s, "cut", *chance.choice(_CABLES))
     return Step(at_s, "slow", *chance.choice(_SLOWED), chance.choice(_RATES))

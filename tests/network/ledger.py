@@ -6,7 +6,7 @@ witness follows each recorder through a door of its host, so also where all cabl
 
 import asyncio
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nvr.errors import NvrError
@@ -17,8 +17,8 @@ Name = tuple[str, int]
 """Run and sequence: what a fragment is called everywhere."""
 
 _EVERY_S = 0.4
-# Less than a picture: until the next fragment begins, it is not exactly known when the last one ends.
-_GRAIN_US = 20_000
+# A picture: until the next fragment begins, it is not exactly known when the last one ends.
+_GRAIN_US = 100_000
 
 
 def name_of(ref: FragmentRef) -> Name:
@@ -162,7 +162,3 @@ def check_once(refs: Sequence[FragmentRef], answer: str) -> None:
     names = [name_of(ref) for ref in refs]
     twice = {name for name in names if names.count(name) > 1} if len(set(names)) < len(names) else set()
     assert not twice, f"{answer} has {twice} twice"
-
-
-Own = Mapping[tuple[str, str], Sequence[FragmentRef]]
-"""By node and camera: what is on its disk at the end."""

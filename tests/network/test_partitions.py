@@ -22,23 +22,24 @@ from tests.network.history import Step, history, told
 from tests.network.ledger import Ledger, check_once, look, name_of, same, shown, union, witness
 from tests.network.ward import CITY, CONTEXT, KEEPER, SPARE, Layout, Ward, until, ward
 from tests.support.skips import needs_program
-from tests.support.soak import SOAK
 
 pytestmark = [needs_program("ip", "tc"), pytest.mark.timeout(900)]
 SECONDS = 30.0
 SOAK_SECONDS = 150.0
+SOAK_SEEDS = range(100, 120)
 LAYOUT = Layout({"alpha": (1, 2), "beta": (3,), SPARE: ()}, keeper_of="alpha", city=True)
 RECORDERS = ("alpha", "beta", SPARE, KEEPER)
 
 Own = dict[tuple[str, str], list[FragmentRef]]
 
 
-def histories() -> list[tuple[int, float]]:
+def histories() -> list[object]:
     named = os.environ.get("NVR_HISTORY", "")
     if named:
         seed, _, seconds = named.partition(":")
         return [(int(seed), float(seconds or SECONDS))]
-    return [(1, SECONDS), *((seed, SOAK_SECONDS) for seed in range(100, 130) if SOAK)]
+    longer = (pytest.param(seed, SOAK_SECONDS, marks=pytest.mark.soak) for seed in SOAK_SEEDS)
+    return [(1, SECONDS), *longer]
 
 
 @pytest.mark.parametrize(("seed", "seconds"), histories())

@@ -17,6 +17,14 @@ from tests.support.processes import ChildProcess, wait_for
 SCENE = Scene(width=320, height=180, fps=10, duration_s=8, gop_s=1.0, bit_rate=150_000)
 PLACES = {"commune-1": (19.9275, 105.8571), "commune-2": (19.9300, 105.8600)}
 """Their cameras are about 400 m apart."""
+LOOKS = """title = "Cổng chợ"
+height_m = 4.5
+direction_deg = 45
+angle_deg = 90
+reach_m = 120
+area = "38-381"
+owner = "household"
+"""
 
 
 def free_port() -> int:
@@ -56,7 +64,7 @@ class Network:
         text = self.node(name) + f'stores = ["{self.folder / name}"]\n[rtsp]\nlisten = "127.0.0.1:0"\n'
         for camera, url in cameras.items():
             lat, lon = PLACES[name]
-            text += f'[[camera]]\nname = "{camera}"\nmain = "{url}"\nlat = {lat}\nlon = {lon}\n'
+            text += f'[[camera]]\nname = "{camera}"\nmain = "{url}"\nlat = {lat}\nlon = {lon}\n{LOOKS}'
         self.settings(name).write_text(text)
 
     def write_gateway(self, name: str, children: list[str], *, more: str = "") -> None:

@@ -13,7 +13,7 @@ import typer
 from nvr.cli import records
 from nvr.cli.asking import asked
 from nvr.cli.cameras_csv import COLUMNS, read_cameras
-from nvr.cli.complete import CameraArgument, camera_names
+from nvr.cli.complete import CameraArgument, area_codes, camera_names
 from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
@@ -121,7 +121,10 @@ def add(
     direction: Looks = None,
     angle: Angle = None,
     reach: Reach = None,
-    area: Annotated[str, typer.Option("--area", metavar="CODE", help="Area that it stands in.")] = "",
+    area: Annotated[
+        str,
+        typer.Option("--area", metavar="CODE", help="Area that it stands in.", autocompletion=area_codes),
+    ] = "",
     owner: Annotated[OwnerKind, typer.Option("--owner", help=_OWNER)] = OwnerKind.UNKNOWN,
     disabled: Annotated[bool, typer.Option("--disabled", help="Known, but not recorded yet.")] = False,
     ask_password: AskPassword = False,
@@ -183,7 +186,13 @@ def edit(
     no_view: Annotated[bool, typer.Option("--no-view", help="Forget where it looks.")] = False,
     area: Annotated[
         str | None,
-        typer.Option("--area", metavar="CODE", help="New area; empty: none.", show_default=False),
+        typer.Option(
+            "--area",
+            metavar="CODE",
+            help="New area; empty: none.",
+            autocompletion=area_codes,
+            show_default=False,
+        ),
     ] = None,
     owner: Annotated[OwnerKind | None, typer.Option("--owner", help=_OWNER, show_default=False)] = None,
     enabled: Annotated[

@@ -15,11 +15,12 @@ from nvr.errors import InternalError, NodeUnavailable, NvrError, TreeRefused
 from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
-from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
+from nvr.footage.types import Camera, End, LineSpeed, NodeInfo, Notice, ReadContext
 from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
 from nvr.security.tls import TlsFiles
 from nvr.uplink.hub import Uplink
+from nvr.v1.uplink_pb2 import UplinkLine
 
 __all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
 
@@ -153,6 +154,20 @@ class Link:
         return self._child.uplink
 
     @property
+    def line(self) -> UplinkLine:
+        """How fast the child's line is, where it dials this node."""
+        return UplinkLine() if self.uplink is None else self.uplink.line
+
+    def slower(self, line: LineSpeed | None) -> LineSpeed | None:
+        """The slower one of this line and one below it, as far as either is known."""
+        if self.uplink is None:
+            return line
+        own = LineSpeed(self.name, self.line.cap_bits_per_second, self.line.rate_bits_per_second)
+        if not own.bits_per_s:
+            return line
+        return own if line is None or own.bits_per_s < line.bits_per_s else line
+
+    @property
     def channel(self) -> grpc.aio.Channel:
         """The connection, which its owner closes."""
         return self._child.channel
@@ -180,6 +195,7 @@ class Link:
         """Keeps the link, for ever."""
         failures = 0
         while True:
+            connects = 0 if self.uplink is None else self.uplink.connects
             try:
                 await self._follow()
                 error: BaseException = NodeUnavailable(f"{self.target}: the node stops")
@@ -195,10 +211,11 @@ class Link:
             if isinstance(error, TreeRefused):
                 wait_s = most_s
             wait_s *= random.uniform(0.5, 1.0)  # noqa: S311 - jitter, not a secret
-            if self._child.uplink is None or isinstance(error, TreeRefused):
+            if self.uplink is None:
                 await asyncio.sleep(wait_s)
             else:
-                await self._child.uplink.until_connected(wait_s)
+                # One that has just dialled is there now.
+                await self.uplink.until_connected(wait_s, after=connects)
 
     async def _follow(self) -> None:
         info = await self._child.footage.node()
@@ -314,6 +331,10 @@ class Away:
     def footage(self) -> FootageSource:
         """Raises."""
         raise self.error()
+
+    def slower(self, line: LineSpeed | None) -> LineSpeed | None:
+        """Nothing is known of it."""
+        return line
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""

@@ -252,6 +252,9 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
                 uplink=link.uplink is not None,
                 seen_us=0 if node is None else node.seen_us,
                 clock_offset_us=None if node is None else node.clock_offset_us,
+                received_bytes=_received(link),
+                cap_bits_per_s=link.line.cap_bits_per_second,
+                rate_bits_per_s=link.line.rate_bits_per_second,
             )
         )
     return states
@@ -270,6 +273,11 @@ def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:
     if standing.state not in (StandingState.NONE, StandingState.HELD):
         gauges["up"] = standing.state is not StandingState.AWAY
     return gauges
+
+
+def _received(link: Link) -> dict[str, int]:
+    uplink = link.uplink
+    return {} if uplink is None else {each.name.lower(): size for each, size in uplink.received.items()}
 
 
 def _rollups(database: Path, directory: Directory) -> Sequence[AreaRollup]:

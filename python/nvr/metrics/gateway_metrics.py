@@ -7,7 +7,7 @@ reasons of a fixed list.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
@@ -61,6 +61,12 @@ class LinkState:
     """It dialled us."""
     seen_us: int = 0
     clock_offset_us: int | None = None
+    received_bytes: Mapping[str, int] = field(default_factory=dict)
+    """Of an uplink, by class: control, live, clips, bulk."""
+    cap_bits_per_s: int = 0
+    """Of an uplink; 0: none."""
+    rate_bits_per_s: int = 0
+    """Of an uplink, as last measured; 0: not yet."""
 
 
 class QueryMetrics(Collector):
@@ -181,6 +187,21 @@ class GatewayMetrics(Collector):
             "The clock of a node below minus this node's; absent before it is measured.",
             labels=labels,
         )
+        received = CounterMetricFamily(
+            "nvr_link_received_bytes",
+            "Answers that came over an uplink since the node started, by class.",
+            labels=(*labels, "priority"),
+        )
+        cap = GaugeMetricFamily(
+            "nvr_link_cap_bytes_per_second",
+            "What a node that dials this one may send in this hour, by its settings; absent without a cap.",
+            labels=labels,
+        )
+        rate = GaugeMetricFamily(
+            "nvr_link_rate_bytes_per_second",
+            "What its line carried lately when there was enough to carry; absent before that.",
+            labels=labels,
+        )
         for link in self._links():
             of = [link.node, "uplink" if link.uplink else "dial"]
             up.add_metric(of, link.up)
@@ -188,7 +209,13 @@ class GatewayMetrics(Collector):
                 seen.add_metric(of, link.seen_us / _US)
             if link.clock_offset_us is not None:
                 offset.add_metric(of, link.clock_offset_us / _US)
-        yield from (up, seen, offset)
+            for priority, count in link.received_bytes.items():
+                received.add_metric([*of, priority], count)
+            if link.cap_bits_per_s:
+                cap.add_metric(of, link.cap_bits_per_s / 8)
+            if link.rate_bits_per_s:
+                rate.add_metric(of, link.rate_bits_per_s / 8)
+        yield from (up, seen, offset, received, cap, rate)
 
     def _of_areas(self) -> Iterator[Metric]:
         cameras = GaugeMetricFamily(

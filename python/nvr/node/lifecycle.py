@@ -17,6 +17,7 @@ from nvr.footage.node_server import NodeServer
 from nvr.footage.source import FootageSource
 from nvr.footage.types import NodeInfo
 from nvr.metrics.http import MetricsServer
+from nvr.metrics.uplink_metrics import UplinkMetrics, UplinkState
 from nvr.rtsp.out import RtspOut
 from nvr.rtsp.settings import RtspSettings
 from nvr.security.audit import AuditHook
@@ -54,6 +55,7 @@ class Node:
         self._stop = asyncio.Event()
         self._failure: BaseException | None = None
         self._healthy = False
+        self._uplink: UplinkChild | None = None
         self.info = NodeInfo("", name, "")
         self.addresses = Addresses("", None)
 
@@ -124,6 +126,7 @@ class Node:
         """Takes the address at once, and serves until the node is closed."""
         if address is None:
             return
+        registry.register(UplinkMetrics(self._uplink_state))
         metrics = MetricsServer(address.host, address.port, registry, lambda: self._healthy)
         metrics.start()
         self._stack.push_async_callback(asyncio.to_thread, metrics.close)
@@ -147,13 +150,13 @@ class Node:
         settings: UplinkSettings | None,
         tls: TlsSettings | None,
         make_server: Callable[[Callable[[], Caller]], NodeServer],
-    ) -> UplinkChild | None:
+    ) -> None:
         """Answers the node above by a connection that this one makes, where that is set up.
 
         ``make_server``: a server of the same services, given who its only caller is.
         """
         if settings is None:
-            return None
+            return
         files = None
         if tls is not None and settings.tls is not False:
             files = TlsFiles(tls.cert, tls.key, settings.ca or tls.client_ca)
@@ -167,7 +170,21 @@ class Node:
             keepalive_s=settings.keepalive / _US_PER_S,
         )
         self._run("uplink", uplink.run())
-        return uplink
+        self._uplink = uplink
+
+    def _uplink_state(self) -> UplinkState | None:
+        """For metrics."""
+        uplink = self._uplink
+        if uplink is None:
+            return None
+        return UplinkState(
+            up=uplink.up,
+            connects=uplink.connects,
+            sent_bytes={priority.name.lower(): count for priority, count in uplink.sent.items()},
+            queued_bytes={priority.name.lower(): count for priority, count in uplink.queued.items()},
+            cap_bits_per_s=uplink.shaper.bits_per_s,
+            rate_bits_per_s=uplink.bits_per_s,
+        )
 
     def _listen(self, server: NodeServer, address: Address, *, tls: bool) -> None:
         """Takes the address, and says so when whoever calls from elsewhere is not answered there."""

@@ -26,9 +26,17 @@ from nvr.security.identity import Caller, current_caller
 from nvr.security.node_key import NodeKey
 from nvr.uplink.channel import UplinkChannel
 from nvr.uplink.mux import PROTOCOL, ProtocolError
+from nvr.uplink.priority import Priority
 from nvr.uplink.proof import NONCE_BYTES, sign_welcome
 from nvr.uplink.session import WINDOW_BYTES, Session
-from nvr.v1.uplink_pb2 import DESCRIPTOR, ConnectRequest, ConnectResponse, UplinkHello, UplinkWelcome
+from nvr.v1.uplink_pb2 import (
+    DESCRIPTOR,
+    ConnectRequest,
+    ConnectResponse,
+    UplinkHello,
+    UplinkLine,
+    UplinkWelcome,
+)
 
 __all__ = ["UPLINK_SERVICE", "Uplink", "UplinkHub"]
 
@@ -36,6 +44,7 @@ logger = logging.getLogger("nvr.uplink")
 
 UPLINK_SERVICE: ServiceDescriptor = DESCRIPTOR.services_by_name["UplinkService"]
 _HELLO_S = 10.0
+_CLOSE_S = 2.0
 
 
 class Uplink:
@@ -44,11 +53,14 @@ class Uplink:
     def __init__(self, node: str) -> None:
         self._node = node
         self._session: Session | None = None
+        self._line = UplinkLine()
         self._since_us = time.time_ns() // 1000
-        self._connected = asyncio.Event()
+        self._news = asyncio.Event()
         self.channel = UplinkChannel(self)
         self.connects = 0
         """How often it has come."""
+        self.received = dict.fromkeys(Priority, 0)
+        """Bytes of answers over all its connections, by class."""
 
     @property
     def name(self) -> str:
@@ -61,31 +73,41 @@ class Uplink:
         return self._session
 
     @property
+    def line(self) -> UplinkLine:
+        """How fast its line is, as it told last."""
+        return self._line if self._session is None else self._session.line
+
+    @property
     def away(self) -> NodeUnavailable:
         """Why there is none."""
         what = "has not come back since" if self.connects else "has not come, since the start of this node at"
         return NodeUnavailable(f"it dials this node by uplink, and {what} {format_instant(self._since_us)}")
 
-    async def until_connected(self, most_s: float | None = None) -> None:
-        """Returns when there is a connection that was not there before, at the latest after ``most_s``."""
+    async def until_connected(self, most_s: float | None = None, *, after: int = 0) -> None:
+        """Returns when there is a connection, at the latest after ``most_s``.
+
+        ``after``: of how many (:attr:`connects`) the caller knows already.
+        """
         with suppress(TimeoutError):
             async with asyncio.timeout(most_s):
-                await self._connected.wait()
+                while self._session is None or self.connects <= after:
+                    await self._news.wait()
 
     def take(self, session: Session) -> None:
         """There is one; an older one ends."""
         older, self._session = self._session, session
         self.connects += 1
-        self._connected.set()
         if older is not None:
             older.end(UplinkReplaced(f"node {self.name} has connected anew"))
+        self._news.set()
+        self._news = asyncio.Event()
 
     def drop(self, session: Session) -> None:
         """That one has ended."""
         if self._session is session:
+            self._line = session.line
             self._session = None
             self._since_us = time.time_ns() // 1000
-            self._connected.clear()
 
 
 class UplinkHub:
@@ -119,7 +141,7 @@ class UplinkHub:
             if uplink.session is not None:
                 uplink.session.end(self._closed)
         if self._serving:
-            await asyncio.wait(self._serving)
+            await asyncio.wait(self._serving, timeout=_CLOSE_S)
 
     async def _connect(self, _requests: Any, context: Any) -> None:
         task = asyncio.current_task()
@@ -151,7 +173,7 @@ class UplinkHub:
         )
         sign_welcome(self._key, hello, welcome)
         await context.write(ConnectResponse(welcome=welcome))
-        session = Session(hello, node=hello.name)
+        session = Session(hello, node=hello.name, on_end=uplink.drop, received=uplink.received)
         uplink.take(session)
         logger.info("node %s has come by uplink from %s", hello.name, caller.peer)
         try:
@@ -160,8 +182,6 @@ class UplinkHub:
         except NvrError as error:
             logger.warning("the uplink of node %s ended: %s", hello.name, error.message)
             raise
-        finally:
-            uplink.drop(session)
 
     async def _hello(self, context: Any) -> UplinkHello:
         try:

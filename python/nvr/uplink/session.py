@@ -28,6 +28,7 @@ WINDOW_BYTES = 1 << 20
 _MAX_CALLS = 256
 _LEAST_KEEPALIVE_MS, _MOST_KEEPALIVE_MS = 100, 600_000
 _SILENT_INTERVALS = 3
+_END_S = 1.0
 
 
 def close_of(error: NvrError, *, node: str) -> UplinkClose:
@@ -38,6 +39,12 @@ def close_of(error: NvrError, *, node: str) -> UplinkClose:
         details=problem.message,
         metadata=[UplinkMetadata(key=PROBLEM_KEY, value=problem.SerializeToString())],
     )
+
+
+def _passed_over(task: "asyncio.Task[Any]") -> None:
+    """What goes wrong at the end is of no interest any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 class Answer:
@@ -80,8 +87,18 @@ class Answer:
 class Session:
     """One connection. ``node``: what the child is called here, for errors."""
 
-    def __init__(self, hello: UplinkHello, *, node: str, now_s: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        hello: UplinkHello,
+        *,
+        node: str,
+        on_end: Callable[["Session"], None] = lambda _session: None,
+        received: dict[Priority, int] | None = None,
+        now_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``on_end``: is told once, at the moment at which it is over. ``received``: counts on there."""
         self._node = node
+        self._on_end = on_end
         self._now_s = now_s
         self._mux = AskMux(max_calls=max(1, min(hello.max_calls, _MAX_CALLS)), window=WINDOW_BYTES)
         self._answers: dict[int, Answer] = {}
@@ -94,7 +111,7 @@ class Session:
         self._error: NvrError = NodeUnavailable("the connection ended", node=node)
         self.hello = hello
         self.line = UplinkLine()
-        self.received = dict.fromkeys(Priority, 0)
+        self.received = dict.fromkeys(Priority, 0) if received is None else received
         """Bytes of answers, by class."""
 
     @property
@@ -124,16 +141,20 @@ class Session:
             self.end(error)
             raise
         finally:
+            self.end(self._error)
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-            self.end(self._error)
+                task.add_done_callback(_passed_over)
+            # On a dead connection what is being written cannot be cancelled until gRPC sees that, too.
+            await asyncio.wait(tasks, timeout=_END_S)
 
     def end(self, error: NvrError) -> None:
         """Ends it, and every call of it, with this error."""
-        if not self._ended.is_set():
-            self._error = error
-            self._ended.set()
+        if self._ended.is_set():
+            return
+        self._error = error
+        self._ended.set()
+        self._on_end(self)
         lost = NodeUnavailable(f"the connection was lost: {self._error.message}", node=self._node)
         for answer in list(self._answers.values()):
             # What has come whole is still read.
