@@ -25,6 +25,8 @@ __all__ = [
     "CopyWriter",
     "DiskUsage",
     "EventWatch",
+    "FanoutClient",
+    "FanoutTls",
     "Fragment",
     "FrameSamples",
     "Gap",
@@ -586,3 +588,74 @@ class RtspReplay:
         """A keyframe of a replay of keyframes alone, as :meth:`push_fragment`."""
     def finish(self) -> None:
         """After what is there the client is told goodbye."""
+
+@final
+class FanoutTls:
+    """Whom a connection trusts, and who we are on it.
+
+    ``authorities``: PEM; a self-signed certificate among them is trusted as it is.
+    ``certificate`` (with its chain) and ``key``: PEM, both or neither. Raises ``InvalidArgument``.
+    """
+
+    def __new__(
+        cls, *, authorities: bytes, certificate: bytes | None = None, key: bytes | None = None
+    ) -> FanoutTls: ...
+
+@final
+class FanoutClient:
+    """Asks many peers one question at once, by gRPC calls whose answers are streams of messages.
+
+    ``at_once``: calls at the same time, others wait for their turn; ``message_bytes`` and
+    ``answer_bytes``: the most of each; ``waiting_bytes``: when so many are not taken yet,
+    peers have to wait; ``partial_bytes``: of messages that came in part, of all peers together.
+    A connection is tried every ``keepalive_ms``, is lost without an answer within
+    ``keepalive_timeout_ms``, and closed when it was not used for ``idle_ms``.
+    """
+
+    def __new__(
+        cls,
+        *,
+        at_once: int = 256,
+        message_bytes: int = ...,
+        answer_bytes: int = ...,
+        waiting_bytes: int = ...,
+        partial_bytes: int = ...,
+        keepalive_ms: int = 30_000,
+        keepalive_timeout_ms: int = 10_000,
+        idle_ms: int = 600_000,
+    ) -> FanoutClient: ...
+    def add_peer(self, target: str, tls: FanoutTls | None = None) -> int:
+        """A peer at ``host:port`` or ``unix:path``; nothing is sent before the first question.
+
+        Raises ``InvalidArgument`` for what is no address.
+        """
+    def remove_peer(self, peer: int) -> None:
+        """Forgets a peer. What it is asked at the moment goes on."""
+    def connections_made(self, peer: int) -> int:
+        """How often it was connected to."""
+    def notify_fd(self) -> int:
+        """Becomes readable when answers wait."""
+    def ask(
+        self,
+        path: str,
+        requests: Sequence[tuple[int, bytes]],
+        *,
+        timeout_us: int,
+        metadata: Sequence[tuple[str, str]] = ...,
+        most_messages: int,
+    ) -> int:
+        """Asks peers, each with its serialized request; the number of the first call.
+
+        Those of the others follow it. ``path``: ``/package.Service/Method``; ``most_messages``:
+        of an answer. Raises ``InvalidArgument`` and ``Closed``.
+        """
+    def cancel(self, calls: Sequence[int]) -> None:
+        """Cancels calls; those that are over do not mind."""
+    def take(self) -> list[tuple[int, list[bytes], tuple[int, str, bytes, bool] | None]]:
+        """What came: call, messages in order, and how it ended if it did.
+
+        That is gRPC's status, its text, the decoded ``nvr-problem-bin`` of its trailers, and
+        whether the peer was asked at all before the deadline.
+        """
+    def close(self) -> None:
+        """Ends all calls and connections."""

@@ -3,23 +3,28 @@
 The acceptance suite itself runs over trees with such a node (``chain-…``).
 """
 
+import importlib
 import json
-from collections.abc import AsyncIterator, Callable, Coroutine
+import pkgutil
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 
 import nvr
-from nvr.errors import CameraNotFound, NodeUnavailable, NvrError
+import nvr.v1
+from nvr.errors import CameraNotFound, NodeUnavailable
 from nvr.footage.channel import dial
+from nvr.footage.problems import error_from_call
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.types import CAPABILITIES, FragmentsRequest, ReadContext
-from nvr.lease.remote import RemoteAuthority, RemoteLeases
 from tests.acceptance.previous import Chains, previous_tree
 from tests.acceptance.test_source import collect
-from tests.acceptance.world import RecordedCamera, World
+from tests.acceptance.world import RecordedCamera
 from tests.network.ward import until
 from tests.support.processes import child, wait_for
 
@@ -28,34 +33,20 @@ CONTEXT = ReadContext(purpose="acceptance")
 OLD = {"recorder": "old", "gateway": "new.old"}
 """Chains whose uppermost node is the old one."""
 
-Try = Callable[[grpc.aio.Channel, World], Coroutine[object, object, object]]
+LACKS = {"v0.1.0": {"source_id", "catalog"}}
+"""By version: capabilities that it does not announce."""
 
-
-async def one_source_by_its_id(channel: grpc.aio.Channel, world: World) -> None:
-    gate, source = world.gate, world.node_id[:16]
-    await collect(RemoteFootage(channel).coverage(CONTEXT, gate.id, "main", gate.whole, source))
-
-
-async def leases_of_a_recorder(channel: grpc.aio.Channel, _world: World) -> None:
-    await RemoteLeases(channel).list_leases(CONTEXT)
-
-
-async def leases_of_a_group(channel: grpc.aio.Channel, _world: World) -> None:
-    await collect(RemoteAuthority(channel).list_group_leases(CONTEXT))
-
-
-CANNOT: dict[str, dict[tuple[str, Try], type[NvrError]]] = {
+NEW_SERVICES = {
     "v0.1.0": {
-        ("recorder", one_source_by_its_id): CameraNotFound,
-        ("gateway", one_source_by_its_id): CameraNotFound,
-        ("recorder", leases_of_a_recorder): NodeUnavailable,
-        ("gateway", leases_of_a_group): NodeUnavailable,
+        "LeaseService",
+        "LeaseAuthorityService",
+        "CatalogService",
+        "CatalogAdminService",
+        "CatalogHolderService",
+        "UplinkService",
     }
 }
-"""By version: what fails at which kind of node, and with what."""
-
-LACKS = {"v0.1.0": {"source_id"}}
-"""Capabilities that it does not announce."""
+"""By version: what it does not serve."""
 
 
 @asynccontextmanager
@@ -67,18 +58,53 @@ async def dialled(address: str) -> AsyncIterator[grpc.aio.Channel]:
         await channel.close()
 
 
+def services() -> dict[str, ServiceDescriptor]:
+    """All of the contract, by name."""
+    found = {}
+    for name in pkgutil.iter_modules(nvr.v1.__path__):
+        if name.name.endswith("_pb2"):
+            module = importlib.import_module(f"nvr.v1.{name.name}")
+            found.update(module.DESCRIPTOR.services_by_name)
+    return found
+
+
 @pytest.mark.parametrize("kind", OLD)
-async def test_what_it_cannot_do_fails_typed(chains: Chains, kind: str) -> None:
-    node, world = chains.node(OLD[kind]), chains.world(OLD[kind])
-    things = [(each, error) for (of, each), error in CANNOT[previous_tree().name].items() if of == kind]
-    assert things
+async def test_a_service_that_it_does_not_have_fails_typed(chains: Chains, kind: str) -> None:
+    node, known = chains.node(OLD[kind]), services()
     async with dialled(node.address) as channel:
-        for thing, error in things:
-            with pytest.raises(error) as caught:
-                await thing(channel, world)
-            assert error is not NodeUnavailable or "older version" in str(caught.value)
-            # The connection is as good as before.
-            assert (await RemoteFootage(channel).node()).version == node.told["version"]
+        for name in NEW_SERVICES[previous_tree().name]:
+            for method in known[name].methods:
+                path = f"/{known[name].full_name}/{method.name}"
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await first_answer(channel, path, method)
+                error = error_from_call(caught.value, target="old")
+                assert isinstance(error, NodeUnavailable), (path, error)
+                assert "older version" in error.message, (path, error)
+        # The connection is as good as before.
+        assert (await RemoteFootage(channel).node()).version == node.told["version"]
+
+
+async def first_answer(channel: grpc.aio.Channel, path: str, method: MethodDescriptor) -> object:
+    """What a method answers to an empty request."""
+    if method.client_streaming:
+        both: Any = channel.stream_stream(path)
+        return await both(iter([b""])).read()
+    if method.server_streaming:
+        one: Any = channel.unary_stream(path)
+        return await one(b"").read()
+    call: Any = channel.unary_unary(path)
+    return await call(b"")
+
+
+@pytest.mark.parametrize("kind", OLD)
+async def test_one_source_by_its_id_is_not_found(chains: Chains, kind: str) -> None:
+    node, world = chains.node(OLD[kind]), chains.world(OLD[kind])
+    gate = world.gate
+    async with dialled(node.address) as channel:
+        footage = RemoteFootage(channel)
+        with pytest.raises(CameraNotFound):
+            await collect(footage.coverage(CONTEXT, gate.id, "main", gate.whole, world.node_id[:16]))
+        assert await collect(footage.coverage(CONTEXT, gate.id, "main", gate.whole, world.node))
 
 
 async def test_it_does_not_announce_what_it_cannot_do(chains: Chains) -> None:

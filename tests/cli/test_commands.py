@@ -18,6 +18,10 @@ def test_cameras_list(run: Run, node: str) -> None:
     assert table.code == 0
     assert "market-gate" in table.out
     assert "unreachable" in table.out
+    # Whoever looks for a camera among the lines finds all of it in one.
+    (line,) = [line for line in table.out.splitlines() if "market-gate" in line]
+    assert line.count("Z") == 1
+    assert "unreachable" in line
     *cameras, end = run("cameras", "list", "--json", node=node).records
     assert [camera["name"] for camera in cameras] == ["market-gate", "yard"]
     assert cameras[0]["streams"][0]["oldest_us"] == GATE.start_us

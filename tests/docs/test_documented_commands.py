@@ -4,37 +4,14 @@ import os
 import re
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-import nvr
-from benches import node, recipe
-from benches.harness import wait_until
-from benches.simulator import simulated_cameras
-from tests.support.documents import ROOT, Block, blocks, nvr_command, pages
+from tests.docs.running import ALL, Running, cases, run, that_run
+from tests.support.documents import ROOT, Block, blocks, nvr_command
 from tests.support.skips import needs_program
-
-ALL = [block for page in pages() for block in blocks(page)]
-CAMERA = "market-gate"
-# Where the README's settings say that it stands.
-PLACE = (19.9275, 105.8571)
-# The examples look back so far.
-RECORDED_S = 12
-
-
-def cases(blocks_: list[Block]) -> list[object]:
-    return [pytest.param(block, id=block.name) for block in blocks_]
-
-
-def that_run(where: str) -> list[object]:
-    found = cases([block for block in ALL if block.where == where])
-    assert found, f"no block is marked <!-- run: {where} -->"
-    return found
 
 
 def nvr_program() -> list[str]:
@@ -48,67 +25,6 @@ def help_of(called: tuple[str, ...]) -> tuple[int, str]:
         [*nvr_program(), *called, "--help"], env=wide, capture_output=True, text=True, check=False
     )
     return done.returncode, done.stdout + done.stderr
-
-
-def run(block: Block, folder: Path, *, extra: dict[str, str], replace: Mapping[str, str]) -> None:
-    """Runs a block as a reader would: in one shell, in a folder, with the venv's programs."""
-    text = block.text if block.language == "python" else "\n".join(block.commands) + "\n"
-    for old, new in replace.items():
-        text = text.replace(old, new)
-    script = folder / "block"
-    script.write_text(text)
-    program = [sys.executable] if block.language == "python" else ["bash", "-euo", "pipefail"]
-    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-    done = subprocess.run(
-        [*program, str(script)],
-        cwd=folder,
-        env=os.environ | {"PATH": path} | extra,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, f"{block.name}\n{text}\n{done.stdout}\n{done.stderr}"
-
-
-class Running(NamedTuple):
-    """A recorder that has footage of ``market-gate``."""
-
-    address: str
-    store: Path
-
-
-@pytest.fixture(scope="module")
-def camera_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    work = tmp_path_factory.mktemp("camera")
-    with simulated_cameras(recipe.make(work, 20), 1, work) as cameras:
-        (url,) = cameras.addresses.values()
-        yield url
-
-
-def recorded(url: str, work: Path) -> Iterator[Running]:
-    store = work / "store"
-    with node.recorder(store, {CAMERA: url}, work) as started:
-        wait_until(lambda: node.recording(started.address) == 1, "the camera is recorded")
-        with nvr.connect(started.address) as net:
-            net.camera(CAMERA).update(place=PLACE)
-        oldest = time.time_ns() // 1000
-        wait_until(
-            lambda: node.newest_us(started.address) > oldest + RECORDED_S * 1_000_000, "there is footage"
-        )
-        yield Running(started.address, store)
-
-
-@pytest.fixture(scope="module")
-def running(camera_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    yield from recorded(camera_url, tmp_path_factory.mktemp("running"))
-
-
-@pytest.fixture
-def stopped(camera_url: str, tmp_path: Path) -> Running:
-    (tmp_path / "node").mkdir()
-    (found,) = recorded(camera_url, tmp_path / "node")
-    return found
 
 
 @pytest.mark.parametrize("block", cases([block for block in ALL if block.language == "python"]))
@@ -170,8 +86,38 @@ def test_blocks_on_the_store_of_a_stopped_node(block: Block, stopped: Running, t
     run(block, tmp_path, extra={}, replace={"/var/lib/nvr": str(stopped.store)})
 
 
-def test_every_marked_block_is_run() -> None:
-    assert {block.where for block in ALL if block.where is not None} <= {"", "config", "node", "stopped"}
+SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "players", "tls"} | {
+    "catalog",
+    "catalog_stopped",
+}
+# What the tests are run by, or cannot do to the machine that runs them.
+NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"}
+
+
+def test_every_console_block_is_run() -> None:
+    assert {block.where for block in ALL if block.where is not None} <= SURROUNDINGS
+    left = [block for block in ALL if block.language == "console" and block.where is None]
+    assert {command for block in left for command in block.commands} == NOT_RUN, [each.name for each in left]
+
+
+@pytest.mark.parametrize("block", cases([block for block in ALL if block.language == "toml"]))
+def test_settings_are_good(block: Block, tmp_path: Path) -> None:
+    """Also those of which only a part is shown."""
+    text = re.sub(r"…ids?.*?…|4f1c….*?…", "ab" * 32, block.text)
+    if "[node]" not in text:
+        part = r"\[\[?(child|failover|query|catalog)"
+        kept = "data" if re.search(part, text) else "stores"
+        folder = f'"{tmp_path}"' if kept == "data" else f'["{tmp_path}"]'
+        children = '[[child]]\naddress = "10.0.0.11:7600"\n' if kept == "data" else ""
+        text = f'[node]\nname = "station-1"\n{kept} = {folder}\n{children}{text}'
+    (tmp_path / "nvr.toml").write_text(text)
+    done = subprocess.run(
+        [*nvr_program(), "config", "check", str(tmp_path / "nvr.toml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
 
 
 PAGE = """

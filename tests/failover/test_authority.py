@@ -15,8 +15,8 @@ N_PLUS_1 = Group("g", ("a", "b"), ("spare",), spread=False, prepare_at=1, stable
 SPREAD = Group("g", ("a", "b", "c", "d"), prepare_at=3, stable_after_us=5 * S)
 
 
-def settled(group: Group, cameras_each: int = 2) -> World:
-    world = World(group, cameras_each, seed=1)
+def settled(group: Group, cameras_each: int = 2, seed: int = 1) -> World:
+    world = World(group, cameras_each, seed=seed)
     world.run(30 * S)
     assert world.authority is not None
     assert {lease.state for lease in world.authority.leases()} == {"steady"}
@@ -95,6 +95,23 @@ def test_a_node_without_its_cameras_is_relieved_if_another_sees_them() -> None:
     world.recorders["a"].blind = set()
     world.run(400 * S)
     assert world.recorded_by("a-0") == ["a"]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_spare_goes_before_a_loaded_recorder_whoever_answers_first(seed: int) -> None:
+    """Of a camera whose holder gets no pictures, all others are tried at once."""
+    world = settled(replace(N_PLUS_1, spread=True, prepare_at=2), seed=seed)
+    world.recorders["a"].blind = {"a-0", "a-1"}
+    world.run(25 * S)
+    assert [world.recorded_by(camera) for camera in ("a-0", "a-1")] == [["spare"], ["spare"]]
+
+
+def test_a_spare_that_does_not_see_it_either_is_not_waited_for_long() -> None:
+    world = settled(replace(N_PLUS_1, spread=True, prepare_at=2))
+    world.recorders["a"].blind = {"a-0", "a-1"}
+    world.recorders["spare"].blind = {"a-0", "a-1"}
+    world.run(25 * S)
+    assert [world.recorded_by(camera) for camera in ("a-0", "a-1")] == [["b"], ["b"]]
 
 
 def test_a_camera_without_power_is_left_where_it_is() -> None:
@@ -309,3 +326,27 @@ def test_the_order_of_standbys_bears_changes(nodes: set[str], camera: object) ->
     assert sorted(order) == sorted(nodes)
     gone = order[0]
     assert standby_order(str(camera), nodes - {gone}) == order[1:]
+
+
+def test_a_camera_that_was_moved_for_good_has_its_home_there() -> None:
+    world = settled(SPREAD)
+    a, b = world.recorders["a"], world.recorders["b"]
+    # What ``nvr cameras move`` does: b takes it, it becomes b's own, and a removes it.
+    epoch = a.epoch("a-0") + 1
+    b.duties["a-0"] = (epoch, True)
+    world.run(4 * S)
+    b.adopt("a-0")
+    world.run(2 * S)
+    a.removed.add("a-0")
+    world.run(60 * S)
+    record = world.ledger["a-0"]
+    assert (record.home, record.holder, record.retired) == ("b", "b", False)
+    assert world.recorded_by("a-0") == ["b"]
+    # Its new home dies and comes back: it is b's again.
+    b.linked = False
+    world.run(20 * S)
+    assert world.recorded_by("a-0") != ["b"]
+    b.linked = True
+    world.run(400 * S)
+    assert (holder(world, "a-0"), world.recorded_by("a-0")) == ("b", ["b"])
+    assert world.longest_gap_us.get("a-0", 0) < 2 * S

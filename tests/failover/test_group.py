@@ -5,13 +5,16 @@ import signal
 import time
 from collections.abc import Iterator
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import nvr
 from nvr.footage.types import Span
+from tests.docs.running import run, that_run
 from tests.failover.group import GATEWAY, HOMES, PASSWORD, Group, group
+from tests.support.documents import Block
 from tests.support.processes import ChildProcess, wait_for
 
 SECOND = 1_000_000
@@ -109,6 +112,13 @@ def test_a_planned_move_leaves_no_gap_and_keeps_everything(ward: Group) -> None:
     ward.steady(**HOMES)
     end_us = ward.wait_recorded("beta", "east", time.time_ns() // 1000)
     assert ward.gaps("east", start_us, end_us) == []
+
+
+@pytest.mark.parametrize("block", that_run("group"))
+def test_documented_commands(block: Block, ward: Group, tmp_path: Path) -> None:
+    ward.steady(**HOMES)
+    names = {"market-gate": "east", "ward-1b": "spare"}
+    run(block, tmp_path, extra={"NVR_NODE": ward.grpc[GATEWAY]}, replace=names)
 
 
 def test_nothing_stops_when_the_authority_is_killed(ward: Group) -> None:

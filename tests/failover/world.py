@@ -47,6 +47,8 @@ class Recorder:
     """It and the authority can reach each other."""
     blind: set[str] = field(default_factory=set)
     """Cameras that it does not reach."""
+    removed: set[str] = field(default_factory=set)
+    """Of its own, those that were removed or moved away."""
     since_us: dict[str, int] = field(default_factory=dict)
     """Since when it has pictures of what it records."""
     next_beat_us: int = 0
@@ -61,6 +63,10 @@ class Recorder:
     def records(self, camera: str, now_us: int) -> bool:
         return self.up and self.held(camera) and now_us >= self.since_us.get(camera, now_us + 1)
 
+    def adopt(self, camera: str) -> None:
+        """It takes another's camera for its own."""
+        self.own[camera] = self.prepared.pop(camera)
+
     def crash(self) -> None:
         self.up = False
         self.since_us.clear()
@@ -69,7 +75,7 @@ class Recorder:
     def live(self, now_us: int, off: set[str]) -> None:
         """Sessions begin and end."""
         for camera in [*self.own, *self.prepared]:
-            if self.up and self.held(camera) and camera not in self.blind | off:
+            if self.up and self.held(camera) and camera not in self.blind | off | self.removed:
                 self.since_us.setdefault(camera, now_us + CONNECT_US)
             else:
                 self.since_us.pop(camera, None)
@@ -82,6 +88,7 @@ class Recorder:
             epoch=self.epoch(camera),
             held=self.held(camera),
             home=camera in self.own,
+            retired=camera in self.removed,
             recording=records,
             recording_for_us=now_us - self.since_us[camera] if records else 0,
             bitrate_bps=1_000_000,

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from nvr.errors import InvalidArgument
 from nvr.footage.validation import validate
-from nvr.v1 import camera_pb2, common_pb2, footage_pb2, place_pb2
+from nvr.v1 import camera_pb2, catalog_pb2, common_pb2, footage_pb2, place_pb2
 
 RANGE = common_pb2.TimeRange(start_us=1, end_us=2)
 GOOD: list[Message] = [
@@ -122,3 +122,15 @@ def test_ranges_start_before_they_end(start: int, end: int) -> None:
     else:
         with pytest.raises(InvalidArgument, match="range"):
             validate(request)
+
+
+def test_a_map_without_rules_is_passed_over() -> None:
+    split = catalog_pb2.SplitArea(
+        code="a", parts=[catalog_pb2.Area(code=code, name="x") for code in ("b", "c")], children={"d": "b"}
+    )
+    request = catalog_pb2.ChangeCatalogRequest(changes=[catalog_pb2.CatalogChange(split_area=split)])
+    validate(request)
+    request.changes[0].split_area.code = ""
+    with pytest.raises(InvalidArgument) as caught:
+        validate(request)
+    assert caught.value.field == "changes[0].split_area.code"

@@ -252,6 +252,19 @@ async def test_clocks_that_are_apart_are_measured_and_marked() -> None:
                 else:
                     assert offset is not None
                     assert abs(offset + 5 * SECOND) < SECOND
+        # The tier above adds up what is measured on the way.
+        below = await stack.enter_async_context(served_gateway(made))
+        top = await stack.enter_async_context(gateway("province", [below.address]))
+        while top.directory.clock_offset_us(node_id) is None:
+            await top.directory.changed(top.directory.version)
+        found, notices, end = await ask(top)
+        assert end.complete
+        assert {(notice.code, notice.node) for notice in notices} == {("clock_apart", "leaf-1")}
+        spans = [span for each in found.values() for span in each.spans]
+        assert {(span.node, round((span.clock_offset_us or 0) / SECOND)) for span in spans} == {
+            ("leaf-0", 0),
+            ("leaf-1", -5),
+        }
 
 
 async def test_a_node_of_the_first_version_is_asked_as_it_understands() -> None:

@@ -2,11 +2,14 @@
 
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from nvr.errors import Incomplete, InternalError, NodeUnavailable, NoFootage
 from nvr.footage.channel import dial
+from nvr.footage.places import FindRequest, Named, NextCamerasRequest
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.types import ClipHead, ClipRequest, FragmentsRequest, PictureOptions, ReadContext
 from tests.acceptance.test_source import collect
@@ -140,6 +143,61 @@ async def test_bytes_that_were_announced_and_do_not_come_fail_the_clip(pair: Pai
     pair.second.cut.add("read_clip")
     with pytest.raises(InternalError, match="boom"):
         await collect(answer)
+
+
+@pytest.mark.parametrize("twins", [1, 2])
+async def test_a_node_that_never_told_may_have_footage_of_any_camera(twins: int, tmp_path: Path) -> None:
+    """Whichever read: what it may have is missing, and so the answer is not complete."""
+    nodes = [Twin("first", "1", took_over=False), Twin("second", "2", took_over=True)][:twins]
+    async with AsyncExitStack() as stack:
+        served = [await stack.enter_async_context(serving(twin)) for twin in nodes]
+        nobody = f"unix:{tmp_path / 'nobody'}"
+        made = await stack.enter_async_context(
+            gateway("district", [*(each.address for each in served), nobody], wait=False)
+        )
+        for link in list(made.links)[:twins]:
+            await link.until(up=True)
+        top = await stack.enter_async_context(served_gateway(made))
+        channel = dial(top.address)
+        stack.push_async_callback(channel.close)
+        remote = RemoteFootage(channel, target="district")
+
+        def reads(context: ReadContext, source: str = "") -> list[AsyncIterator[Any]]:
+            return [
+                remote.coverage(context, GATE.id, "main", WHOLE, source),
+                remote.read_fragments(context, FragmentsRequest(GATE.id, WHOLE, source=source)),
+                remote.read_clip(context, ClipRequest(GATE.id, WHOLE, source=source)),
+                remote.read_frames(context, GATE.id, "main", WHOLE, SECOND, SMALL, source),
+            ]
+
+        everywhere = [
+            remote.find(CONTEXT, FindRequest(Named([GATE.id]), WHOLE)),
+            remote.next_cameras(CONTEXT, NextCamerasRequest(GATE.id, ZERO_US, 1, 10, 60 * SECOND)),
+            remote.list_cameras(CONTEXT),
+        ]
+        for answer in (*reads(CONTEXT), *everywhere):
+            items, notices, end = await collect(answer)
+            assert items
+            assert [notice.node for notice in notices] == [nobody]
+            assert not end.complete
+        for answer in reads(STRICT):
+            with pytest.raises(Incomplete) as caught:
+                await collect(answer)
+            assert caught.value.node == nobody
+        # One node's alone is that node's to say.
+        for answer in reads(STRICT, "first"):
+            assert (await collect(answer))[2].complete
+        for ask in (
+            lambda context, at_us: remote.locate(context, GATE.id, "main", at_us),
+            lambda context, at_us: remote.snapshot(context, GATE.id, "main", at_us, SMALL),
+        ):
+            shown = await ask(CONTEXT, ZERO_US + SECOND)
+            assert [notice.node for notice in shown.notices] == [nobody]
+            with pytest.raises(Incomplete):
+                await ask(STRICT, ZERO_US + SECOND)
+            # It may have been recorded there.
+            with pytest.raises(NodeUnavailable):
+                await ask(CONTEXT, ZERO_US - 10 * SECOND)
 
 
 async def test_frames_go_on_after_a_node_that_dies_within_its_stretch(pair: Pair) -> None:

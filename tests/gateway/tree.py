@@ -16,6 +16,7 @@ from nvr.footage.types import CAPABILITIES, Camera, NodeInfo, NodeKind, ReadCont
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.network_catalog.areas import AreaTree
 from nvr.network_catalog.held import HeldAreas
 from nvr.uplink.hub import Uplink
 from tests.directory.entries import node_id
@@ -93,28 +94,31 @@ async def gateway(
     *,
     path: Path | None = None,
     timeout_s: float = 20.0,
+    at_once: int = 256,
     asked: Callable[[int, object], None] = lambda _contacted, _omissions: None,
     wait: bool = True,
     uplinks: Sequence[Uplink] = (),
     kind: type[FederatedFootage] = FederatedFootage,
     capabilities: Sequence[str] = CAPABILITIES,
+    tree: AreaTree | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A gateway over nodes at addresses, and those that dial it."""
+    """A gateway over nodes at addresses, and those that dial it. ``tree``: the areas that it knows."""
     async with AsyncExitStack() as stack:
         info = NodeInfo(node_id(name), name, "0.2.0", capabilities, kind=NodeKind.GATEWAY)
         directory = Directory(path, node_entry(info))
         stack.callback(directory.close)
-        links, fanout = Links(directory), Fanout(timeout_s=timeout_s)
+        links, fanout = Links(directory), Fanout(at_once=at_once, timeout_s=timeout_s)
+        stack.callback(fanout.close)
         footage = kind(
             node=info,
             directory=directory,
             links=links,
             fanout=fanout,
-            areas=HeldAreas(directory),
+            areas=HeldAreas(directory, None if tree is None else lambda: tree),
             asked=asked,
         )
         made = Gateway(info, directory, links, fanout, footage)
-        children = [RemoteChild(uplink.channel, f"uplink {uplink.name}", uplink) for uplink in uplinks]
+        children = [RemoteChild(uplink.channel, f"uplink {uplink.name}", uplink=uplink) for uplink in uplinks]
         targets = [f"uplink {uplink.name}" for uplink in uplinks]
         for address in addresses:
             channel = dial(address)

@@ -59,6 +59,27 @@ def test_one_question_is_answered_from_all_recorders(province: nvr.Network) -> N
     assert reached.camera.name == "yard"
 
 
+def test_what_a_recorder_knows_of_a_camera_is_known_at_the_top(tree: Network, province: nvr.Network) -> None:
+    for node, name in (("commune-1", "gate"), ("commune-2", "yard")):
+        with nvr.connect(tree.grpc[node]) as own:
+            theirs = own.camera(name).info()
+        found = province.camera(f"{node}/{name}").info()
+        assert (found.id, found.node) == (theirs.id, node)
+        for field in ("name", "title", "place", "view", "height_m", "area", "owner"):
+            assert getattr(found, field) == getattr(theirs, field), field
+        assert (found.height_m, found.owner.value, found.area) == (4.5, "household", "38-381")
+        assert found.view is not None
+        assert found.view.reach_m == 120
+        (main,) = found.streams
+        assert (main.oldest_us, main.state) == (theirs.streams[0].oldest_us, theirs.streams[0].state)
+        assert main.newest_us >= theirs.streams[0].newest_us
+    # The views are asked about as well: 60 m to the north-east of the first, and to its south.
+    latitude, longitude = PLACES["commune-1"]
+    seen = province.find(looks_at=(latitude + 0.0004, longitude + 0.0004)).all()
+    assert [each.camera.name for each in seen] == ["gate"]
+    assert province.find(looks_at=(latitude - 0.0004, longitude)).all() == []
+
+
 def test_a_clip_through_two_tiers_is_the_recorders_own(
     tree: Network, province: nvr.Network, tmp_path: Path
 ) -> None:
@@ -224,6 +245,12 @@ def test_prometheus_scrapes_the_network(tree: Network, tmp_path: Path) -> None:
         assert number(f"sum(nvr_link_up{{{instance}}})") == 1
         assert number(f'sum(nvr_area_cameras{{{instance},state="recording"}})') == 2
         assert value(f'{{{instance},camera!=""}}') == []
+        # On one machine all clocks are the same; that they are compared is what is looked at.
+        wait_for(
+            lambda: number("count(abs(nvr_link_clock_offset_seconds) < 1)") == 3,
+            "each gateway has measured the clocks of its children",
+            every_s=0.2,
+        )
         wait_for(lambda: bool(value("nvr:area_cameras_recording:ratio")), "rules are evaluated", every_s=0.2)
     finally:
         server.terminate()

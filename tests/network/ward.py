@@ -7,16 +7,29 @@ node is a process on a host of its own, they talk mutual TLS, and each cable can
 """
 
 import asyncio
+import signal
+import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 
+from nvr.errors import NodeUnavailable
 from nvr.footage.channel import dial
 from nvr.footage.remote import RemoteFootage
-from nvr.footage.types import Camera, End, FragmentRef, FragmentsRequest, ReadContext, TimeRange
+from nvr.footage.types import (
+    Camera,
+    End,
+    FragmentRef,
+    FragmentsRequest,
+    Gap,
+    Notice,
+    ReadContext,
+    Span,
+    TimeRange,
+)
 from nvr.lease.remote import RemoteAuthority
 from nvr.lease.types import GroupLease
 from nvr.security.node_key import NodeKey
@@ -36,6 +49,7 @@ WITNESS = "witness"
 _ADDRESSES = {
     "alpha": {"office": "10.1.0.11", "cams": "10.2.0.11"},
     "beta": {"office": "10.1.0.12", "cams": "10.2.0.12"},
+    "gamma": {"office": "10.1.0.15", "cams": "10.2.0.15"},
     SPARE: {"office": "10.1.0.13", "cams": "10.2.0.13"},
     KEEPER: {"office": "10.1.0.14"},
     WARD: {"office": "10.1.0.2", "trunk": "10.3.0.2"},
@@ -165,7 +179,9 @@ class Ward:
         for name in names:
             kind = "gateway" if name in (WARD, CITY) else "recorder"
             settings = str(self.folder / f"{name}.toml")
-            self.processes[name] = self.host(name).start("-m", "nvr", kind, "--config", settings, "--json")
+            self.processes[name] = self.host(name).start(
+                *("-m", "nvr", kind, "--config", settings, "--json"), environment={"PYTHONFAULTHANDLER": "1"}
+            )
         for name in names:
             self.processes[name].wait_line(lambda line: line.startswith("{"))
 
@@ -181,6 +197,12 @@ class Ward:
             process.process.terminate()
         codes = {}
         for name, process in self.processes.items():
+            # A second signal would end it at once.
+            try:
+                process.process.wait(60)
+            except subprocess.TimeoutExpired:
+                # It says where it hangs.
+                process.send(signal.SIGABRT)
             codes[name] = process.stop()
             self._keep_written(name, process)
         self.processes.clear()
@@ -226,6 +248,65 @@ class Ward:
             request = FragmentsRequest(
                 camera, range_, refs_only=True, source=source, limit=limit, cursor=cursor
             )
+
+    async def spans(self, node: str, camera: str, since_us: int = 0) -> list[Span]:
+        """What a node has on disk of a camera, from an instant on; nothing where it does not answer."""
+        with suppress(NodeUnavailable):
+            for found in await self.cameras(node):
+                main = found.streams[0] if found.name == camera and found.streams else None
+                if main is not None and main.oldest_us and main.newest_us > since_us:
+                    range_ = TimeRange(max(since_us, main.oldest_us), main.newest_us)
+                    steps = self.footage(node).coverage(CONTEXT, found.id, "main", range_)
+                    return [step async for step in steps if isinstance(step, Span)]
+        return []
+
+    async def first_after(self, node: str, camera: str, since_us: int) -> Span:
+        """The first that a node records of a camera after an instant, once it is on disk."""
+
+        async def recorded() -> bool:
+            return bool(await self.spans(node, camera, since_us))
+
+        await until(recorded, f"{node} records {camera}")
+        return (await self.spans(node, camera, since_us))[0]
+
+    async def recorded_until(self, node: str, camera: str, until_us: int) -> int:
+        """Returns when a node has footage on disk that reaches beyond an instant: where it ends then."""
+        newest_us = 0
+
+        async def reached() -> bool:
+            nonlocal newest_us
+            spans = await self.spans(node, camera)
+            newest_us = spans[-1].range.end_us if spans else 0
+            return newest_us > until_us
+
+        await until(reached, f"{node} has footage of {camera}")
+        return newest_us
+
+    async def gaps(self, camera: str, start_us: int, end_us: int) -> list[Gap]:
+        """Of all recorders' footage together, once the gateway reaches all of them."""
+        steps: list[Span | Gap | Notice | End] = []
+
+        async def whole() -> bool:
+            range_ = TimeRange(start_us, end_us)
+            answer = self.footage(WARD).coverage(CONTEXT, camera, "main", range_)
+            steps[:] = [step async for step in answer]
+            return steps[-1] == End(complete=True)
+
+        await until(whole, "the gateway reaches all recorders")
+        return [step for step in steps if isinstance(step, Gap)]
+
+    async def steady(self, **holders: str) -> None:
+        """Returns when each camera is with its holder, and only there. Names with ``_`` for ``-``."""
+
+        async def reached() -> bool:
+            leases = await self.leases()
+            return all(
+                (lease.state, lease.holder, list(lease.recorded_by)) == ("steady", holder, [holder])
+                for name, holder in holders.items()
+                for lease in [leases[name.replace("_", "-")]]
+            )
+
+        await until(reached, f"the leases are {holders}")
 
     async def prepared(self) -> None:
         """Returns when every camera is recorded at home, and can be taken by others."""

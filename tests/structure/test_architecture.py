@@ -26,7 +26,8 @@ MAY_USE: dict[str, set[str]] = {
     "nvr-rtsp": set(),
     "nvr-rtsp-out": {"nvr-core", "nvr-rtsp"},
     "nvr-camera-sim": {"nvr-rtsp"},
-    "nvr-py": {"nvr-core", "nvr-ingest", "nvr-rtsp", "nvr-rtsp-out", "nvr-camera-sim"},
+    "nvr-fanout": set(),
+    "nvr-py": {"nvr-core", "nvr-ingest", "nvr-rtsp", "nvr-rtsp-out", "nvr-camera-sim", "nvr-fanout"},
 }
 
 # Paths and names of one machine. A repository that holds them works nowhere else.

@@ -14,7 +14,8 @@ def public_modules() -> list[ModuleType]:
     names = [
         found.name
         for found in pkgutil.walk_packages(nvr.__path__, "nvr.")
-        if not any(part.startswith("_") for part in found.name.split(".")) and ".v1" not in found.name
+        # Migrations are run by Alembic, and imported by nobody.
+        if not any(part.startswith("_") or part in ("v1", "migrations") for part in found.name.split("."))
     ]
     return [nvr, *(importlib.import_module(name) for name in names)]
 

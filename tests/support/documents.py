@@ -71,7 +71,7 @@ def nvr_command(command: str) -> tuple[tuple[str, ...], list[str]] | None:
         return None
     called = []
     for word in words[1:3]:
-        if not re.fullmatch(r"[a-z]+", word):
+        if not re.fullmatch(r"[a-z][a-z-]*", word):
             break
         called.append(word)
     ages = re.compile(r"-[0-9]")

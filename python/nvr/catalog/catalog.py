@@ -168,6 +168,30 @@ class Catalog:
                 )
             return self._get(camera_id)
 
+    def adopt(self, camera_id: str, settings: CameraSettings) -> CatalogCamera:
+        """Makes a camera that came from another node this one's own, under its id.
+
+        Twice is as good as once. Raises as :meth:`add` does.
+        """
+        check_settings(settings)
+        with self._database.transaction():
+            query = "SELECT removed_us IS NULL, created_us, changed_us FROM camera WHERE id = ?"
+            row = self._db.execute(query, (camera_id,)).fetchone()
+            if row is not None and row[0]:
+                return self._get(camera_id)
+            self._refuse_taken(settings.name, camera_id)
+            now = self._now_us()
+            # One that was here before keeps its first date.
+            created_us, changed_us = (now, now) if row is None else (row[1], max(now, row[2] + 1))
+            values = (camera_id, *self._values(camera_id, settings), created_us, changed_us, None)
+            self._db.execute(
+                f"INSERT OR REPLACE INTO camera ({_COLUMNS}) VALUES ({_marks(values)})",  # noqa: S608
+                values,
+            )
+            # Its footage was copied from there so far; it is this node's now.
+            self._db.execute("DELETE FROM copied_camera WHERE id = ?", (camera_id,))
+            return self._get(camera_id)
+
     def import_once(self, cameras: Iterable[CameraSettings]) -> list[CatalogCamera] | None:
         """Adds cameras when this has never been done; None when it has. All or none.
 

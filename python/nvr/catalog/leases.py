@@ -112,6 +112,11 @@ class LeaseBook:
                 (prepared.camera_id, prepared.sender_id, sealed, prepared.changed_us),
             )
 
+    def adopted(self, camera_id: str) -> None:
+        """Deletes the kept settings of a camera that is this node's own by now; its lease stays."""
+        with self._database.transaction():
+            self._db.execute("DELETE FROM prepared WHERE camera_id = ?", (camera_id,))
+
     def forget(self, camera_id: str) -> Lease:
         """Deletes them; the camera is not this node's duty any more. Its epoch stays known."""
         with self._database.transaction():

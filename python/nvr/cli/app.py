@@ -72,6 +72,12 @@ COMMANDS: dict[str, Lazy] = {
         "app",
         "Show which recorder of a failover group records which camera; move cameras.",
     ),
+    "areas": Lazy("nvr.cli.areas", "app", "Show the areas of the network, and cut them anew."),
+    "catalog": Lazy(
+        "nvr.cli.catalog",
+        "app",
+        "The network catalog: its versions, nodes and cameras; back up, restore.",
+    ),
     "store": Lazy("nvr.cli.store", "app", "Check and rebuild footage folders of a stopped recorder."),
     "config": Lazy("nvr.cli.config", "app", "Check a node's settings file."),
 }
@@ -115,7 +121,7 @@ def build() -> typer.Typer:
         help="A distributed network video recorder: record cameras, and find any instant of them.",
         epilog="Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 incomplete, "
         "5 node unavailable, 6 denied, "
-        "7 damaged, 130 interrupted.",
+        "7 damaged, 8 refused by the catalog's state, 130 interrupted.",
     )
     app.callback()(_root_with_options())
     return app

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import quote, urlsplit, urlunsplit
@@ -10,14 +11,16 @@ from urllib.parse import quote, urlsplit, urlunsplit
 import typer
 
 from nvr.cli import records
-from nvr.cli.cameras_csv import COLUMNS, Row, read_cameras
-from nvr.cli.complete import CameraArgument, camera_names
+from nvr.cli.asking import asked
+from nvr.cli.cameras_csv import COLUMNS, read_cameras
+from nvr.cli.complete import CameraArgument, area_codes, camera_names
 from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
+from nvr.csv_table import Row
 from nvr.errors import CameraExists, CameraNotFound, ConfigError, InvalidArgument
 from nvr.footage.admin import CameraSettings, view_of
-from nvr.footage.types import OwnerKind, Place, View
+from nvr.footage.types import Notice, OwnerKind, Place, ReadContext, View
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,6 +54,13 @@ Reach = Annotated[
     float | None, typer.Option("--reach", min=0, max=20_000, help="How far it is of use, in metres.")
 ]
 _OWNER = "Whose it is."
+_MOVE_STEPS = {
+    "reached": "{node} has its settings, and reaches it",
+    "recording": "{node} records it",
+    "adopted": "it is {node}'s own",
+    "removed": "{node} has stopped, and keeps what it has recorded",
+    "written": "the network catalog says so ({node})",
+}
 
 
 @app.command("list")
@@ -111,7 +121,10 @@ def add(
     direction: Looks = None,
     angle: Angle = None,
     reach: Reach = None,
-    area: Annotated[str, typer.Option("--area", metavar="CODE", help="Area that it stands in.")] = "",
+    area: Annotated[
+        str,
+        typer.Option("--area", metavar="CODE", help="Area that it stands in.", autocompletion=area_codes),
+    ] = "",
     owner: Annotated[OwnerKind, typer.Option("--owner", help=_OWNER)] = OwnerKind.UNKNOWN,
     disabled: Annotated[bool, typer.Option("--disabled", help="Known, but not recorded yet.")] = False,
     ask_password: AskPassword = False,
@@ -173,7 +186,13 @@ def edit(
     no_view: Annotated[bool, typer.Option("--no-view", help="Forget where it looks.")] = False,
     area: Annotated[
         str | None,
-        typer.Option("--area", metavar="CODE", help="New area; empty: none.", show_default=False),
+        typer.Option(
+            "--area",
+            metavar="CODE",
+            help="New area; empty: none.",
+            autocompletion=area_codes,
+            show_default=False,
+        ),
     ] = None,
     owner: Annotated[OwnerKind | None, typer.Option("--owner", help=_OWNER, show_default=False)] = None,
     enabled: Annotated[
@@ -253,6 +272,51 @@ def remove(
         settings.output.note(f"record it again (as a new camera): {_add_command(before)}")
 
 
+@app.command("move")
+@with_node
+def move(
+    settings: Settings,
+    camera: CameraArgument,
+    to: Annotated[
+        str,
+        typer.Option("--to", metavar="NODE", help="The recorder whose it is to be.", show_default=False),
+    ],
+    dry_run: DryRun = False,
+) -> None:
+    """Move a camera to another recorder, whose own it is from then on; ask a gateway above both.
+
+    The new one records before the old one stops, which keeps what it has recorded. To lend a
+    camera within a failover group: nvr leases move.
+    """
+    from nvr.network_catalog.mover import MoveStep
+    from nvr.network_catalog.remote import RemoteCatalog
+
+    output = settings.output
+    warnings: list[Notice] = []
+
+    async def ask(catalog: RemoteCatalog, context: ReadContext) -> str:
+        came_from = ""
+        async for step in catalog.move_camera(context, camera, to, dry_run=dry_run):
+            if isinstance(step, Notice):
+                warnings.append(step)
+            elif isinstance(step, MoveStep):
+                came_from = step.node if step.step == "removed" else came_from
+                if output.as_json:
+                    output.record({"type": "step", **asdict(step), "dry_run": dry_run})
+                else:
+                    output.note(_MOVE_STEPS.get(step.step, step.step).format(node=step.node))
+        return came_from
+
+    came_from = asked(settings, RemoteCatalog, ask)
+    if output.as_json:
+        output.record(records.end(warnings, complete=True))
+        return
+    output.line(f"{camera}: {'could move' if dry_run else 'is'} {'to ' if dry_run else 'with '}{to}")
+    output.warn(warnings)
+    if came_from:
+        output.note(f"undo: nvr cameras move {shlex.quote(camera.rpartition('/')[2])} --to {came_from}")
+
+
 @app.command("import")
 @with_node
 def import_cameras(
@@ -272,16 +336,16 @@ def import_cameras(
         _check_rows(network, file, rows, known, update=update)
         done = {"added": 0, "changed": 0}
         for row in rows:
-            what = "changed" if row.settings.name in known else "added"
+            what = "changed" if row.value.name in known else "added"
             if not dry_run:
-                _apply(network, row.settings, known, dry_run=False)
+                _apply(network, row.value, known, dry_run=False)
             done[what] += 1
             if settings.output.as_json:
                 settings.output.record(
-                    {"type": what, "name": row.settings.name, "line": row.line, "dry_run": dry_run}
+                    {"type": what, "name": row.value.name, "line": row.line, "dry_run": dry_run}
                 )
             else:
-                settings.output.line(f"{row.settings.name}: {'would be ' if dry_run else ''}{what}")
+                settings.output.line(f"{row.value.name}: {'would be ' if dry_run else ''}{what}")
     if settings.output.as_json:
         settings.output.record({"type": "summary", **done, "dry_run": dry_run})
     else:
@@ -289,17 +353,19 @@ def import_cameras(
         settings.output.line(f"{done['added']} {would}added, {done['changed']} {would}changed")
 
 
-def _check_rows(network: Network, file: Path, rows: list[Row], known: set[str], *, update: bool) -> None:
+def _check_rows(
+    network: Network, file: Path, rows: list[Row[CameraSettings]], known: set[str], *, update: bool
+) -> None:
     """Asks the node about each row, changing nothing; all faults at once."""
     faults: list[str] = []
     for row in rows:
-        if row.settings.name in known and not update:
+        if row.value.name in known and not update:
             faults.append(
-                f"{file}:{row.line}: name: {row.settings.name!r} is on the node already; --update changes it"
+                f"{file}:{row.line}: name: {row.value.name!r} is on the node already; --update changes it"
             )
             continue
         try:
-            _apply(network, row.settings, known, dry_run=True)
+            _apply(network, row.value, known, dry_run=True)
         except (InvalidArgument, CameraExists, CameraNotFound) as error:
             faults.append(f"{file}:{row.line}: {error.message}")
     if faults:

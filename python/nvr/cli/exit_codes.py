@@ -24,9 +24,10 @@ class ExitCode(IntEnum):
     USAGE = 2, "an option, an argument, a file's content or a time is wrong"
     NOT_FOUND = 3, "no such camera, or nothing is recorded there"
     INCOMPLETE = 4, "part of the answer is missing"
-    UNAVAILABLE = 5, "the node cannot be reached, or did not answer in time"
+    UNAVAILABLE = 5, "the node, or the database that it needs, cannot be reached or did not answer in time"
     DENIED = 6, "the node does not know you, or does not let you"
     DAMAGED = 7, "stored bytes fail their check"
+    REFUSED = 8, "the network catalog does not allow it now: changed in between, restored, written elsewhere"
     INTERRUPTED = 130, "ended by Ctrl-C"
     PIPE_CLOSED = 141, "the program that read the output went away"
 
@@ -36,6 +37,8 @@ _OF_ERROR: tuple[tuple[type[BaseException], ExitCode], ...] = (
     (errors.NotFound, ExitCode.NOT_FOUND),
     (errors.Incomplete, ExitCode.INCOMPLETE),
     (errors.NodeUnavailable, ExitCode.UNAVAILABLE),
+    (errors.CatalogAway, ExitCode.UNAVAILABLE),
+    (errors.CatalogRefused, ExitCode.REFUSED),
     (errors.AccessDenied, ExitCode.DENIED),
     (errors.DamagedError, ExitCode.DAMAGED),
     (BrokenPipeError, ExitCode.PIPE_CLOSED),

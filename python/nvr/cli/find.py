@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from nvr.cli.complete import CameraArgument, camera_names
+from nvr.cli.complete import CameraArgument, area_codes, camera_names
 from nvr.cli.exit_codes import exit_unless
 from nvr.cli.footage import (
     EndArgument,
@@ -54,6 +54,7 @@ AreaOption = Annotated[
         "--area",
         metavar="AREA",
         help="An area of any level, by code or name (with or without accents).",
+        autocompletion=area_codes,
         show_default=False,
     ),
 ]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
+from nvr.cli.asking import asked
 from nvr.cli.settings import Settings, with_node
 
 if TYPE_CHECKING:
@@ -127,22 +127,6 @@ def give_back(
 
 def _asked(settings: Settings, ask: Callable[[RemoteAuthority, ReadContext], Awaitable[T]]) -> T:
     """What the gateway answers."""
-    from nvr.client._network import checked_options
-    from nvr.footage.channel import dial
     from nvr.lease.remote import RemoteAuthority
-    from nvr.security.tls import TlsFiles
 
-    options = checked_options(**{"connect_timeout": "5s", **settings.connection})
-    files = TlsFiles(options.certificate, options.key, options.ca) if options.tls else None
-
-    async def run() -> T:
-        channel = dial(options.address, files)
-        try:
-            authority = RemoteAuthority(
-                channel, target=options.address, timeout_s=options.timeout_us / 1_000_000
-            )
-            return await ask(authority, options.context)
-        finally:
-            await channel.close()
-
-    return asyncio.run(run())
+    return asked(settings, RemoteAuthority, ask)

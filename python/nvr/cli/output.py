@@ -16,6 +16,8 @@ from typing import Any
 from nvr.cli.times import show_instant
 from nvr.footage.types import Notice, TimeRange
 
+_WIDE = 10_000
+
 
 @dataclass(frozen=True, slots=True)
 class Output:
@@ -47,7 +49,8 @@ class Output:
             table.add_column(column, overflow="fold")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
-        Console(soft_wrap=not sys.stdout.isatty()).print(table)
+        # Another program reads lines: none is folded for it.
+        Console(width=None if sys.stdout.isatty() else _WIDE).print(table)
 
     def line(self, text: str) -> None:
         """Prints a line for people."""

@@ -45,6 +45,7 @@ def up(
         async with AsyncExitStack() as stack:
             for node in nodes:
                 await stack.enter_async_context(node)
+                stack.enter_context(node.stopped_by_signals())
                 if as_json:
                     typer.echo(json.dumps(facts(node)))
                 else:

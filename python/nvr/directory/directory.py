@@ -73,6 +73,8 @@ class Directory:
         self._horizon = int(facts.get("horizon", 0))
         self._buried = self._version
         self._away: frozenset[str] | None = None
+        self._expected: frozenset[str] | None = None
+        self._strangers: frozenset[str] | None = None
         rows = self._db.execute("SELECT key, id, child, entry FROM node WHERE NOT gone").fetchall()
         for key, node_id, child, raw in rows:
             self._nodes[node_id] = _Node(key, _node_from(raw), child)
@@ -166,6 +168,34 @@ class Directory:
         if self._away is None:
             self._away = frozenset(node_id for node_id in self._nodes if self._is_away(node_id))
         return self._away
+
+    def expect(self, node_ids: frozenset[str] | None) -> None:
+        """Which nodes there are to be, by their ids; None: nobody has said.
+
+        Any other is a stranger. What it has of a camera comes after what all others have.
+        """
+        if node_ids == self._expected:
+            return
+        self._expected, self._strangers = node_ids, None
+        shared = "SELECT id FROM camera WHERE NOT gone GROUP BY id HAVING count(*) > 1"
+        with self._writing():
+            for (camera_id,) in self._db.execute(shared).fetchall():
+                self._settle(camera_id)
+
+    @property
+    def strangers(self) -> frozenset[str]:
+        """Names of the nodes that are not expected."""
+        if self._strangers is None:
+            self._strangers = frozenset(
+                self.name_of(node_id) for node_id in self._nodes if self._is_stranger(node_id)
+            )
+        return self._strangers
+
+    def _is_stranger(self, node_id: str) -> bool:
+        return self._expected is not None and node_id not in self._expected and node_id != self.own.id
+
+    def _rank(self, entry: CameraEntry) -> tuple[bool, bool, int, str]:
+        return self._is_stranger(entry.node_id), *rank(entry)
 
     def _is_away(self, node_id: str) -> bool:
         for _ in range(len(self._nodes)):
@@ -314,7 +344,7 @@ class Directory:
             for camera_id, raw in rows:
                 found.setdefault(camera_id, []).append(_camera_from(raw))
         for entries in found.values():
-            entries.sort(key=rank)
+            entries.sort(key=self._rank)
         return found
 
     def resolve(self, text: str) -> tuple[str, list[CameraEntry]]:
@@ -422,7 +452,7 @@ class Directory:
 
     def _forget_ways(self) -> None:
         """What is worked out from the nodes is so anew."""
-        self._away = self._ids = None
+        self._away = self._ids = self._strangers = None
 
     def _put_node(self, entry: NodeEntry, child: str) -> None:
         known = self._nodes.get(entry.id)
@@ -524,7 +554,8 @@ class Directory:
             "SELECT key, entry, first FROM camera WHERE id = ? AND NOT gone", (camera_id,)
         ).fetchall()
         known = sorted(
-            ((_camera_from(raw), key, first) for key, raw, first in rows), key=lambda e: rank(e[0])
+            ((_camera_from(raw), key, first) for key, raw, first in rows),
+            key=lambda each: self._rank(each[0]),
         )
         for number, (_, key, first) in enumerate(known):
             self._drop_place(key)

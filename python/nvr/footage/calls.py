@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.json_format import MessageToDict
@@ -73,6 +73,7 @@ OMISSIONS = frozenset(
 
 REQUEST_ID_KEY = "nvr-request-id"
 _MAX_DETAILS = 300
+_JOINED_BYTES = 64 << 10
 _NO_DEADLINE_S = 365 * 86_400
 
 
@@ -138,12 +139,16 @@ class CallObserver(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Steps(Generic[T]):
-    """A stream to answer with: the source's steps, and how each becomes serialized messages."""
+    """A stream to answer with: the source's steps, and how each becomes serialized messages.
+
+    ``joined``: messages of items, and the End's after them, may be joined to one.
+    """
 
     steps: AsyncIterator[T | Notice | End]
     item: Callable[[T], Iterable[bytes]]
     notice: Callable[[Notice], bytes]
     end: Callable[[End], bytes]
+    joined: bool = False
 
 
 _call: ContextVar[Call | None] = ContextVar("nvr_call", default=None)
@@ -172,6 +177,70 @@ class _Watch:
     task: asyncio.Task[Any]
     waiting: bool = False
     interrupted: bool = field(default=False)
+
+
+class _Joining:
+    """Serialized messages of repeated fields, joined: protobuf reads them as one.
+
+    What comes without anything being awaited, or while something is being sent, goes together:
+    a message costs a waking on each side, whatever its size. (Concatenated messages are merged:
+    https://protobuf.dev/programming-guides/encoding/#last-one-wins.)
+    """
+
+    def __init__(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        self._write = write
+        self._parts: list[bytes] = []
+        self._bytes = 0
+        self._sending: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, NvrError):
+            # What was found before it failed is given.
+            await self._flush()
+        elif self._sending is not None:
+            self._sending.cancel()
+            await asyncio.gather(self._sending, return_exceptions=True)
+
+    async def put(self, message: bytes) -> None:
+        """Takes a message; it is sent as soon as something is awaited."""
+        if self._sending is not None and self._sending.done():
+            await self._flush()
+        self._parts.append(message)
+        self._bytes += len(message)
+        if self._bytes >= _JOINED_BYTES:
+            await self._flush()
+        elif self._sending is None:
+            self._sending = asyncio.create_task(self._send())
+
+    async def alone(self, message: bytes) -> None:
+        """Sends a message that is joined to none."""
+        await self._flush()
+        await self._write(message)
+
+    async def rest(self) -> bytes:
+        """What is not on its way yet, for who sends it with something else."""
+        rest = self._take()
+        await self._flush()
+        return rest
+
+    async def _flush(self) -> None:
+        """Returns when all is sent. Raises what sending raised."""
+        sending, self._sending = self._sending, None
+        if sending is not None:
+            await sending
+        if self._parts:
+            await self._write(self._take())
+
+    async def _send(self) -> None:
+        while self._parts:
+            await self._write(self._take())
+
+    def _take(self) -> bytes:
+        parts, self._parts, self._bytes = self._parts, [], 0
+        return b"".join(parts)
 
 
 Unary = Callable[[Any, ReadContext], Awaitable[Message]]
@@ -336,6 +405,20 @@ class CallRunner:
         self, call: Call, answer: Steps[Any], read: ReadContext, write: Callable[[bytes], Awaitable[None]]
     ) -> bytes:
         """Writes all but the End, and returns that."""
+        if not answer.joined:
+            return await self._write_steps(call, answer, read, write, write)
+        async with _Joining(write) as joining:
+            end = await self._write_steps(call, answer, read, joining.put, joining.alone)
+            return await joining.rest() + end
+
+    async def _write_steps(
+        self,
+        call: Call,
+        answer: Steps[Any],
+        read: ReadContext,
+        put_item: Callable[[bytes], Awaitable[None]],
+        put_notice: Callable[[bytes], Awaitable[None]],
+    ) -> bytes:
         refuse = read.partial == "refuse"
         encode = answer.item
         steps = self._until_stopped(answer.steps) if call.method.endless else answer.steps
@@ -356,11 +439,11 @@ class CallRunner:
                         )
                     message = answer.notice(step)
                     call.sent_bytes += len(message)
-                    await write(message)
+                    await put_notice(message)
                     continue
                 for message in encode(step):
                     call.sent_bytes += len(message)
-                    await write(message)
+                    await put_item(message)
         raise InternalError("the source of footage ended its answer without saying whether it is complete")
 
     async def _until_stopped(self, steps: AsyncIterator[Any]) -> AsyncIterator[Any]:

@@ -75,7 +75,7 @@ def where_from_pb(value: place_pb2.PlaceQuery) -> Where | None:
 
 
 def find_to_pb(value: FindRequest, context: ReadContext) -> footage_pb2.FindRequest:
-    """What is looked for."""
+    """What is looked for; several cameras may come in one message."""
     return footage_pb2.FindRequest(
         context=convert.context_to_pb(context),
         where=None if value.where is None else where_to_pb(value.where),
@@ -86,6 +86,7 @@ def find_to_pb(value: FindRequest, context: ReadContext) -> footage_pb2.FindRequ
         cursor=value.cursor,
         by_source=value.by_source,
         ids_only=value.ids_only,
+        joined=True,
     )
 
 

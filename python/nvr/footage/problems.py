@@ -16,7 +16,14 @@ from nvr import errors
 from nvr.errors import NvrError
 from nvr.v1 import common_pb2
 
-__all__ = ["PROBLEM_KEY", "error_from_call", "error_from_problem", "problem_of", "status_of"]
+__all__ = [
+    "PROBLEM_KEY",
+    "error_from_call",
+    "error_from_problem",
+    "error_from_status",
+    "problem_of",
+    "status_of",
+]
 
 PROBLEM_KEY = "nvr-problem-bin"
 """Key of the trailing metadata that holds the serialized ``Problem``."""
@@ -90,6 +97,8 @@ _BY_STATUS: dict[grpc.StatusCode, type[NvrError]] = {
     _Code.UNIMPLEMENTED: errors.NodeUnavailable,
 }
 
+_BY_NUMBER: dict[int, grpc.StatusCode] = {code.value[0]: code for code in _Code}
+
 
 def status_of(error: NvrError) -> grpc.StatusCode:
     """The status code that says what kind of failure it is."""
@@ -128,12 +137,21 @@ def error_from_problem(problem: common_pb2.Problem, status: grpc.StatusCode) -> 
 
 def error_from_call(error: grpc.aio.AioRpcError, *, target: str) -> NvrError:
     """The exception that a failed call stands for. ``target``: the address dialled, for the message."""
-    status = error.code()
-    problem = _attached(error.trailing_metadata())
+    return _error(error.code(), error.details() or "", _attached(error.trailing_metadata()), target)
+
+
+def error_from_status(number: int, details: str, problem: bytes, *, target: str) -> NvrError:
+    """As :func:`error_from_call`, of a call by another client: gRPC's number, and the metadata's value."""
+    return _error(_BY_NUMBER.get(number, _Code.UNKNOWN), details, _parsed(problem), target)
+
+
+def _error(
+    status: grpc.StatusCode, details: str, problem: common_pb2.Problem | None, target: str
+) -> NvrError:
     if problem is not None:
         return error_from_problem(problem, status)
     kind = _BY_STATUS.get(status, errors.InternalError)
-    detail = error.details() or "no details"
+    detail = details or "no details"
     if status is grpc.StatusCode.UNIMPLEMENTED:
         detail = f"it is of an older version, or of another kind, and does not know this call ({detail})"
     return kind(f"{target}: the call failed with {status.name}: {detail}")
@@ -142,8 +160,12 @@ def error_from_call(error: grpc.aio.AioRpcError, *, target: str) -> NvrError:
 def _attached(metadata: Iterable[tuple[str, Any]] | None) -> common_pb2.Problem | None:
     for key, value in metadata or ():
         if key == PROBLEM_KEY and isinstance(value, bytes):
-            try:
-                return common_pb2.Problem.FromString(value)
-            except ProtobufDecodeError:
-                return None
+            return _parsed(value)
     return None
+
+
+def _parsed(value: bytes) -> common_pb2.Problem | None:
+    try:
+        return common_pb2.Problem.FromString(value) if value else None
+    except ProtobufDecodeError:
+        return None

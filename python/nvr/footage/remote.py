@@ -105,13 +105,22 @@ class Remote:
             raise InternalError(f"{self._target}: the node's answer cannot be understood: {error}") from error
 
     async def _stream(
-        self, method: Callable[..., Any], request: Any, assembler: _Assembler[T]
+        self, method: Callable[..., Any], request: Any, assembler: _Assembler[T], *, joined: bool = False
     ) -> AsyncIterator[Any]:
-        """Items, notices and the End of a call; leaving early cancels it on the node."""
+        """Items, notices and the End of a call; leaving early cancels it on the node.
+
+        ``joined``: a message may have several items, before its step.
+        """
         with self._errors():
             call = method(request, timeout=onward.timeout_s(), metadata=onward.metadata())
             try:
                 async for response in call:
+                    if joined:
+                        for item in response.items:
+                            with self._answers():
+                                value = assembler.add(item)
+                            if value is not None:
+                                yield value
                     match response.WhichOneof("step"):
                         case "item":
                             with self._answers():
@@ -271,7 +280,8 @@ class RemoteFootage(Remote):
     def find(self, context: ReadContext, request: FindRequest) -> Answer[Found]:
         """See :meth:`FootageSource.find`."""
         message = convert_places.find_to_pb(request, context)
-        return self._stream(self._stub.Find, message, ItemConverter(convert_places.found_from_pb))
+        found = ItemConverter(convert_places.found_from_pb)
+        return self._stream(self._stub.Find, message, found, joined=True)
 
     def next_cameras(self, context: ReadContext, request: NextCamerasRequest) -> Answer[NextCamera]:
         """See :meth:`FootageSource.next_cameras`."""

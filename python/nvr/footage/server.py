@@ -55,7 +55,7 @@ CAMERA_SERVICE: ServiceDescriptor = camera_pb2.DESCRIPTOR.services_by_name["Came
 
 _EVIDENCE = frozenset({"ReadClip", "ReadFragments"})
 _DISCLOSES = _EVIDENCE | {"ReadFrames", "Snapshot", "WatchLive"}
-_ENDLESS = frozenset({"WatchLive", "WatchEvents", "WatchDirectory", "WatchCatalog", "Heartbeat"})
+_ENDLESS = frozenset({"WatchLive", "WatchEvents", "WatchDirectory", "Heartbeat"})
 
 _DEFAULT_JPEG_QUALITY = 85
 _MODES: dict[int, Literal["at", "next", "previous"]] = {
@@ -136,6 +136,8 @@ def answer_steps(
     response: Callable[..., Message],
     answer: AsyncIterator[T | Notice | End],
     item: Callable[[T], Iterable[bytes]],
+    *,
+    joined: bool = False,
 ) -> Steps[T]:
     """A source's answer with the messages of its method. ``item`` may give several for one item."""
     return Steps(
@@ -143,6 +145,7 @@ def answer_steps(
         item=item,
         notice=lambda value: response(warning=convert.notice_to_pb(value)).SerializeToString(),
         end=lambda value: response(end=convert.end_to_pb(value)).SerializeToString(),
+        joined=joined,
     )
 
 
@@ -274,10 +277,12 @@ class _FootageService:
         response = footage_pb2.FindResponse
 
         def item(value: Found) -> Iterator[bytes]:
-            yield response(item=convert_places.found_to_pb(value)).SerializeToString()
+            found = convert_places.found_to_pb(value)
+            message = response(items=(found,)) if request.joined else response(item=found)
+            yield message.SerializeToString()
 
         answer = self._source.find(context, convert_places.find_from_pb(request))
-        return answer_steps(response, answer, item)
+        return answer_steps(response, answer, item, joined=request.joined)
 
     def next_cameras(
         self, request: footage_pb2.NextCamerasRequest, context: ReadContext

@@ -50,11 +50,11 @@ def _field_checks(field: FieldDescriptor) -> Iterable[_Check]:
     """The checks of one field, each taking the message that holds it."""
     rules = field.GetOptions().Extensions[rules_pb2.rules]
     name = field.name
-    value_checks = tuple(_value_checks(field, rules))
     if field.message_type is not None and field.message_type.GetOptions().map_entry:
-        if value_checks:
+        if rules.ByteSize():
             raise TypeError(f"{field.full_name}: rules on a map are not supported")
         return
+    value_checks = tuple(_value_checks(field, rules))
     if field.is_repeated:
         yield from _repeated_checks(name, rules, value_checks)
         return

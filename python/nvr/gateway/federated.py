@@ -46,9 +46,9 @@ from nvr.gateway.events import merged_events
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
-from nvr.gateway.questions import Question, with_clocks
+from nvr.gateway.questions import Clocks, Question
 from nvr.gateway.timeline import Timeline
-from nvr.gateway.trouble import LieError, omissions, refused, trouble
+from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 from nvr.node.events import EventBus
 
 __all__ = ["FederatedFootage", "Sources"]
@@ -110,22 +110,24 @@ class FederatedFootage:
         notices = self._links.unknown()
         for notice in notices:
             yield notice
-        question = Question(self._directory, self._links, self._fanout, context, request)
+        contacted, complete = 0, True
         if request.range is None:
             for item in planned.items:
                 yield Found(item.camera, item.distance_m, (), item.camera.node if request.by_source else "")
         else:
-            async for step in question.answer(planned.items, request.range):
+            question = Question(self._directory, self._links, self._fanout, context, request, request.range)
+            async for step in question.answer(planned.items):
                 if isinstance(step, Notice):
                     notices.append(step)
                 yield step
+            contacted, complete = question.contacted, question.complete
         if planned.cut:
             message = f"{planned.remaining} more cameras; ask on with the cursor"
             notices.append(Notice("truncated", message, self._node.name, cameras=planned.remaining))
             yield notices[-1]
         omissions = [notice.code for notice in notices if notice.code != "clock_apart"]
-        self._asked(question.contacted, omissions)
-        yield End(question.complete and not omissions, planned.cursor, planned.remaining)
+        self._asked(contacted, omissions)
+        yield End(complete and not omissions, planned.cursor, planned.remaining)
 
     async def next_cameras(
         self, context: ReadContext, request: NextCamerasRequest
@@ -214,7 +216,8 @@ class FederatedFootage:
     ) -> AsyncIterator[Span | Gap | Notice | End]:
         """Spans and gaps; what a node that may have footage does not answer is left out, with a warning."""
         found = self._of(camera, source)
-        notices: list[Notice] = []
+        notices = self._unknown(source)
+        complete = not notices
         told: list[Told] = []
         context = replace(context, partial="allow")
 
@@ -242,9 +245,11 @@ class FederatedFootage:
             return whole
 
         asks = [ask(rank, link, node) for rank, (link, node) in enumerate(found.links)]
-        complete = all(await asyncio.gather(*asks))
-        merged = merge_coverage(range, told, all_answered=complete) if told else []
-        items = with_clocks(self._directory, merged, notices.append)
+        answered = all(await asyncio.gather(*asks))
+        complete = complete and answered
+        strangers = self._directory.strangers
+        merged = merge_coverage(range, told, all_answered=answered, strangers=strangers) if told else []
+        items = Clocks(self._directory, notices.append).marked(merged)
         for notice in dict.fromkeys(notices):
             yield notice
         for item in items:
@@ -265,9 +270,11 @@ class FederatedFootage:
         refuse = context.partial == "refuse"
         context = replace(context, partial="allow")
         refs: list[FragmentRef] = []
+        of_strangers: list[FragmentRef] = []
         failed: list[NvrError] = []
         nothing: NoFootage | None = None
-        notices: list[Notice] = []
+        notices = self._unknown(source)
+        unknown = bool(notices)
 
         async def ask(link: AnyLink, node: str) -> FragmentRef:
             ref = await self._fanout.ask(
@@ -280,9 +287,13 @@ class FederatedFootage:
         answers = await asyncio.gather(
             *(ask(link, node) for link, node in found.links), return_exceptions=True
         )
+        # A gateway right below has put its own answers together in this way already.
+        recorders = {entry.node_id for entry in found.entries}
         for (link, _), answer in zip(found.links, answers, strict=True):
             if isinstance(answer, FragmentRef):
                 refs.append(answer)
+                if link.node_id in recorders and link.name in self._directory.strangers:
+                    of_strangers.append(answer)
                 below = Below(self._directory, link)
                 notices += [below.notice(notice) for notice in answer.notices]
             elif isinstance(answer, NoFootage):
@@ -294,17 +305,19 @@ class FederatedFootage:
             else:
                 raise answer
         missing = omissions(notices)
-        if missing and refuse and len(found.links) > 1:
+        if missing and refuse and (unknown or len(found.links) > 1):
             raise refused(missing)
         if refs:
             showing = [ref for ref in refs if ref.start_us <= at_us < ref.start_us + ref.duration_us]
             if showing:
-                shown = max(showing, key=lambda ref: (ref.epoch, ref.run_id))
+                shown = max(showing, key=lambda ref: (ref not in of_strangers, ref.epoch, ref.run_id))
             else:
                 shown = min(refs, key=lambda ref: (abs(ref.start_us - at_us), -ref.epoch))
             return replace(shown, notices=tuple(notices))
         if failed:
             raise failed[0]
+        if unknown:
+            raise not_known(missing)
         raise nothing or NoFootage(f"no node has footage of {camera[:200]}", node=self._node.name)
 
     async def read_fragments(
@@ -316,7 +329,8 @@ class FederatedFootage:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
             below = Below(self._directory, link)
-            async for step in self._pass_on(link, link.footage.read_fragments(context, asked), found):
+            unknown = self._unknown(request.source)
+            async for step in self._pass_on(link, link.footage.read_fragments(context, asked), unknown):
                 if isinstance(step, Fragment):
                     if step.ref.camera_id != found.camera_id:
                         raise LieError("it gives footage of another camera than was asked", node=link.name)
@@ -336,7 +350,11 @@ class FederatedFootage:
             link, node = found.one
             asked = replace(request, camera=found.camera_id, source=node)
             below = Below(self._directory, link)
-            async for step in self._pass_on(link, link.footage.read_clip(context, asked), found):
+            unknown = self._unknown(request.source)
+            answer: Answer[ClipHead | ClipData] = self._pass_on(
+                link, link.footage.read_clip(context, asked), unknown
+            )
+            async for step in answer:
                 if isinstance(step, ClipHead):
                     parts = [
                         replace(part, node=below.check_node(part.node), line=link.slower(part.line))
@@ -365,7 +383,7 @@ class FederatedFootage:
             answer = link.footage.read_frames(
                 context, found.camera_id, stream, range, interval_us, options, node
             )
-            async for step in self._pass_on(link, answer, found):
+            async for step in self._pass_on(link, answer, self._unknown(source)):
                 yield step
             return
         timeline = self._timeline(context, found, stream)
@@ -388,7 +406,16 @@ class FederatedFootage:
         link, node = found.one
         if not link.up:
             raise link.error()
-        return await link.footage.snapshot(context, found.camera_id, stream, at_us, options, node)
+        unknown = self._unknown(source)
+        if unknown and context.partial == "refuse":
+            raise refused(unknown)
+        try:
+            picture = await link.footage.snapshot(context, found.camera_id, stream, at_us, options, node)
+        except NoFootage:
+            if unknown:
+                raise not_known(unknown) from None
+            raise
+        return replace(picture, notices=(*unknown, *picture.notices)) if unknown else picture
 
     async def watch_live(
         self, context: ReadContext, camera: str, stream: StreamName, audio: bool = True, source: str = ""
@@ -402,19 +429,32 @@ class FederatedFootage:
         ]
         link, node = next((pair for pair in (*recording, *found.links) if pair[0].up), found.links[0])
         answer = link.footage.watch_live(context, found.camera_id, stream, audio, node)
-        async for step in self._pass_on(link, answer, found):
+        async for step in self._pass_on(link, answer):
             yield step
 
     # --- inside ----------------------------------------------------------------
 
-    async def _pass_on(self, link: AnyLink, answer: AsyncIterator[T], found: Sources) -> AsyncIterator[T]:
-        """An answer as it comes. Bytes that were begun cannot be had elsewhere: a failure is the call's."""
+    def _unknown(self, source: str) -> list[Notice]:
+        """Warnings of children that may have footage of any camera; none where one node's is asked for."""
+        return [] if source else self._links.unknown()
+
+    async def _pass_on(
+        self, link: AnyLink, answer: AsyncIterator[T | Notice | End], missing: Sequence[Notice] = ()
+    ) -> AsyncIterator[T | Notice | End]:
+        """An answer as it comes; ``missing``: what it may lack.
+
+        Bytes that were begun cannot be had elsewhere: a failure is the call's.
+        """
         if not link.up:
             raise link.error()
+        for notice in missing:
+            yield notice
         self._fanout.contacted += 1
         try:
             async with closing(answer):
                 async for step in answer:
+                    if missing and isinstance(step, End):
+                        step = replace(step, complete=False)
                     yield step
         except NodeUnavailable as error:
             if not error.node:

@@ -5,7 +5,6 @@ import logging
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 
 import grpc
 
@@ -17,7 +16,9 @@ from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
 from nvr.footage.types import Camera, End, LineSpeed, NodeInfo, Notice, ReadContext
+from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
+from nvr.security.tls import TlsFiles
 from nvr.uplink.hub import Uplink
 from nvr.v1.uplink_pb2 import UplinkLine
 
@@ -33,15 +34,31 @@ _POLL_S = 30.0
 _CLOCK_S = 60.0
 _CLOCK_SAMPLES = 3
 _CONTEXT = ReadContext(purpose="directory")
+_TWO_LINKS = "two_links"
 
 
 class RemoteChild:
-    """A node behind a channel, which its owner closes. ``uplink``: it is one that dials this node."""
+    """A node behind a channel, which its owner closes.
 
-    def __init__(self, channel: grpc.aio.Channel, target: str, uplink: Uplink | None = None) -> None:
+    ``target``: what messages call it. ``address``, ``tls``: where and how the channel
+    dials, for questions that do not go by it (:mod:`nvr.gateway.many`); default: ``target``.
+    ``uplink``: it is one that dials this node, and is asked by its channel alone.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        target: str,
+        *,
+        address: str = "",
+        tls: TlsFiles | None = None,
+        uplink: Uplink | None = None,
+    ) -> None:
         self.footage: FootageSource = RemoteFootage(channel, target=target)
         self.directory = RemoteDirectory(channel, target=target)
         self.channel = channel
+        self.address = "" if uplink is not None else address or target
+        self.tls = tls
         self.uplink = uplink
 
 
@@ -63,7 +80,7 @@ class Claims:
             raise TreeRefused(
                 f"node {link.named(node_id)} is at {other.target} already, and {link.target} says that it "
                 "is that node too",
-                facts={"code": "two_links"},
+                facts={"code": _TWO_LINKS},
             )
         self._of[node_id] = link
 
@@ -110,6 +127,8 @@ class Link:
         self.up = False
         self.reason = "node_unknown"
         self.detail = f"{target} has not answered yet"
+        self.is_double = False
+        """The node is behind another link already: nothing is missing while this one is down."""
         self.asked = 0
         """How often it was asked, for tests and metrics."""
 
@@ -152,6 +171,11 @@ class Link:
     def channel(self) -> grpc.aio.Channel:
         """The connection, which its owner closes."""
         return self._child.channel
+
+    @property
+    def reachable(self) -> Reachable | None:
+        """Where it is, for a question to many nodes; None: it goes by :attr:`footage` alone."""
+        return self._child if self._child.address else None
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""
@@ -213,8 +237,8 @@ class Link:
                 await self._poll_cameras(info)
         finally:
             clock.cancel()
-            with suppress(asyncio.CancelledError, NvrError):
-                await clock
+            # Its own end is of no interest; that this link is to end meanwhile is, and is not swallowed.
+            await asyncio.wait([clock])
 
     async def _follow_directory(self) -> None:
         epoch, version = self._directory.resume(self.node_id)
@@ -285,6 +309,7 @@ class Link:
             )
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
+        self.is_double = isinstance(error, TreeRefused) and error.facts.get("code") == _TWO_LINKS
         if self._claims.release(self):
             self._directory.set_link(self.node_id, connected=False, reason=reason, seen_us=seen_us)
         self._tell()
@@ -299,6 +324,8 @@ class Away:
 
     up = False
     uplink = None
+    reachable = None
+    asked = 0
 
     def __init__(self, node_id: str, name: str) -> None:
         self.node_id = node_id
@@ -377,5 +404,5 @@ class Links:
                 link.name,
             )
             for link in self._links
-            if self._directory.node(link.node_id) is None
+            if self._directory.node(link.node_id) is None and not link.is_double
         ]

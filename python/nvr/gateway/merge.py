@@ -1,13 +1,15 @@
 """One timeline from what several nodes have of a camera.
 
 At each instant the span with the higher epoch is shown, then that of the later
-run; where no node has footage there is a gap, with the reason of the node that
-was to record it; footage that a node has in memory still is `pending`, whatever
-the others say. What a node did not answer is no gap: it is left out.
+run. Strangers, nodes that the network catalog does not have, come after all others:
+what they tell fills holes, and hides nothing. Where no node has footage there is a
+gap, with the reason of the node that was to record it; footage that a node has in
+memory still is `pending`, whatever the others say. What a node did not answer is no
+gap: it is left out.
 """
 
 import heapq
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -35,10 +37,19 @@ class Stretch:
     range: TimeRange
 
 
-def merge_coverage(range_: TimeRange, told: Sequence[Told], *, all_answered: bool) -> list[Span | Gap]:
-    """Spans and gaps in order of time; they fill the range. Unless ``all_answered``, only spans are told."""
+def merge_coverage(
+    range_: TimeRange,
+    told: Sequence[Told],
+    *,
+    all_answered: bool,
+    strangers: Collection[str] = (),
+) -> list[Span | Gap]:
+    """Spans and gaps in order of time; they fill the range. Unless ``all_answered``, only spans are told.
+
+    ``strangers``: names of nodes.
+    """
     spans = [item for each in told for item in each.items if isinstance(item, Span)]
-    shown = _shown(spans, range_)
+    shown = _shown(spans, range_, strangers)
     if not all_answered:
         return list(shown)
     merged: list[Span | Gap] = []
@@ -86,13 +97,13 @@ def stretches(shown: Sequence[Span | Gap]) -> list[Stretch]:
     return found
 
 
-def _preference(span: Span) -> tuple[int, str, str]:
-    return span.epoch, span.run_id, span.node
-
-
-def _shown(spans: Sequence[Span], range_: TimeRange) -> list[Span]:
+def _shown(spans: Sequence[Span], range_: TimeRange, strangers: Collection[str]) -> list[Span]:
     """What is shown where spans overlap: a sweep over their edges, preferred ones first."""
-    preferred = sorted(spans, key=_preference, reverse=True)
+
+    def preference(span: Span) -> tuple[bool, int, str, str]:
+        return span.node not in strangers, span.epoch, span.run_id, span.node
+
+    preferred = sorted(spans, key=preference, reverse=True)
     waiting = sorted(range(len(preferred)), key=lambda index: -preferred[index].range.start_us)
     edges = sorted({edge for span in spans for edge in (span.range.start_us, span.range.end_us)})
     shown: list[Span] = []

@@ -1,7 +1,7 @@
 """A gateway node: opens everything in order, serves, and closes everything in the reverse order."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version as installed_version
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from nvr.gateway.failover.service import GroupAuthority
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.gateway.moving import Mover
 from nvr.lease.service import LEASE_AUTHORITY_SERVICE, authority_handlers
 from nvr.metrics.gateway_metrics import (
     AreaRollup,
@@ -35,8 +36,8 @@ from nvr.metrics.gateway_metrics import (
 )
 from nvr.metrics.node_metrics import CallMetrics
 from nvr.network_catalog.held import HeldAreas
-from nvr.network_catalog.holder import CatalogHolder
-from nvr.network_catalog.reader import CatalogReader
+from nvr.network_catalog.holder import CatalogHolder, Held
+from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.service import (
     CATALOG_ADMIN_SERVICE,
@@ -98,15 +99,20 @@ class GatewayNode(Node):
         stack.callback(directory.close)
         links = self._links = Links(directory)
         holder = CatalogHolder(folder)
+        holder.on_change.append(lambda held: directory.expect(_nodes_of(held)))
+        directory.expect(_nodes_of(holder.held))
         root = await self._root_catalog(folder, holder)
         flow = CatalogFlow(holder, directory, root)
         reader = CatalogReader(holder, root)
+        mover = Mover(links, directory, holder, root)
         queries = QueryMetrics()
+        fanout = Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S)
+        stack.callback(fanout.close)
         self._footage = FederatedFootage(
             node=self.info,
             directory=directory,
             links=links,
-            fanout=Fanout(at_once=settings.query.at_once, timeout_s=settings.query.timeout / _US_PER_S),
+            fanout=fanout,
             areas=HeldAreas(directory, lambda: holder.held.tree),
             asked=queries.query,
         )
@@ -120,7 +126,7 @@ class GatewayNode(Node):
                 lambda runner: directory_handlers(directory, runner),
                 lambda runner: authority_handlers(GroupAuthority(drivers), runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(root, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(root, mover, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, root, runner),
             ]
             own = caller is None
@@ -147,6 +153,7 @@ class GatewayNode(Node):
             version=self.info.version,
             links=lambda: _link_states(links, directory),
             areas=lambda: _rollups(database, directory),
+            catalog=lambda: _catalog_gauges(reader),
             leases=lambda: {
                 (driver.group.name, state): count
                 for driver in drivers
@@ -194,11 +201,9 @@ class GatewayNode(Node):
 
     async def _root_catalog(self, folder: Path, holder: CatalogHolder) -> RootCatalog | None:
         """The network catalog, where it is written at this node."""
-        database = self._settings.catalog.database
+        database = self._settings.catalog.address(folder)
         if not database:
             return None
-        if database == "sqlite":
-            database = f"sqlite:///{folder / 'network-catalog.sqlite'}"
         from nvr.network_catalog.store.store import CatalogStore
 
         store = CatalogStore(database)
@@ -214,16 +219,17 @@ class GatewayNode(Node):
         if child.uplink:
             target = f"uplink {child.node}"
             uplink = hub.expect(str(child.node))
-            remote = RemoteChild(uplink.channel, target, uplink)
+            remote = RemoteChild(uplink.channel, target, uplink=uplink)
         else:
             target = str(child.address)
-            remote = RemoteChild(self._dial(child), target)
+            channel, files = self._dial(child)
+            remote = RemoteChild(channel, target, tls=files)
         link = Link(remote, directory, target=target)
         links.add(link)
         self._run(f"link-{target}", link.run())
         self._run(f"catalog-{target}", flow.run(link))
 
-    def _dial(self, child: ChildEntry) -> grpc.aio.Channel:
+    def _dial(self, child: ChildEntry) -> tuple[grpc.aio.Channel, TlsFiles | None]:
         tls = self._settings.tls
         files = None
         if tls is not None and child.tls is not False:
@@ -232,7 +238,7 @@ class GatewayNode(Node):
             files = TlsFiles()
         channel = dial(str(child.address), files)
         self._stack.push_async_callback(channel.close)
-        return channel
+        return channel, files
 
 
 def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
@@ -252,6 +258,21 @@ def _link_states(links: Links, directory: Directory) -> Sequence[LinkState]:
             )
         )
     return states
+
+
+def _nodes_of(held: Held) -> frozenset[str] | None:
+    """Ids of the nodes that the catalog has; None: nobody has put any into it."""
+    return frozenset(node.node_id for node in held.content.nodes) or None
+
+
+def _catalog_gauges(reader: CatalogReader) -> Mapping[str, float]:
+    standing = reader.standing()
+    gauges: dict[str, float] = {}
+    if standing.version:
+        gauges["version"] = standing.version
+    if standing.state not in (StandingState.NONE, StandingState.HELD):
+        gauges["up"] = standing.state is not StandingState.AWAY
+    return gauges
 
 
 def _received(link: Link) -> dict[str, int]:

@@ -36,7 +36,7 @@ from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
 from nvr.gateway.pages import Reading, reading_order
-from nvr.gateway.trouble import LieError, omissions, refused, trouble
+from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 
 __all__ = ["Timeline"]
 
@@ -191,7 +191,7 @@ class Timeline:
             self._check_refused(notices)
             missing = omissions(notices)
             if missing:
-                raise NodeUnavailable(missing[0].message, node=missing[0].node)
+                raise not_known(missing)
             raise NoFootage(f"no node has footage of camera {self._camera_id}", node=self._node)
         return newest_us
 

@@ -13,7 +13,7 @@ from nvr.errors import (
 from nvr.footage.calls import OMISSIONS
 from nvr.footage.types import Notice, TimeRange
 
-__all__ = ["LieError", "code_of", "omissions", "refused", "trouble"]
+__all__ = ["LieError", "code_of", "not_known", "omissions", "refused", "trouble"]
 
 
 class LieError(NvrError):
@@ -47,6 +47,11 @@ def trouble(
 def omissions(notices: Sequence[Notice]) -> list[Notice]:
     """The warnings that say that something is missing."""
     return [notice for notice in notices if notice.code in OMISSIONS]
+
+
+def not_known(missing: Sequence[Notice]) -> NodeUnavailable:
+    """The error where no node that answers has something, and another may."""
+    return NodeUnavailable(missing[0].message, node=missing[0].node)
 
 
 def refused(missing: Sequence[Notice]) -> Incomplete:

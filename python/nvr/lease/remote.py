@@ -90,6 +90,11 @@ class RemoteLeases(Remote):
         request = lease_pb2.ForgetRequest(context=context_to_pb(context), camera=camera, retired=retired)
         await self._unary(self._stub.Forget, request)
 
+    async def adopt(self, context: ReadContext, camera: str, *, dry_run: bool = False) -> LeaseState:
+        """See :class:`LeaseHolder`."""
+        request = lease_pb2.AdoptRequest(context=context_to_pb(context), camera=camera, dry_run=dry_run)
+        return convert.state_from_pb((await self._unary(self._stub.Adopt, request)).state)
+
 
 class RemoteAuthority(Remote):
     """A :class:`nvr.lease.types.LeaseAuthority` over a channel, which its owner closes."""

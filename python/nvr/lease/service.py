@@ -36,6 +36,7 @@ def lease_handlers(holder: LeaseHolder, runner: CallRunner) -> grpc.GenericRpcHa
             "Confirm": service.confirm,
             "Yield": service.give_up,
             "Forget": service.forget,
+            "Adopt": service.adopt,
         },
     )
 
@@ -105,6 +106,10 @@ class _LeaseService:
     async def forget(self, request: lease_pb2.ForgetRequest, context: ReadContext) -> Message:
         await self._holder.forget(context, request.camera, retired=request.retired)
         return lease_pb2.ForgetResponse()
+
+    async def adopt(self, request: lease_pb2.AdoptRequest, context: ReadContext) -> Message:
+        state = await self._holder.adopt(context, request.camera, dry_run=request.dry_run)
+        return lease_pb2.AdoptResponse(state=convert.state_to_pb(state))
 
 
 class _AuthorityService:

@@ -112,6 +112,9 @@ class LeaseHolder(Protocol):
     async def forget(self, context: ReadContext, camera: str, *, retired: bool = False) -> None:
         """Deletes kept settings. Raises :exc:`nvr.errors.LeaseHeld`."""
 
+    async def adopt(self, context: ReadContext, camera: str, *, dry_run: bool = False) -> LeaseState:
+        """Makes it the node's own. Raises :exc:`nvr.errors.CameraExists`."""
+
 
 @dataclass(frozen=True, slots=True)
 class GroupLease:

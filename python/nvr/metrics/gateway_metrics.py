@@ -136,7 +136,7 @@ class GatewayMetrics(Collector):
         catalog: Callable[[], Mapping[str, float]] = dict,
         leases: Callable[[], Mapping[tuple[str, str], int]] = dict,
     ) -> None:
-        """``catalog``: ``up`` (1, 0) and ``version`` of the catalog, where the node has one.
+        """``catalog``: ``version`` of the catalog that the node has; at its root also ``up`` (1, 0).
 
         ``leases``: how many of each failover group stand how.
         """
@@ -158,9 +158,9 @@ class GatewayMetrics(Collector):
         catalog = self._catalog()
         up = GaugeMetricFamily("nvr_catalog_up", "1 while the catalog's database answers, else 0.")
         version = GaugeMetricFamily("nvr_catalog_version", "Version of the catalog that this node has.")
-        if catalog:
-            up.add_metric([], catalog["up"])
-            version.add_metric([], catalog["version"])
+        for name, gauge in (("up", up), ("version", version)):
+            if name in catalog:
+                gauge.add_metric([], catalog[name])
         yield from (up, version)
         leases = GaugeMetricFamily(
             "nvr_leases",

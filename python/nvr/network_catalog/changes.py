@@ -17,6 +17,8 @@ __all__ = [
     "PutNode",
     "RemoveCamera",
     "RemoveNode",
+    "RestoreArea",
+    "RetireArea",
     "SplitArea",
     "changed",
     "summary_of",
@@ -57,6 +59,22 @@ class DropLevel:
 
 
 @dataclass(frozen=True, slots=True)
+class RetireArea:
+    """Ends an area; nothing takes over."""
+
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class RestoreArea:
+    """Makes a former code an area again; see :meth:`nvr.network_catalog.recut.Recut.restore`."""
+
+    code: str
+    parent: str | None = None
+    children: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class PutNode:
     """Adds a node, or changes the one with its id."""
 
@@ -84,7 +102,8 @@ class RemoveCamera:
     camera_id: str
 
 
-Change = PutArea | MergeAreas | SplitArea | DropLevel | PutNode | RemoveNode | PutCamera | RemoveCamera
+AreaChange = PutArea | MergeAreas | SplitArea | DropLevel | RetireArea | RestoreArea
+Change = AreaChange | PutNode | RemoveNode | PutCamera | RemoveCamera
 
 
 def changed(entries: Mapping[EntryKey, Entry], changes: Sequence[Change]) -> dict[EntryKey, Entry]:
@@ -113,6 +132,10 @@ def _apply(cut: Recut, change: Change) -> None:
             cut.split(code, parts, children=children, cameras=cameras, nodes=nodes)
         case DropLevel(level):
             cut.drop_tier(level)
+        case RetireArea(code):
+            cut.retire(code)
+        case RestoreArea(code, parent, children):
+            cut.restore(code, parent=parent, children=children)
         case PutNode(node):
             cut.put_node(node)
         case RemoveNode(node_id):
@@ -135,6 +158,10 @@ def summary_of(changes: Sequence[Change]) -> str:
                 return f"area {code} split into {', '.join(part.code for part in parts)[:200]}"
             case DropLevel(level):
                 return f"tier {level} dropped"
+            case RetireArea(code):
+                return f"area {code} retired"
+            case RestoreArea(code):
+                return f"area {code} restored"
             case PutNode(node):
                 return f"node {node.name}"
             case RemoveNode(node_id):
@@ -144,9 +171,9 @@ def summary_of(changes: Sequence[Change]) -> str:
             case RemoveCamera(camera_id):
                 return f"camera {camera_id} taken out"
     kinds = {
-        "areas": (PutArea, MergeAreas, SplitArea, DropLevel),
-        "nodes": (PutNode, RemoveNode),
-        "cameras": (PutCamera, RemoveCamera),
+        "areas": AreaChange,
+        "nodes": PutNode | RemoveNode,
+        "cameras": PutCamera | RemoveCamera,
     }
     counts = {name: sum(isinstance(each, of) for each in changes) for name, of in kinds.items()}
     return ", ".join(f"{count:,} changes of {name}" for name, count in counts.items() if count)

@@ -1,9 +1,23 @@
 """Values of the network catalog to protobuf and back. Raises :exc:`InvalidArgument` for what is none."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
+from nvr.errors import InvalidArgument
 from nvr.footage import convert
 from nvr.network_catalog.areas import AreaTree
+from nvr.network_catalog.changes import (
+    Change,
+    DropLevel,
+    MergeAreas,
+    PutArea,
+    PutCamera,
+    PutNode,
+    RemoveCamera,
+    RemoveNode,
+    RestoreArea,
+    RetireArea,
+    SplitArea,
+)
 from nvr.network_catalog.types import (
     Area,
     CameraEntry,
@@ -81,6 +95,72 @@ def camera_from_pb(value: catalog_pb2.CatalogCamera) -> CameraEntry:
         view=convert.view_from_pb(value.view) if value.HasField("view") else None,
         owner=convert.owner_from_pb(value.owner),
     )
+
+
+def change_to_pb(value: Change) -> catalog_pb2.CatalogChange:
+    """A change."""
+    match value:
+        case PutArea(area):
+            return catalog_pb2.CatalogChange(put_area=area_to_pb(area))
+        case MergeAreas(codes, into):
+            merge = catalog_pb2.MergeAreas(codes=codes, into=area_to_pb(into))
+            return catalog_pb2.CatalogChange(merge_areas=merge)
+        case SplitArea(code, parts, children, cameras, nodes):
+            split = catalog_pb2.SplitArea(
+                code=code,
+                parts=map(area_to_pb, parts),
+                children=children,
+                cameras=cameras,
+                nodes=nodes,
+            )
+            return catalog_pb2.CatalogChange(split_area=split)
+        case DropLevel(level):
+            return catalog_pb2.CatalogChange(drop_level=catalog_pb2.DropLevel(level=level))
+        case PutNode(node):
+            return catalog_pb2.CatalogChange(put_node=node_to_pb(node))
+        case RemoveNode(node_id):
+            return catalog_pb2.CatalogChange(remove_node=node_id)
+        case PutCamera(camera):
+            return catalog_pb2.CatalogChange(put_camera=camera_to_pb(camera))
+        case RemoveCamera(camera_id):
+            return catalog_pb2.CatalogChange(remove_camera=camera_id)
+        case RetireArea(code):
+            return catalog_pb2.CatalogChange(retire_area=code)
+        case RestoreArea(code, parent, children):
+            restore = catalog_pb2.RestoreArea(code=code, parent=parent or "", children=children)
+            return catalog_pb2.CatalogChange(restore_area=restore)
+
+
+def change_from_pb(value: catalog_pb2.CatalogChange) -> Change:
+    """A change. Raises :exc:`InvalidArgument` for one of a newer version of the contract, or none."""
+    make = _CHANGES.get(value.WhichOneof("kind") or "")
+    if make is None:
+        raise InvalidArgument("a change of a kind that this node does not know, or of none")
+    return make(value)
+
+
+_CHANGES: dict[str, Callable[[catalog_pb2.CatalogChange], Change]] = {
+    "put_area": lambda value: PutArea(area_from_pb(value.put_area)),
+    "merge_areas": lambda value: MergeAreas(
+        tuple(value.merge_areas.codes), area_from_pb(value.merge_areas.into)
+    ),
+    "split_area": lambda value: SplitArea(
+        value.split_area.code,
+        tuple(map(area_from_pb, value.split_area.parts)),
+        dict(value.split_area.children),
+        dict(value.split_area.cameras),
+        dict(value.split_area.nodes),
+    ),
+    "drop_level": lambda value: DropLevel(value.drop_level.level),
+    "put_node": lambda value: PutNode(node_from_pb(value.put_node)),
+    "remove_node": lambda value: RemoveNode(value.remove_node),
+    "put_camera": lambda value: PutCamera(camera_from_pb(value.put_camera)),
+    "remove_camera": lambda value: RemoveCamera(value.remove_camera),
+    "retire_area": lambda value: RetireArea(value.retire_area),
+    "restore_area": lambda value: RestoreArea(
+        value.restore_area.code, value.restore_area.parent or None, tuple(value.restore_area.children)
+    ),
+}
 
 
 def version_to_pb(value: Version) -> catalog_pb2.CatalogVersion:

@@ -12,15 +12,8 @@ from nvr.footage.types import End, Notice, ReadContext
 from nvr.network_catalog import convert
 from nvr.network_catalog.changes import (
     Change,
-    DropLevel,
-    MergeAreas,
-    PutArea,
-    PutCamera,
-    PutNode,
-    RemoveCamera,
-    RemoveNode,
-    SplitArea,
 )
+from nvr.network_catalog.mover import MoveStep
 from nvr.network_catalog.reader import CatalogStanding, StandingState
 from nvr.network_catalog.types import Area, CameraEntry, NodeEntry, RetiredArea
 from nvr.network_catalog.versions import Version
@@ -90,7 +83,7 @@ class RemoteCatalog(Remote):
         """One version of all changes."""
         request = catalog_pb2.ChangeCatalogRequest(
             context=context_to_pb(context),
-            changes=map(_change_to_pb, changes),
+            changes=map(convert.change_to_pb, changes),
             summary=summary,
             expected_version=expected_version,
             dry_run=dry_run,
@@ -118,6 +111,17 @@ class RemoteCatalog(Remote):
         """Makes what a restored database has the newest version."""
         request = catalog_pb2.AdoptCatalogRequest(context=context_to_pb(context), dry_run=dry_run)
         return convert.version_from_pb((await self._unary(self._admin.AdoptCatalog, request)).version)
+
+    def move_camera(
+        self, context: ReadContext, camera: str, to: str, *, dry_run: bool = False
+    ) -> AsyncIterator[MoveStep | Notice | End]:
+        """The steps as they are done."""
+        request = catalog_pb2.MoveCameraRequest(
+            context=context_to_pb(context), camera=camera, to=to, dry_run=dry_run
+        )
+        return self._stream(
+            self._admin.MoveCamera, request, ItemConverter(lambda item: MoveStep(item.step, item.node))
+        )
 
 
 class HeldVersion(NamedTuple):
@@ -167,31 +171,3 @@ class RemoteHolder(Remote):
         """Lets the node forget what it holds; the id of that catalog."""
         request = catalog_pb2.ReleaseCatalogRequest(context=context_to_pb(context))
         return (await self._unary(self._stub.ReleaseCatalog, request)).catalog_id
-
-
-def _change_to_pb(value: Change) -> catalog_pb2.CatalogChange:
-    match value:
-        case PutArea(area):
-            return catalog_pb2.CatalogChange(put_area=convert.area_to_pb(area))
-        case MergeAreas(codes, into):
-            merge = catalog_pb2.MergeAreas(codes=codes, into=convert.area_to_pb(into))
-            return catalog_pb2.CatalogChange(merge_areas=merge)
-        case SplitArea(code, parts, children, cameras, nodes):
-            split = catalog_pb2.SplitArea(
-                code=code,
-                parts=map(convert.area_to_pb, parts),
-                children=children,
-                cameras=cameras,
-                nodes=nodes,
-            )
-            return catalog_pb2.CatalogChange(split_area=split)
-        case DropLevel(level):
-            return catalog_pb2.CatalogChange(drop_level=catalog_pb2.DropLevel(level=level))
-        case PutNode(node):
-            return catalog_pb2.CatalogChange(put_node=convert.node_to_pb(node))
-        case RemoveNode(node_id):
-            return catalog_pb2.CatalogChange(remove_node=node_id)
-        case PutCamera(camera):
-            return catalog_pb2.CatalogChange(put_camera=convert.camera_to_pb(camera))
-        case RemoveCamera(camera_id):
-            return catalog_pb2.CatalogChange(remove_camera=camera_id)

@@ -263,8 +263,8 @@ class RootCatalog:
         if held.catalog_id and held.catalog_id != self._store.catalog_id:
             raise ConfigError(
                 f"catalog.database: {self._store.where} is of catalog {self._store.catalog_id[:8]}…, and "
-                f"this node holds {held.catalog_id[:8]}…: give it the right database, or release what it "
-                "holds (nvr catalog release)"
+                f"this node holds {held.catalog_id[:8]}…: give it the right database; or start it without "
+                "one and let it release what it holds (nvr catalog release)"
             )
         if not self._opened or newest != self._newest:
             newest, content = await asyncio.to_thread(self._store.read)

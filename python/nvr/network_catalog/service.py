@@ -1,6 +1,6 @@
 """The three services of the network catalog, served over a node's reader, root and holder."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import grpc
 from google.protobuf.message import Message
@@ -12,16 +12,9 @@ from nvr.footage.types import End, Notice, ReadContext
 from nvr.network_catalog import convert
 from nvr.network_catalog.changes import (
     Change,
-    DropLevel,
-    MergeAreas,
-    PutArea,
-    PutCamera,
-    PutNode,
-    RemoveCamera,
-    RemoveNode,
-    SplitArea,
 )
 from nvr.network_catalog.holder import MOST_BYTES, CatalogHolder
+from nvr.network_catalog.mover import CameraMover, MoveStep
 from nvr.network_catalog.reader import CatalogReader, StandingState
 from nvr.network_catalog.root import RootCatalog
 from nvr.network_catalog.types import Area, CameraEntry, NodeEntry, RetiredArea
@@ -67,9 +60,14 @@ def catalog_handlers(reader: CatalogReader, runner: CallRunner) -> grpc.GenericR
     )
 
 
-def catalog_admin_handlers(root: RootCatalog | None, node: str, runner: CallRunner) -> grpc.GenericRpcHandler:
-    """``nvr.v1.CatalogAdminService``; ``root`` None: at a node that refuses it. ``node``: its name."""
-    service = _AdminService(root, node)
+def catalog_admin_handlers(
+    root: RootCatalog | None, mover: CameraMover | None, node: str, runner: CallRunner
+) -> grpc.GenericRpcHandler:
+    """``nvr.v1.CatalogAdminService``.
+
+    ``root``, ``mover`` None: at a node that refuses what is theirs. ``node``: its name.
+    """
+    service = _AdminService(root, mover, node)
     return service_handlers(
         CATALOG_ADMIN_SERVICE,
         runner,
@@ -79,6 +77,7 @@ def catalog_admin_handlers(root: RootCatalog | None, node: str, runner: CallRunn
             "ListCatalogVersions": service.list_versions,
             "BackUpCatalog": service.back_up,
             "AdoptCatalog": service.adopt,
+            "MoveCamera": service.move,
         },
     )
 
@@ -149,8 +148,9 @@ class _CatalogService:
 
 
 class _AdminService:
-    def __init__(self, root: RootCatalog | None, node: str) -> None:
+    def __init__(self, root: RootCatalog | None, mover: CameraMover | None, node: str) -> None:
         self._maybe_root = root
+        self._mover = mover
         self._node = node
 
     async def change(self, request: catalog_pb2.ChangeCatalogRequest, context: ReadContext) -> Message:
@@ -207,6 +207,22 @@ class _AdminService:
         version = await self._root().adopt(actor=_actor(), request_id=_request_id(), dry_run=request.dry_run)
         return catalog_pb2.AdoptCatalogResponse(version=convert.version_to_pb(version))
 
+    def move(self, request: catalog_pb2.MoveCameraRequest, context: ReadContext) -> Steps[MoveStep]:
+        response = catalog_pb2.MoveCameraResponse
+        if self._mover is None:
+            raise InvalidArgument(
+                f"camera: {self._node} is a recorder; ask a gateway above both nodes", field="camera"
+            )
+
+        def item(value: MoveStep) -> Iterator[bytes]:
+            step = catalog_pb2.MoveStep(step=value.step, node=value.node)
+            yield response(item=step).SerializeToString()
+
+        answer = self._mover.move(
+            context, request.camera, request.to, actor=_actor(), dry_run=request.dry_run
+        )
+        return answer_steps(response, answer, item)
+
     def _root(self) -> RootCatalog:
         if self._maybe_root is None:
             raise CatalogNotRoot(
@@ -253,41 +269,20 @@ class _HolderService:
         return catalog_pb2.HoldCatalogResponse(received=len(self._data))
 
     async def release(self, request: catalog_pb2.ReleaseCatalogRequest, context: ReadContext) -> Message:
+        if self._root is not None:
+            raise CatalogNotRoot(
+                "this node is where its catalog is written: take [catalog] database out of its settings first"
+            )
         return catalog_pb2.ReleaseCatalogResponse(catalog_id=await self._holder.release())
 
 
 def _change_from_pb(number: int, value: catalog_pb2.CatalogChange) -> Change:
     """Raises :exc:`InvalidArgument` that names the change."""
-    kind = value.WhichOneof("kind")
-    if kind is None:
-        raise InvalidArgument(
-            f"changes[{number}]: of a kind that this version does not know", field=f"changes[{number}]"
-        )
     try:
-        return _CHANGES[kind](value)
+        return convert.change_from_pb(value)
     except InvalidArgument as error:
-        error.field = f"changes[{number}].{kind}" + (f".{error.field}" if error.field else "")
-        raise
-
-
-_CHANGES: dict[str, Callable[[catalog_pb2.CatalogChange], Change]] = {
-    "put_area": lambda value: PutArea(convert.area_from_pb(value.put_area)),
-    "merge_areas": lambda value: MergeAreas(
-        tuple(value.merge_areas.codes), convert.area_from_pb(value.merge_areas.into)
-    ),
-    "split_area": lambda value: SplitArea(
-        value.split_area.code,
-        tuple(map(convert.area_from_pb, value.split_area.parts)),
-        dict(value.split_area.children),
-        dict(value.split_area.cameras),
-        dict(value.split_area.nodes),
-    ),
-    "drop_level": lambda value: DropLevel(value.drop_level.level),
-    "put_node": lambda value: PutNode(convert.node_from_pb(value.put_node)),
-    "remove_node": lambda value: RemoveNode(value.remove_node),
-    "put_camera": lambda value: PutCamera(convert.camera_from_pb(value.put_camera)),
-    "remove_camera": lambda value: RemoveCamera(value.remove_camera),
-}
+        where = ".".join(filter(None, (f"changes[{number}]", value.WhichOneof("kind"), error.field)))
+        raise InvalidArgument(f"{where}: {error.message}", field=where, facts=error.facts) from None
 
 
 def _actor() -> str:

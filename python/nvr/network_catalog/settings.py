@@ -1,5 +1,6 @@
 """``[catalog]``: the network catalog in a node's settings."""
 
+from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -27,6 +28,12 @@ class RootSettings(HolderSettings):
     ``postgresql://user@host/database``. A password is better kept in a file: PGPASSFILE."""
     writers: list[_Caller] = Field(default=[], max_length=1000)
     """Names of the certificates of those who may change the catalog; callers on this machine always may."""
+
+    def address(self, folder: Path) -> str:
+        """The database's address; empty: the catalog is not written at this node. ``folder``: its data."""
+        if self.database == "sqlite":
+            return f"sqlite:///{folder / 'network-catalog.sqlite'}"
+        return self.database
 
     @field_validator("database")
     @classmethod

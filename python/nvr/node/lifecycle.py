@@ -3,8 +3,8 @@
 import asyncio
 import logging
 import signal
-from collections.abc import Callable, Coroutine
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -83,17 +83,23 @@ class Node:
 
     async def wait(self) -> None:
         """Returns after :meth:`stop`, SIGTERM or SIGINT; raises what ended a task that must not end."""
+        with self.stopped_by_signals():
+            await self._stop.wait()
+        if self._failure is not None:
+            raise self._failure
+
+    @contextmanager
+    def stopped_by_signals(self) -> Iterator[None]:
+        """Within, SIGTERM and SIGINT stop the node: to be entered before anybody is told that it serves."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._on_signal, number)
         try:
-            await self._stop.wait()
+            yield
         finally:
             # A second signal ends the process at once: the store bears it.
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.remove_signal_handler(number)
-        if self._failure is not None:
-            raise self._failure
 
     def _on_signal(self, number: signal.Signals) -> None:
         logger.info("%s received", number.name)

@@ -59,20 +59,26 @@ def facts(node: Node) -> dict[str, Any]:
 
 async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:
     async with node:
-        line = json.dumps(facts(node))
-        if as_json:
-            typer.echo(line)
-        else:
-            typer.echo(f"node {node.info.name} ({node.info.id[:16]}…) {does}")
-            typer.echo(f"  gRPC     {node.addresses.grpc}")
-            if node.addresses.metrics:
-                typer.echo(f"  metrics  http://{node.addresses.metrics}/metrics")
-            if node.addresses.rtsp:
-                typer.echo(f"  RTSP     rtsp://{node.addresses.rtsp}/CAMERA/main")
-        sys.stdout.flush()
-        if ready_file is not None:
-            await asyncio.to_thread(_write_whole, ready_file, line + "\n")
-        await node.wait()
+        with node.stopped_by_signals():
+            await _announce(node, does, as_json, ready_file)
+            await node.wait()
+
+
+async def _announce(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:
+    """Says that it serves, and where."""
+    line = json.dumps(facts(node))
+    if as_json:
+        typer.echo(line)
+    else:
+        typer.echo(f"node {node.info.name} ({node.info.id[:16]}…) {does}")
+        typer.echo(f"  gRPC     {node.addresses.grpc}")
+        if node.addresses.metrics:
+            typer.echo(f"  metrics  http://{node.addresses.metrics}/metrics")
+        if node.addresses.rtsp:
+            typer.echo(f"  RTSP     rtsp://{node.addresses.rtsp}/CAMERA/main")
+    sys.stdout.flush()
+    if ready_file is not None:
+        await asyncio.to_thread(_write_whole, ready_file, line + "\n")
 
 
 def _write_whole(path: Path, text: str) -> None:

@@ -17,7 +17,15 @@ from google.protobuf.message import DecodeError as ProtobufDecodeError
 
 from nvr.catalog.catalog import CatalogCamera, check_settings
 from nvr.catalog.leases import Lease, LeaseBook, Prepared
-from nvr.errors import AccessDenied, CameraNotFound, DamagedError, InvalidArgument, LeaseHeld, LeaseRefused
+from nvr.errors import (
+    AccessDenied,
+    CameraExists,
+    CameraNotFound,
+    DamagedError,
+    InvalidArgument,
+    LeaseHeld,
+    LeaseRefused,
+)
 from nvr.footage.admin import CameraSettings
 from nvr.footage.types import End, NodeInfo, Notice, ReadContext
 from nvr.lease.convert import settings_from_bytes, settings_to_bytes
@@ -47,6 +55,9 @@ def with_leases(cameras: Iterable[CatalogCamera], book: LeaseBook) -> list[Catal
     leases, prepared = book.leases(), book.prepared()
     found = []
     for camera in cameras:
+        if camera.removed_us is not None and camera.id in prepared and camera.id in leases:
+            # It has moved away, and this node stands by for its new home.
+            continue
         lease = leases.get(camera.id)
         found.append(camera if lease is None else replace(camera, epoch=lease.epoch, held=lease.held))
         prepared.pop(camera.id, None)
@@ -68,10 +79,14 @@ class LeaseKeeper:
         store: "_core.Store",
         ingest: "_core.Ingest",
         probe: Callable[[str, int], tuple[str, str]],
+        adopt: Callable[[str, CameraSettings], CatalogCamera],
         peers: Collection[str] = (),
         now_us: Callable[[], int] | None = None,
     ) -> None:
-        """``peers``: ids of the nodes that settings go to and come from; empty: any. Blocks."""
+        """``adopt``: makes a camera the node's own, see :meth:`Catalog.adopt`.
+
+        ``peers``: ids of the nodes that settings go to and come from; empty: any. Blocks.
+        """
         self._key = key
         self._node = node
         self._book = book
@@ -79,6 +94,7 @@ class LeaseKeeper:
         self._supervisor = supervisor
         self._store = store
         self._probe = probe
+        self._adopt = adopt
         self._peers = frozenset(peers)
         self._now_us = now_us or (lambda: time.time_ns() // 1000)
         self._leases = book.leases()
@@ -143,7 +159,8 @@ class LeaseKeeper:
     async def prepare(self, context: ReadContext, sealed: SealedCamera) -> LeaseState:
         """Keeps the settings of another node's camera, and probes."""
         camera_id = sealed.camera_id
-        if self._own(camera_id) is not None:
+        own = self._own(camera_id)
+        if own is not None and own.removed_us is None:
             raise InvalidArgument("the camera is this node's own", field="sealed.camera_id")
         try:
             sender_id, data = open_box(self._key, sealed.box, bound_to=sealed.bound_to)
@@ -244,11 +261,45 @@ class LeaseKeeper:
 
         await self._supervisor.change_lease(write, forgotten)
 
+    async def adopt(self, context: ReadContext, camera: str, *, dry_run: bool = False) -> LeaseState:
+        """Makes a camera that is prepared here the node's own."""
+        own = self._own(camera)
+        if own is None or own.removed_us is not None:
+            settings, _ = self._settings_of(camera)
+            for other in self._directory.active():
+                if other.settings.name == settings.name and other.id != camera and not other.guest:
+                    raise CameraExists(
+                        f"node {self._node.name} has another camera named {settings.name}: rename one first",
+                        field="name",
+                        facts={"name": settings.name},
+                        node=self._node.name,
+                    )
+            adopted: list[CatalogCamera] = []
+
+            def write() -> None:
+                adopted.append(self._adopt(camera, settings))
+                # Not before it is the node's own: what is left behind by a crash between is harmless.
+                self._book.adopted(camera)
+
+            def now_own() -> CatalogCamera:
+                self._prepared.pop(camera, None)
+                lease = self._leases.get(camera) or Lease(camera)
+                return replace(adopted[0], epoch=lease.epoch, held=lease.held)
+
+            if not dry_run:
+                await self._supervisor.change_lease(write, now_own, "camera_added")
+        return await self._now(camera)
+
     def _own(self, camera_id: str) -> CatalogCamera | None:
-        """The camera, if its home is here; removed or not."""
+        """The camera, if its home is here; removed or not.
+
+        One that was moved away, and for which this node stands by, is not: it is prepared.
+        """
         camera = self._directory.get(camera_id)
         # Those that only the stores know have no date.
         if camera is None or camera.guest or camera.copied_from or not camera.created_us:
+            return None
+        if camera.removed_us is not None and camera_id in self._prepared:
             return None
         return camera
 

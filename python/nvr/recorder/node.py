@@ -171,6 +171,7 @@ class RecorderNode(Node):
             store=store,
             ingest=ingest,
             probe=_core.Ingest.probe,
+            adopt=catalog.adopt,
             peers=settings.lease.peers,
         )
         # A probe may be waiting for a camera.
@@ -266,7 +267,7 @@ class RecorderNode(Node):
                 lambda runner: directory_handlers(tree, runner),
                 lambda runner: lease_handlers(leases, runner),
                 lambda runner: catalog_handlers(reader, runner),
-                lambda runner: catalog_admin_handlers(None, settings.node.name, runner),
+                lambda runner: catalog_admin_handlers(None, None, settings.node.name, runner),
                 lambda runner: catalog_holder_handlers(holder, None, runner),
             ],
             policy=ServiceCallers(

@@ -16,9 +16,11 @@ organisation's CA that issued it) in their list of authorities.
 
 import datetime as dt
 import ipaddress
+import ssl
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import grpc
 from cryptography import x509
@@ -33,9 +35,11 @@ from nvr.security.node_key import NodeKey, node_id_of, verify_signature, write_p
 __all__ = [
     "BINDING_OID",
     "NODE_URI",
+    "ClientPem",
     "TlsFiles",
     "bound_node_id",
     "channel_credentials",
+    "client_pem",
     "issue_certificate",
     "issue_to_folder",
     "server_credentials",
@@ -147,13 +151,39 @@ def server_credentials(files: TlsFiles) -> grpc.ServerCredentials:
 
 def channel_credentials(files: TlsFiles) -> grpc.ChannelCredentials:
     """For a client; without ``authorities`` those of the system, with certificate and key mutual."""
-    if (files.certificate is None) != (files.key is None):
-        raise ConfigError("a client's certificate and its key go together")
+    certificate, key = _client_pair(files)
     return grpc.ssl_channel_credentials(
         root_certificates=None if files.authorities is None else _read(files.authorities),
-        private_key=None if files.key is None else _read(files.key),
-        certificate_chain=None if files.certificate is None else _read(files.certificate),
+        private_key=key,
+        certificate_chain=certificate,
     )
+
+
+class ClientPem(NamedTuple):
+    """What a client's TLS is made of, in PEM: whom it trusts, and who it is."""
+
+    authorities: bytes
+    certificate: bytes | None
+    key: bytes | None
+
+
+def client_pem(files: TlsFiles) -> ClientPem:
+    """As :func:`channel_credentials`, for the client of the core. Raises :exc:`ConfigError`."""
+    certificate, key = _client_pair(files)
+    authorities = files.authorities
+    if authorities is None:
+        known = ssl.get_default_verify_paths().cafile
+        if known is None:
+            raise ConfigError("this system has no list of authorities: name one for TLS to nodes below")
+        authorities = Path(known)
+    return ClientPem(_read(authorities), certificate, key)
+
+
+def _client_pair(files: TlsFiles) -> tuple[bytes | None, bytes | None]:
+    if (files.certificate is None) != (files.key is None):
+        raise ConfigError("a client's certificate and its key go together")
+    certificate = None if files.certificate is None else _read(files.certificate)
+    return certificate, None if files.key is None else _read(files.key)
 
 
 def _read(path: Path) -> bytes:

@@ -389,9 +389,7 @@ class _Connection:
                 return wait_s
             # Few frames on a fast line, and on any line no longer ones than others can wait behind.
             fit = int(self._meter.bytes_per_s * _FRAME_S)
-            most = self._shaper.frame_bytes(
-                max(_FRAME_BYTES, min(MAX_FRAME_BYTES, fit)), _LEAST_FRAME_BYTES
-            )
+            most = self._shaper.frame_bytes(max(_FRAME_BYTES, min(MAX_FRAME_BYTES, fit)), _LEAST_FRAME_BYTES)
             frame, priority, call = self._mux.next_frame(most)
             now_s = time.monotonic()
             self._shaper.sent(wire_bytes(frame.ByteSize()), now_s)

@@ -510,10 +510,16 @@ class CatalogChange(_message.Message):
     REMOVE_NODE_FIELD_NUMBER: _builtins.int
     PUT_CAMERA_FIELD_NUMBER: _builtins.int
     REMOVE_CAMERA_FIELD_NUMBER: _builtins.int
+    RETIRE_AREA_FIELD_NUMBER: _builtins.int
+    RESTORE_AREA_FIELD_NUMBER: _builtins.int
     remove_node: _builtins.str
     """Takes out the node with this id. It must be the home of no camera."""
     remove_camera: _builtins.str
     """Takes out the camera with this id."""
+    retire_area: _builtins.str
+    """Ends the area with this code, in which no other lies; nothing takes over. What
+    bears the code counts to the area around.
+    """
     @_builtins.property
     def put_area(self) -> Global___Area:
         """Adds an area, or changes one with this code: its name, parent and level become these."""
@@ -538,6 +544,10 @@ class CatalogChange(_message.Message):
     def put_camera(self) -> Global___CatalogCamera:
         """Adds a camera, or changes the one with this id."""
 
+    @_builtins.property
+    def restore_area(self) -> Global___RestoreArea:
+        """Makes a former code an area again."""
+
     def __init__(
         self,
         *,
@@ -549,16 +559,50 @@ class CatalogChange(_message.Message):
         remove_node: _builtins.str = ...,
         put_camera: Global___CatalogCamera | None = ...,
         remove_camera: _builtins.str = ...,
+        retire_area: _builtins.str = ...,
+        restore_area: Global___RestoreArea | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "split_area", b"split_area"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "restore_area", b"restore_area", "retire_area", b"retire_area", "split_area", b"split_area"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "split_area", b"split_area"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["drop_level", b"drop_level", "kind", b"kind", "merge_areas", b"merge_areas", "put_area", b"put_area", "put_camera", b"put_camera", "put_node", b"put_node", "remove_camera", b"remove_camera", "remove_node", b"remove_node", "restore_area", b"restore_area", "retire_area", b"retire_area", "split_area", b"split_area"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["put_area", "merge_areas", "split_area", "drop_level", "put_node", "remove_node", "put_camera", "remove_camera"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["put_area", "merge_areas", "split_area", "drop_level", "put_node", "remove_node", "put_camera", "remove_camera", "retire_area", "restore_area"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___CatalogChange: _TypeAlias = CatalogChange  # noqa: Y015
+
+@_typing.final
+class RestoreArea(_message.Message):
+    """Makes a former code an area again. Cameras that were given to what took over stay there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CODE_FIELD_NUMBER: _builtins.int
+    PARENT_FIELD_NUMBER: _builtins.int
+    CHILDREN_FIELD_NUMBER: _builtins.int
+    code: _builtins.str
+    """The code."""
+    parent: _builtins.str
+    """Code of the area that it comes to lie in; empty: where it lay."""
+    @_builtins.property
+    def children(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Codes of areas that come to lie in it."""
+
+    def __init__(
+        self,
+        *,
+        code: _builtins.str = ...,
+        parent: _builtins.str = ...,
+        children: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["children", b"children", "code", b"code", "parent", b"parent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RestoreArea: _TypeAlias = RestoreArea  # noqa: Y015
 
 @_typing.final
 class MergeAreas(_message.Message):
@@ -574,7 +618,7 @@ class MergeAreas(_message.Message):
 
     @_builtins.property
     def into(self) -> Global___Area:
-        """What they become: an area that is (its code is enough then), or a new one."""
+        """What they become: an area that is (only its code counts then), or a new one."""
 
     def __init__(
         self,
@@ -1079,6 +1123,109 @@ class AdoptCatalogResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AdoptCatalogResponse: _TypeAlias = AdoptCatalogResponse  # noqa: Y015
+
+@_typing.final
+class MoveCameraRequest(_message.Message):
+    """Asks to move a camera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    CAMERA_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    camera: _builtins.str
+    """Id, name or node/name."""
+    to: _builtins.str
+    """Name or id of the recorder that it goes to."""
+    dry_run: _builtins.bool
+    """Check only; change nothing."""
+    @_builtins.property
+    def context(self) -> _common_pb2.ReadContext:
+        """Why and for whom."""
+
+    def __init__(
+        self,
+        *,
+        context: _common_pb2.ReadContext | None = ...,
+        camera: _builtins.str = ...,
+        to: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "dry_run", b"dry_run", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveCameraRequest: _TypeAlias = MoveCameraRequest  # noqa: Y015
+
+@_typing.final
+class MoveStep(_message.Message):
+    """A step of a move that is done."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STEP_FIELD_NUMBER: _builtins.int
+    NODE_FIELD_NUMBER: _builtins.int
+    step: _builtins.str
+    """Stable, lower_snake_case: `reached` (the new node has its settings, and reaches
+    it), `recording` (the new node records it), `adopted` (it is the new node's),
+    `removed` (the old node has stopped), `written` (the catalog says so).
+    """
+    node: _builtins.str
+    """Name of the node that did it."""
+    def __init__(
+        self,
+        *,
+        step: _builtins.str = ...,
+        node: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["node", b"node", "step", b"step"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveStep: _TypeAlias = MoveStep  # noqa: Y015
+
+@_typing.final
+class MoveCameraResponse(_message.Message):
+    """One step of the answer to MoveCamera."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEM_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    END_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def item(self) -> Global___MoveStep:
+        """A step that is done."""
+
+    @_builtins.property
+    def warning(self) -> _common_pb2.Warning:
+        """About the answer."""
+
+    @_builtins.property
+    def end(self) -> _common_pb2.End:
+        """The last step: the camera is moved, or could be."""
+
+    def __init__(
+        self,
+        *,
+        item: Global___MoveStep | None = ...,
+        warning: _common_pb2.Warning | None = ...,
+        end: _common_pb2.End | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___MoveCameraResponse: _TypeAlias = MoveCameraResponse  # noqa: Y015
 
 @_typing.final
 class HeldCatalog(_message.Message):

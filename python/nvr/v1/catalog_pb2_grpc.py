@@ -278,6 +278,11 @@ class CatalogAdminServiceStub:
                 request_serializer=nvr_dot_v1_dot_catalog__pb2.AdoptCatalogRequest.SerializeToString,
                 response_deserializer=nvr_dot_v1_dot_catalog__pb2.AdoptCatalogResponse.FromString,
                 _registered_method=True)
+        self.MoveCamera = channel.unary_stream(
+                '/nvr.v1.CatalogAdminService/MoveCamera',
+                request_serializer=nvr_dot_v1_dot_catalog__pb2.MoveCameraRequest.SerializeToString,
+                response_deserializer=nvr_dot_v1_dot_catalog__pb2.MoveCameraResponse.FromString,
+                _registered_method=True)
 
 
 class CatalogAdminServiceServicer:
@@ -326,6 +331,18 @@ class CatalogAdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MoveCamera(self, request, context):
+        """Moves a camera to another recorder, whose own it is from then on: that one
+        records it before the old one stops, and the old one keeps what it has recorded.
+        Asked of the root, or of any gateway above both nodes; carried out by the gateway
+        right above both. Cut off at any step, both may record; asked again, it goes on.
+        INVALID_ARGUMENT when no gateway is right above both; FAILED_PRECONDITION
+        (`LEASE_REFUSED`) when the new node does not reach the camera.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CatalogAdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -353,6 +370,11 @@ def add_CatalogAdminServiceServicer_to_server(servicer, server):
                     servicer.AdoptCatalog,
                     request_deserializer=nvr_dot_v1_dot_catalog__pb2.AdoptCatalogRequest.FromString,
                     response_serializer=nvr_dot_v1_dot_catalog__pb2.AdoptCatalogResponse.SerializeToString,
+            ),
+            'MoveCamera': grpc.unary_stream_rpc_method_handler(
+                    servicer.MoveCamera,
+                    request_deserializer=nvr_dot_v1_dot_catalog__pb2.MoveCameraRequest.FromString,
+                    response_serializer=nvr_dot_v1_dot_catalog__pb2.MoveCameraResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -495,6 +517,33 @@ class CatalogAdminService:
             '/nvr.v1.CatalogAdminService/AdoptCatalog',
             nvr_dot_v1_dot_catalog__pb2.AdoptCatalogRequest.SerializeToString,
             nvr_dot_v1_dot_catalog__pb2.AdoptCatalogResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveCamera(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/nvr.v1.CatalogAdminService/MoveCamera',
+            nvr_dot_v1_dot_catalog__pb2.MoveCameraRequest.SerializeToString,
+            nvr_dot_v1_dot_catalog__pb2.MoveCameraResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -97,6 +97,14 @@ class CatalogAdminServiceStub:
     """Ends CATALOG_BEHIND: what this database has becomes the newest version, with a
     number above all that any node holds.
     """
+    MoveCamera: _aio.UnaryStreamMultiCallable[_catalog_pb2.MoveCameraRequest, _catalog_pb2.MoveCameraResponse]
+    """Moves a camera to another recorder, whose own it is from then on: that one
+    records it before the old one stops, and the old one keeps what it has recorded.
+    Asked of the root, or of any gateway above both nodes; carried out by the gateway
+    right above both. Cut off at any step, both may record; asked again, it goes on.
+    INVALID_ARGUMENT when no gateway is right above both; FAILED_PRECONDITION
+    (`LEASE_REFUSED`) when the new node does not reach the camera.
+    """
 
 class CatalogAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Writing at the root, for its own machine and the callers that its settings name.
@@ -150,6 +158,20 @@ class CatalogAdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _abc.Awaitable[_catalog_pb2.AdoptCatalogResponse]:
         """Ends CATALOG_BEHIND: what this database has becomes the newest version, with a
         number above all that any node holds.
+        """
+
+    @_abc_1.abstractmethod
+    def MoveCamera(
+        self,
+        request: _catalog_pb2.MoveCameraRequest,
+        context: _aio.ServicerContext[_catalog_pb2.MoveCameraRequest, _abc.AsyncIterator[_catalog_pb2.MoveCameraResponse]],
+    ) -> _abc.AsyncIterator[_catalog_pb2.MoveCameraResponse]:
+        """Moves a camera to another recorder, whose own it is from then on: that one
+        records it before the old one stops, and the old one keeps what it has recorded.
+        Asked of the root, or of any gateway above both nodes; carried out by the gateway
+        right above both. Cut off at any step, both may record; asked again, it goes on.
+        INVALID_ARGUMENT when no gateway is right above both; FAILED_PRECONDITION
+        (`LEASE_REFUSED`) when the new node does not reach the camera.
         """
 
 def add_CatalogAdminServiceServicer_to_server(servicer: CatalogAdminServiceServicer, server: _aio.Server) -> None: ...

@@ -1654,6 +1654,7 @@ class FindRequest(_message.Message):
     CURSOR_FIELD_NUMBER: _builtins.int
     BY_SOURCE_FIELD_NUMBER: _builtins.int
     IDS_ONLY_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     stream: _common_pb2.StreamKind.ValueType
     """Which stream."""
     order: Global___FindOrder.ValueType
@@ -1668,8 +1669,11 @@ class FindRequest(_message.Message):
     """One item for each node that has footage of the camera, instead of one timeline."""
     ids_only: _builtins.bool
     """Of each camera only its id and node: for who knows the rest already, as a
-    gateway does. A node may give more.
+    gateway does. A node may give more. Without `limit` they come in any order,
+    each as soon as it is known.
     """
+    joined: _builtins.bool
+    """Cameras that are known at the same time may come in one message, in `items`."""
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -1694,10 +1698,11 @@ class FindRequest(_message.Message):
         cursor: _builtins.str = ...,
         by_source: _builtins.bool = ...,
         ids_only: _builtins.bool = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range", "where", b"where"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_source", b"by_source", "context", b"context", "cursor", b"cursor", "ids_only", b"ids_only", "limit", b"limit", "order", b"order", "range", b"range", "stream", b"stream", "where", b"where"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_source", b"by_source", "context", b"context", "cursor", b"cursor", "ids_only", b"ids_only", "joined", b"joined", "limit", b"limit", "order", b"order", "range", b"range", "stream", b"stream", "where", b"where"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1749,13 +1754,14 @@ Global___Found: _TypeAlias = Found  # noqa: Y015
 
 @_typing.final
 class FindResponse(_message.Message):
-    """One step of the answer to Find."""
+    """One step of the answer to Find, or with `joined` several."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEM_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def item(self) -> Global___Found:
         """The next camera."""
@@ -1768,16 +1774,21 @@ class FindResponse(_message.Message):
     def end(self) -> _common_pb2.End:
         """The last step."""
 
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___Found]:
+        """With `joined`: the next cameras, before the step."""
+
     def __init__(
         self,
         *,
         item: Global___Found | None = ...,
         warning: _common_pb2.Warning | None = ...,
         end: _common_pb2.End | None = ...,
+        items: _abc.Iterable[Global___Found] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "items", b"items", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015

@@ -89,6 +89,11 @@ class LeaseServiceStub:
                 request_serializer=nvr_dot_v1_dot_lease__pb2.ForgetRequest.SerializeToString,
                 response_deserializer=nvr_dot_v1_dot_lease__pb2.ForgetResponse.FromString,
                 _registered_method=True)
+        self.Adopt = channel.unary_unary(
+                '/nvr.v1.LeaseService/Adopt',
+                request_serializer=nvr_dot_v1_dot_lease__pb2.AdoptRequest.SerializeToString,
+                response_deserializer=nvr_dot_v1_dot_lease__pb2.AdoptResponse.FromString,
+                _registered_method=True)
 
 
 class LeaseServiceServicer:
@@ -183,6 +188,15 @@ class LeaseServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Adopt(self, request, context):
+        """Makes a camera that is prepared here the node's own: its home is here from then
+        on, durably, and it is recorded. ALREADY_EXISTS (`CAMERA_EXISTS`) when the node
+        has another of its name. Twice is as good as once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_LeaseServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -235,6 +249,11 @@ def add_LeaseServiceServicer_to_server(servicer, server):
                     servicer.Forget,
                     request_deserializer=nvr_dot_v1_dot_lease__pb2.ForgetRequest.FromString,
                     response_serializer=nvr_dot_v1_dot_lease__pb2.ForgetResponse.SerializeToString,
+            ),
+            'Adopt': grpc.unary_unary_rpc_method_handler(
+                    servicer.Adopt,
+                    request_deserializer=nvr_dot_v1_dot_lease__pb2.AdoptRequest.FromString,
+                    response_serializer=nvr_dot_v1_dot_lease__pb2.AdoptResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -512,6 +531,33 @@ class LeaseService:
             '/nvr.v1.LeaseService/Forget',
             nvr_dot_v1_dot_lease__pb2.ForgetRequest.SerializeToString,
             nvr_dot_v1_dot_lease__pb2.ForgetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Adopt(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/nvr.v1.LeaseService/Adopt',
+            nvr_dot_v1_dot_lease__pb2.AdoptRequest.SerializeToString,
+            nvr_dot_v1_dot_lease__pb2.AdoptResponse.FromString,
             options,
             channel_credentials,
             insecure,

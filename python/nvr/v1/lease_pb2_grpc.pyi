@@ -65,6 +65,11 @@ class LeaseServiceStub:
     stays. FAILED_PRECONDITION (`LEASE_HELD`) while the camera is held here,
     unless it is `retired`.
     """
+    Adopt: _aio.UnaryUnaryMultiCallable[_lease_pb2.AdoptRequest, _lease_pb2.AdoptResponse]
+    """Makes a camera that is prepared here the node's own: its home is here from then
+    on, durably, and it is recorded. ALREADY_EXISTS (`CAMERA_EXISTS`) when the node
+    has another of its name. Twice is as good as once.
+    """
 
 class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
     """The leases of a recorder. Its callers are the authorities that its settings
@@ -172,6 +177,17 @@ class LeaseServiceServicer(metaclass=_abc_1.ABCMeta):
         """Deletes the kept settings of another node's camera; what was recorded of it
         stays. FAILED_PRECONDITION (`LEASE_HELD`) while the camera is held here,
         unless it is `retired`.
+        """
+
+    @_abc_1.abstractmethod
+    def Adopt(
+        self,
+        request: _lease_pb2.AdoptRequest,
+        context: _aio.ServicerContext[_lease_pb2.AdoptRequest, _abc.Awaitable[_lease_pb2.AdoptResponse]],
+    ) -> _abc.Awaitable[_lease_pb2.AdoptResponse]:
+        """Makes a camera that is prepared here the node's own: its home is here from then
+        on, durably, and it is recorded. ALREADY_EXISTS (`CAMERA_EXISTS`) when the node
+        has another of its name. Twice is as good as once.
         """
 
 def add_LeaseServiceServicer_to_server(servicer: LeaseServiceServicer, server: _aio.Server) -> None: ...

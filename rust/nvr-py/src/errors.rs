@@ -49,6 +49,17 @@ pub(crate) fn rtsp_to_py(py: Python<'_>, error: &nvr_rtsp_out::Error) -> PyErr {
     made.map_or_else(|failure| failure, PyErr::from_value)
 }
 
+/// The error of a client of many nodes as the exception that Python code expects.
+pub(crate) fn fanout_to_py(py: Python<'_>, error: &nvr_fanout::Error) -> PyErr {
+    let message = error.to_string();
+    let made = py.import("nvr.errors").and_then(|errors| match error {
+        nvr_fanout::Error::Invalid(_) => errors.getattr("InvalidArgument")?.call1((message,)),
+        nvr_fanout::Error::Io { .. } => errors.getattr("StoreError")?.call1((message,)),
+        nvr_fanout::Error::Closed => errors.getattr("Closed")?.call1((message,)),
+    });
+    made.map_or_else(|failure| failure, PyErr::from_value)
+}
+
 /// Results of the core for Python.
 pub(crate) trait IntoPy<T> {
     /// The value, or the exception.

@@ -7,6 +7,7 @@ mod camera_sim;
 mod clip;
 mod copy;
 mod errors;
+mod fanout;
 mod ingest;
 mod rtsp;
 mod store;
@@ -23,6 +24,8 @@ mod _core {
     use super::clip::{ClipPart, ClipPlan, FrameSamples, GopSamples};
     #[pymodule_export]
     use super::copy::{Copied, CopyWriter};
+    #[pymodule_export]
+    use super::fanout::{FanoutClient, FanoutTls};
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
     #[pymodule_export]

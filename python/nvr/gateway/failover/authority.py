@@ -48,6 +48,8 @@ _RETRY_US = 2 * _S
 _STALL_US = 2 * _S
 _RETRY_MOST_US = 300 * _S
 _PROBE_RETRY_US = 30 * _S
+_ANSWER_US = 3 * _S
+"""So long a node that is to be preferred may take to say whether it reaches a camera."""
 _FAILED_US = 60 * _S
 _AT_ONCE = 4
 """Preparations and probes of one node at the same time."""
@@ -224,6 +226,12 @@ class Authority:
             return
         if state.bitrate_bps:
             self._camera(camera_id).bitrate_bps = state.bitrate_bps
+        if state.home and node != record.home:
+            if state.retired or not state.held or node not in self._group.recorders:
+                # What is left of it where it was moved away from.
+                return
+            record = replace(record, home=node, placed=node)
+            self._keep(record, outcome)
         if state.home and (record.name, record.retired) != (state.name, state.retired):
             record = replace(record, name=state.name, retired=state.retired)
             self._keep(record, outcome)
@@ -373,19 +381,28 @@ class Authority:
         """Finds another node for a camera that its holder does not record. ``fresh``: by new probes only."""
         camera_id, camera = record.camera_id, self._camera(record.camera_id)
         since_us = camera.dark_us if fresh and camera.dark_us is not None else None
-        candidates, waiting = [], False
+        candidates: list[Candidate] = []
+        waiting: list[Candidate] = []
         for name, state in self._alive_at(camera_id):
             if name == record.holder or state.retired:
                 continue
             failure = camera.failed.get(name)
             void_us = since_us if failure is None else max(since_us or 0, failure.at_us)
             recording = state.held and state.recording
+            candidate = Candidate(name, recording, standby=name in self._group.standbys)
             if recording or self._reaches(camera_id, name, state, void_us):
-                candidates.append(Candidate(name, recording, standby=name in self._group.standbys))
+                candidates.append(candidate)
             else:
                 self._try(camera_id, name, void_us, now_us, outcome)
-            waiting = waiting or (Probe, camera_id, name) in self._asked
-        chosen = choose(candidates, self._loads, self._bps(record), self._group.capacity_bps)
+                if (Probe, camera_id, name) in self._asked:
+                    waiting.append(candidate)
+        bps, capacity_bps = self._bps(record), self._group.capacity_bps
+        chosen = choose(candidates, self._loads, bps, capacity_bps)
+        if since_us is not None and now_us - since_us <= self._group.pictures_after_us + _ANSWER_US:
+            # Whoever answers first is not the one that should have it.
+            best = choose([*candidates, *waiting], self._loads, bps, capacity_bps)
+            if chosen is not None and best != chosen:
+                return
         if chosen is not None:
             if self._at(record.holder, camera_id) is not None:
                 failure = camera.failed.get(record.holder)

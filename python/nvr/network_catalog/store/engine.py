@@ -142,7 +142,7 @@ def newest_form() -> str:
 
 @contextmanager
 def _config() -> Iterator[Config]:
-    with as_file(files("nvr.network_catalog.store") / "migrations") as folder:
+    with as_file(files("nvr.network_catalog.store") / "_migrations") as folder:
         config = Config()
         config.set_main_option("script_location", str(Path(folder)))
         config.set_main_option("path_separator", "os")
