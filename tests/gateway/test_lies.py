@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from nvr.errors import InvalidArgument, NvrError
-from nvr.footage.channel import dial
-from nvr.footage.places import Circle, FindRequest, Named
-from nvr.footage.remote import RemoteFootage
+from nvr.errors import NvrError
+from nvr.footage.places import FindRequest
 from nvr.footage.source import Answer
 from nvr.footage.types import (
     ClipData,
@@ -22,7 +20,6 @@ from nvr.footage.types import (
     FragmentsRequest,
     Gap,
     Notice,
-    Place,
     ReadContext,
     Span,
     StreamName,
@@ -31,7 +28,7 @@ from nvr.footage.types import (
 from tests.acceptance.test_source import collect
 from tests.footage.memory import memory_world
 from tests.footage.serving import until
-from tests.gateway.tree import Gateway, gateway, served_gateway, serving
+from tests.gateway.tree import Gateway, gateway, serving
 from tests.gateway.twins import GATE, WHOLE, ZERO_US, Twin
 
 CONTEXT = ReadContext()
@@ -180,27 +177,6 @@ async def test_one_node_at_two_addresses_is_one() -> None:
         assert (notices, end.complete) == ([], True)
         _, notices, end = await collect(made.footage.find(CONTEXT, FindRequest(range=WHOLE)))
         assert (notices, end.complete) == ([], True)
-
-
-@pytest.mark.parametrize(
-    ("request_", "field"),
-    [
-        (FindRequest(range=TimeRange(ZERO_US, ZERO_US - 1)), "range"),
-        (FindRequest(range=TimeRange(-1, ZERO_US)), "range.start_us"),
-        (FindRequest(range=TimeRange(0, MAX_US + 1)), "range.end_us"),
-        (FindRequest(Circle(Place(90.1, 105), 10)), "where.near.center.latitude"),
-        (FindRequest(Named(["x"] * 100_000)), "where.names.cameras"),
-    ],
-)
-async def test_a_gateway_names_the_field_that_cannot_be(request_: FindRequest, field: str) -> None:
-    async with AsyncExitStack() as stack:
-        made = await over(stack, Twin("first", "1", took_over=False))
-        top = await stack.enter_async_context(served_gateway(made))
-        channel = dial(top.address)
-        stack.push_async_callback(channel.close)
-        with pytest.raises(InvalidArgument) as caught:
-            await collect(RemoteFootage(channel, target="district").find(CONTEXT, request_))
-        assert caught.value.field.startswith(field)
 
 
 async def test_all_of_time_is_answered_by_what_there_is() -> None:

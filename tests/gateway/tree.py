@@ -16,6 +16,7 @@ from nvr.footage.types import CAPABILITIES, Camera, NodeInfo, NodeKind, ReadCont
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.federated import FederatedFootage
 from nvr.gateway.links import Link, Links, RemoteChild
+from nvr.network_catalog.areas import AreaTree
 from nvr.network_catalog.held import HeldAreas
 from nvr.uplink.hub import Uplink
 from tests.directory.entries import node_id
@@ -99,8 +100,9 @@ async def gateway(
     uplinks: Sequence[Uplink] = (),
     kind: type[FederatedFootage] = FederatedFootage,
     capabilities: Sequence[str] = CAPABILITIES,
+    tree: AreaTree | None = None,
 ) -> AsyncIterator[Gateway]:
-    """A gateway over nodes at addresses, and those that dial it."""
+    """A gateway over nodes at addresses, and those that dial it. ``tree``: the areas that it knows."""
     async with AsyncExitStack() as stack:
         info = NodeInfo(node_id(name), name, "0.2.0", capabilities, kind=NodeKind.GATEWAY)
         directory = Directory(path, node_entry(info))
@@ -112,7 +114,7 @@ async def gateway(
             directory=directory,
             links=links,
             fanout=fanout,
-            areas=HeldAreas(directory),
+            areas=HeldAreas(directory, None if tree is None else lambda: tree),
             asked=asked,
         )
         made = Gateway(info, directory, links, fanout, footage)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from nvr.directory.directory import Directory
 from nvr.directory.feed import directory_handlers
 from nvr.footage.node_server import NodeServer
 from nvr.footage.source import FootageSource
@@ -93,10 +94,12 @@ async def child(
     schedule: CapSchedule | None = None,
     keepalive_s: float = 5.0,
     info: NodeInfo | None = None,
+    directory: Directory | None = None,
     **options: Any,
 ) -> AsyncIterator[Child]:
     source = source or MemoryFootage(memory_world())
-    directory = await directory_of(source)
+    own = directory is None
+    directory = directory or await directory_of(source)
     audit = MemoryAudit()
     made = UplinkChild(
         info=info or await source.node(),
@@ -120,7 +123,8 @@ async def child(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        directory.close()
+        if own:
+            directory.close()
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from nvr.errors import InternalError
 from nvr.footage.places import FindRequest
-from nvr.footage.types import NodeInfo, ReadContext
+from nvr.footage.types import ClipHead, ClipRequest, LineSpeed, NodeInfo, ReadContext
+from nvr.uplink.shaper import CapSchedule
 from tests.acceptance.test_source import collect
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import until
@@ -110,3 +111,32 @@ async def test_many_uplinks_at_one_gateway(tmp_path: Path) -> None:
         assert not end.complete
         assert {notice.node for notice in notices} == {link.name for link in gone}
         assert sum(link.up for link in made.links) == count - len(gone)
+
+
+async def test_the_slowest_line_of_all_tiers_is_told_with_a_clip(tmp_path: Path) -> None:
+    house = MemoryFootage(memory_world("house", 1))
+    async with AsyncExitStack() as stack:
+        ward_hub = await stack.enter_async_context(parent(tmp_path / "ward"))
+        city_hub = await stack.enter_async_context(parent(tmp_path / "city", name="city"))
+        uplink = ward_hub.hub.expect("house")
+        below = child(ward_hub.address, source=house, schedule=CapSchedule(2_000_000))
+        await stack.enter_async_context(below)
+        ward = await stack.enter_async_context(gateway("ward", [], uplinks=[uplink]))
+        # The ward is behind NAT itself, and its line carries more.
+        above = city_hub.hub.expect("ward")
+        await stack.enter_async_context(
+            child(
+                city_hub.address,
+                source=ward.footage,
+                directory=ward.directory,
+                schedule=CapSchedule(50_000_000),
+            )
+        )
+        city = await stack.enter_async_context(gateway("city", [], uplinks=[above]))
+        await until(lambda: uplink.line.cap_bits_per_second > 0 and above.line.cap_bits_per_second > 0)
+        gate = house.world.gate
+        request = ClipRequest(gate.id, gate.whole, head_only=True)
+        (head,) = [
+            step async for step in city.footage.read_clip(CONTEXT, request) if isinstance(step, ClipHead)
+        ]
+        assert {part.line for part in head.parts} == {LineSpeed("house", 2_000_000)}

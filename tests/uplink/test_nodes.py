@@ -70,14 +70,33 @@ def test_a_recorder_that_dials_its_gateway_is_asked_like_any_other(tmp_path: Pat
 
                 wait_for(recorded, "the camera behind the uplink is recorded", every_s=0.2)
                 (stream, *_) = net.cameras()[0].streams
-                report = (
-                    net.camera("gate")
-                    .clip(to_datetime(stream.oldest_us), to_datetime(stream.oldest_us + 3_000_000))
-                    .save(tmp_path / "clip.mp4")
-                )
+                ends = to_datetime(stream.oldest_us), to_datetime(stream.oldest_us + 3_000_000)
+                clip = net.camera("gate").clip(*ends)
+                report = clip.save(tmp_path / "clip.mp4")
                 assert report.complete
                 assert report.parts[0].node == "house-7"
                 assert report.parts[0].path.stat().st_size == report.parts[0].size_bytes
+                # How long it takes is told beforehand, by the cap that the recorder's settings have.
+                plan = clip.plan()
+                assert plan.seconds is not None
+                assert plan.seconds >= plan.size_bytes / 1_000_000
+                assert "over the line of house-7" in plan.estimate
+                command = [
+                    "-m",
+                    "nvr",
+                    "clip",
+                    "gate",
+                    *(str(each.isoformat()) for each in ends),
+                    "--dry-run",
+                ]
+                command += ["--node", address, "--ca", str(ward.pem), "--certificate", str(person.pem)]
+                command += ["--key", str(person.private), "--json"]
+                asked = ChildProcess(command)
+                told = json.loads(asked.wait_line(lambda line: line.startswith("{")))
+                asked.stop()
+                assert told["size_bytes"] == plan.size_bytes
+                assert told["estimate_seconds"] >= plan.size_bytes / 1_000_000
+                assert told["parts"][0]["line"]["cap_bits_per_second"] == 8_000_000
                 # Whom the recorder's audit record names: the gateway, by its node key.
                 lines = (tmp_path / "house" / "audit.jsonl").read_text().splitlines()
                 callers = {json.loads(line)["caller"] for line in lines}

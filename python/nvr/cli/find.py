@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -12,7 +13,15 @@ import typer
 
 from nvr.cli.complete import CameraArgument, area_codes, camera_names
 from nvr.cli.exit_codes import exit_unless
-from nvr.cli.footage import EndArgument, StartArgument, StreamChoice, StreamOption, node_clock
+from nvr.cli.footage import (
+    EndArgument,
+    StartArgument,
+    StreamChoice,
+    StreamOption,
+    YesOption,
+    confirm_long,
+    node_clock,
+)
 from nvr.cli.settings import Settings, with_node
 from nvr.cli.times import resolve_instant, resolve_range
 from nvr.client import Network
@@ -254,24 +263,29 @@ def collect(
         int, typer.Option("--retries", min=0, help="How often in a row a cut connection is taken up again.")
     ] = 8,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what there is and how large it would be; save nothing.")
+        bool,
+        typer.Option(
+            "--dry-run", help="Say what there is, how large it is and how long it would take; save nothing."
+        ),
     ] = False,
+    yes: YesOption = False,
 ) -> None:
     """Save a range of every camera at a place as MP4, and say what is missing and why.
 
-    The place as for nvr find. Repeated after a cut, it goes on where it stopped.
+    The place as for nvr find. Repeated after a cut, it goes on where it stopped. To a person it says
+    beforehand how long slow lines take, and asks when that is more than a minute.
     """
     output = settings.output
     where = _where(camera, area, near, radius, polygon, along, width, looks_at)
     with settings.connect() as network:
         range_ = resolve_range(start, end, node_clock(network))
+        wanted = {"stream": stream.value, "audio": audio, "parallel": parallel, **where, **_span(range_)}
+        if not (yes or dry_run or output.as_json) and sys.stdin.isatty():
+            plan = network.collect(folder, **wanted, dry_run=True)
+            confirm_long(output, plan.size_bytes, plan.seconds, plan.estimate)
         report = network.collect(
             folder,
-            **where,
-            **_span(range_),
-            stream=stream.value,
-            audio=audio,
-            parallel=parallel,
+            **wanted,
             progress=output.progress,
             overwrite=overwrite,
             retries=retries,
@@ -282,10 +296,13 @@ def collect(
 
         for item in report:
             output.record(records.collected(item))
-        output.record(records.end(report.warnings, complete=report.complete))
+        ending = records.end(report.warnings, complete=report.complete)
+        output.record(ending | ({"estimate_seconds": report.seconds} if dry_run else {}))
     else:
         view = report.view()
         output.table(view.title, view.columns, view.rows)
+        if report.estimate:
+            output.line(f"it would take {report.estimate}")
     output.warn(report.warnings, complete=report.complete)
     exit_unless(complete=report.complete)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -13,10 +15,11 @@ import typer
 
 from nvr.cli.complete import CameraArgument
 from nvr.cli.exit_codes import exit_unless
+from nvr.cli.output import Output
 from nvr.cli.settings import Settings, with_node
 from nvr.cli.times import resolve_instant, resolve_range
 from nvr.client import ClipPlan, Network
-from nvr.errors import InvalidArgument
+from nvr.errors import InvalidArgument, NodeUnavailable
 from nvr.footage.time import format_duration, from_datetime, to_datetime
 from nvr.footage.types import Span, TimeRange
 
@@ -43,6 +46,24 @@ SourceOption = Annotated[
         show_default=False,
     ),
 ]
+
+
+YesOption = Annotated[
+    bool, typer.Option("--yes", "-y", help="Do not ask before what takes longer than a minute.")
+]
+
+_LONG_S = 60
+
+
+def confirm_long(output: Output, size_bytes: int, seconds: float | None, estimate: str) -> None:
+    """Says how long something takes over a slow line; asks when that is long, and ends when told so."""
+    from nvr.client._show import size_text
+
+    if seconds is None:
+        return
+    output.note(f"{size_text(size_bytes)}: {estimate}")
+    if seconds >= _LONG_S and sys.stdin.isatty():
+        typer.confirm("Fetch it?", default=True, abort=True, err=True)
 
 
 @with_node
@@ -101,12 +122,17 @@ def clip(
     retries: Annotated[
         int, typer.Option("--retries", min=0, help="How often in a row a cut connection is taken up again.")
     ] = 8,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would be; save nothing.")] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Say what it would be, and how long it takes; save nothing."),
+    ] = False,
+    yes: YesOption = False,
 ) -> None:
     """Save a range as MP4.
 
     A save that was cut or killed goes on where it stopped when it is repeated with the same START, END
-    and file.
+    and file. Where the footage comes over a slow line, says beforehand how long it takes; and asks, when
+    that is more than a minute and there is somebody to ask.
     """
     output = settings.output
     with settings.connect() as network:
@@ -115,6 +141,11 @@ def clip(
         if dry_run:
             _show_plan(settings, camera, range_, wanted.plan())
             return
+        if not yes and not output.as_json:
+            # What is cut here is cut again below, and taken up there.
+            with suppress(NodeUnavailable):
+                plan = wanted.plan()
+                confirm_long(output, plan.size_bytes, plan.seconds, plan.estimate)
         report = wanted.save(file, progress=output.progress, overwrite=overwrite, retries=retries)
     if output.as_json:
         from nvr.cli import records
@@ -242,11 +273,13 @@ def _show_plan(settings: Settings, camera: str, range_: TimeRange, plan: ClipPla
                 "etag": part.etag,
                 "video_codec": part.video_codec,
                 **records.range_(part.range),
+                "line": records.line(part.line),
             }
             for part in plan.parts
         ]
         gaps = [records.gap(gap) for gap in plan.gaps]
         head = {"type": "plan", "camera": camera, **records.range_(range_), "parts": parts, "gaps": gaps}
+        head |= {"size_bytes": plan.size_bytes, "estimate_seconds": plan.seconds}
         output.record(head | records.end(plan.warnings, complete=plan.complete) | {"type": "plan"})
     else:
         rows = [
@@ -262,6 +295,8 @@ def _show_plan(settings: Settings, camera: str, range_: TimeRange, plan: ClipPla
         output.table(
             f"clip of {camera}: {size_text(plan.size_bytes)}", ("part", "from", "to", "size", "codec"), rows
         )
+        if plan.estimate:
+            output.line(f"it would take {plan.estimate}")
         for gap in plan.gaps:
             output.line(f"not recorded: {output.range(gap.range)}: {gap.reason}")
     output.warn(plan.warnings, complete=plan.complete)

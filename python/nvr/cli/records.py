@@ -8,7 +8,7 @@ from typing import Any
 from nvr.client import CameraList, ClipReport, Collected, Coverage
 from nvr.footage.places import Found, NextCamera
 from nvr.footage.time import format_instant
-from nvr.footage.types import Camera, Event, Gap, Notice, Span, TimeRange
+from nvr.footage.types import Camera, Event, Gap, LineSpeed, Notice, Span, TimeRange
 
 
 def instant(name: str, at_us: int) -> dict[str, Any]:
@@ -163,6 +163,17 @@ def collected(value: Collected) -> dict[str, Any]:
         "failed": value.failed,
         "gaps": [gap(item) for item in value.gaps],
         "clip": None if value.report is None else clip(value.report),
+    }
+
+
+def line(value: LineSpeed | None) -> dict[str, Any] | None:
+    """A slow line that footage comes over."""
+    if value is None:
+        return None
+    return {
+        "node": value.node,
+        "cap_bits_per_second": value.cap_bits_per_s,
+        "rate_bits_per_second": value.rate_bits_per_s,
     }
 
 

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from nvr.client._estimate import estimate_text, seconds_for
 from nvr.client._progress import ProgressOption, following
 from nvr.client._save import ClipSaver, read_head
 from nvr.client._show import Shown, View, notice_text, range_text, size_text
@@ -35,6 +36,16 @@ class ClipPlan(Shown):
         """All parts together."""
         return sum(part.size_bytes for part in self.parts)
 
+    @property
+    def seconds(self) -> float | None:
+        """About how long its bytes take over the lines between; None: none is known to be slow."""
+        return seconds_for(self.parts)
+
+    @property
+    def estimate(self) -> str:
+        """The same for people, with the line; empty when it is None."""
+        return estimate_text(self.parts)
+
     def view(self) -> View:
         """What there is to see."""
         rows = [
@@ -51,6 +62,8 @@ class ClipPlan(Shown):
         notes = [f"not recorded: {range_text(gap.range)}: {gap.reason}" for gap in self.gaps]
         notes += [notice_text(warning) for warning in self.warnings]
         title = f"clip of {self.camera}: {size_text(self.size_bytes)}"
+        if self.estimate:
+            title += f", {self.estimate}"
         return View(title, ("part", "from", "to", "size", "codec", "node"), rows, notes)
 
     def __repr__(self) -> str:

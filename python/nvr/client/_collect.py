@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import overload
 
 from nvr.client._clip import AsyncClip, ClipPlan
+from nvr.client._estimate import estimate_text, seconds_for
 from nvr.client._progress import Progress
 from nvr.client._save import part_paths, saved_part
 from nvr.client._show import Shown, View, notice_text, size_text
@@ -20,7 +21,7 @@ from nvr.errors import NoFootage, NvrError, StoreError
 from nvr.footage.places import Found
 from nvr.footage.source import FootageSource
 from nvr.footage.time import format_instant, to_datetime
-from nvr.footage.types import Camera, ClipRequest, Gap, Notice, ReadContext, StreamName, TimeRange
+from nvr.footage.types import Camera, ClipPart, ClipRequest, Gap, Notice, ReadContext, StreamName, TimeRange
 
 _COLUMNS = ("camera", "node", "size", "files", "not recorded / why not")
 
@@ -42,6 +43,8 @@ class Collected(Shown):
     reason: str = ""
     detail: str = ""
     failed: bool = False
+    planned: tuple[ClipPart, ...] = ()
+    """On a dry run: the files that there would be."""
 
     @property
     def complete(self) -> bool:
@@ -100,6 +103,16 @@ class CollectReport(Shown, Sequence[Collected]):
         """All files together; on a dry run what they would be."""
         return sum(item.size_bytes for item in self.items)
 
+    @property
+    def seconds(self) -> float | None:
+        """On a dry run: about how long it would take; None: no line is known to be slow."""
+        return seconds_for([part for item in self.items for part in item.planned])
+
+    @property
+    def estimate(self) -> str:
+        """The same for people, with the slowest line; empty when it is None."""
+        return estimate_text([part for item in self.items for part in item.planned])
+
     def view(self) -> View:
         """What there is to see."""
         rows = [item.row() for item in self.items]
@@ -109,6 +122,8 @@ class CollectReport(Shown, Sequence[Collected]):
             f"from {format_instant(self.range.start_us)} to {format_instant(self.range.end_us)}"
         )
         notes = [notice_text(warning) for warning in self.warnings]
+        if self.estimate:
+            notes.append(f"it would take {self.estimate}")
         if not self.complete:
             notes.append("something that may be recorded is missing")
         return View(title, _COLUMNS, rows, notes)
@@ -177,7 +192,7 @@ class Collector:
             try:
                 if self._dry_run:
                     plan = await clip.plan()
-                    return Collected(camera, plan.size_bytes, plan.gaps)
+                    return Collected(camera, plan.size_bytes, plan.gaps, planned=plan.parts)
                 report = await self._save(clip, self._folder / self._name(camera))
             except NoFootage as error:
                 # Retention was faster.

@@ -18,6 +18,7 @@ from nvr.footage.types import (
     FragmentRef,
     FragmentsRequest,
     Gap,
+    LineSpeed,
     LiveUnit,
     NodeInfo,
     NodeKind,
@@ -437,6 +438,13 @@ def clip_head_to_pb(value: ClipHead) -> footage_pb2.ClipHead:
             audio_codec=part.audio_codec,
             node=part.node,
             disclosed=range_to_pb(part.disclosed),
+            line=None
+            if part.line is None
+            else footage_pb2.LineSpeed(
+                node=part.line.node,
+                cap_bits_per_second=part.line.cap_bits_per_s,
+                rate_bits_per_second=part.line.rate_bits_per_s,
+            ),
         )
         for part in value.parts
     ]
@@ -455,6 +463,9 @@ def clip_head_from_pb(value: footage_pb2.ClipHead) -> ClipHead:
             audio_codec=part.audio_codec,
             node=part.node,
             disclosed=range_from_pb(part.disclosed),
+            line=LineSpeed(part.line.node, part.line.cap_bits_per_second, part.line.rate_bits_per_second)
+            if part.HasField("line")
+            else None,
         )
         for part in value.parts
     )

@@ -230,6 +230,20 @@ class Fragment:
 
 
 @dataclass(frozen=True, slots=True)
+class LineSpeed:
+    """A node's line that is known to be slow. 0: no cap, or not measured yet."""
+
+    node: str
+    cap_bits_per_s: int = 0
+    rate_bits_per_s: int = 0
+
+    @property
+    def bits_per_s(self) -> int:
+        """What it carries, as far as it is known; 0: that is unknown."""
+        return min((each for each in (self.cap_bits_per_s, self.rate_bits_per_s) if each), default=0)
+
+
+@dataclass(frozen=True, slots=True)
 class ClipPart:
     """One playable file of a clip."""
 
@@ -241,6 +255,8 @@ class ClipPart:
     audio_codec: str
     node: str
     disclosed: TimeRange
+    line: LineSpeed | None = field(default=None, compare=False)
+    """The slowest line that its bytes come over, where one is known to be slow; that changes all the time."""
 
 
 @dataclass(frozen=True, slots=True)

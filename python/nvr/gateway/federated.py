@@ -356,7 +356,10 @@ class FederatedFootage:
             )
             async for step in answer:
                 if isinstance(step, ClipHead):
-                    parts = [replace(part, node=below.check_node(part.node)) for part in step.parts]
+                    parts = [
+                        replace(part, node=below.check_node(part.node), line=link.slower(part.line))
+                        for part in step.parts
+                    ]
                     step = replace(step, parts=tuple(parts))
                 yield step
             return

@@ -15,7 +15,7 @@ from nvr.errors import InternalError, NodeUnavailable, NvrError, TreeRefused
 from nvr.footage.closing import closing
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import FootageSource
-from nvr.footage.types import Camera, End, NodeInfo, Notice, ReadContext
+from nvr.footage.types import Camera, End, LineSpeed, NodeInfo, Notice, ReadContext
 from nvr.gateway.many import Reachable
 from nvr.gateway.trouble import code_of
 from nvr.security.tls import TlsFiles
@@ -158,6 +158,15 @@ class Link:
         """How fast the child's line is, where it dials this node."""
         return UplinkLine() if self.uplink is None else self.uplink.line
 
+    def slower(self, line: LineSpeed | None) -> LineSpeed | None:
+        """The slower one of this line and one below it, as far as either is known."""
+        if self.uplink is None:
+            return line
+        own = LineSpeed(self.name, self.line.cap_bits_per_second, self.line.rate_bits_per_second)
+        if not own.bits_per_s:
+            return line
+        return own if line is None or own.bits_per_s < line.bits_per_s else line
+
     @property
     def channel(self) -> grpc.aio.Channel:
         """The connection, which its owner closes."""
@@ -293,7 +302,11 @@ class Link:
         detail = error.message if isinstance(error, NvrError) else str(error)
         reason = code_of(error)
         if self.up or (self.reason, self.detail) != (reason, detail):
-            logger.warning("node %s: %s: %s", self.name, reason, detail)
+            # One that has yet to dial is no cause for alarm: a gateway that starts has none of them.
+            never = self.uplink is not None and not self.uplink.connects
+            logger.log(
+                logging.INFO if never else logging.WARNING, "node %s: %s: %s", self.name, reason, detail
+            )
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
         self.is_double = isinstance(error, TreeRefused) and error.facts.get("code") == _TWO_LINKS
@@ -322,6 +335,10 @@ class Away:
     def footage(self) -> FootageSource:
         """Raises."""
         raise self.error()
+
+    def slower(self, line: LineSpeed | None) -> LineSpeed | None:
+        """Nothing is known of it."""
+        return line
 
     def error(self) -> NodeUnavailable:
         """Why it cannot be asked now."""

@@ -316,7 +316,9 @@ class Timeline:
                 asked = self._clip(request, part, source, head_only=True)
                 async for step in link.footage.read_clip(self._context, asked):
                     if isinstance(step, ClipHead):
-                        parts += (replace(each, node=part.node) for each in step.parts)
+                        parts += (
+                            replace(each, node=part.node, line=link.slower(each.line)) for each in step.parts
+                        )
                     elif isinstance(step, End):
                         planned.complete = planned.complete and step.complete
                     elif isinstance(step, Notice):

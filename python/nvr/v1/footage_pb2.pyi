@@ -1067,6 +1067,7 @@ class ClipPart(_message.Message):
     AUDIO_CODEC_FIELD_NUMBER: _builtins.int
     NODE_FIELD_NUMBER: _builtins.int
     DISCLOSED_FIELD_NUMBER: _builtins.int
+    LINE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position among the parts, from 0."""
     size_bytes: _builtins.int
@@ -1087,6 +1088,12 @@ class ClipPart(_message.Message):
     def disclosed(self) -> _common_pb2.TimeRange:
         """Wall time of the bytes within, pre-roll included: what is disclosed."""
 
+    @_builtins.property
+    def line(self) -> Global___LineSpeed:
+        """The slowest line that its bytes come over, so that the time that they take can be
+        told beforehand; absent where none is known to be slow.
+        """
+
     def __init__(
         self,
         *,
@@ -1098,14 +1105,45 @@ class ClipPart(_message.Message):
         audio_codec: _builtins.str = ...,
         node: _builtins.str = ...,
         disclosed: _common_pb2.TimeRange | None = ...,
+        line: Global___LineSpeed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed", b"disclosed", "range", b"range"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["disclosed", b"disclosed", "line", b"line", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "disclosed", b"disclosed", "etag", b"etag", "index", b"index", "node", b"node", "range", b"range", "size_bytes", b"size_bytes", "video_codec", b"video_codec"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audio_codec", b"audio_codec", "disclosed", b"disclosed", "etag", b"etag", "index", b"index", "line", b"line", "node", b"node", "range", b"range", "size_bytes", b"size_bytes", "video_codec", b"video_codec"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ClipPart: _TypeAlias = ClipPart  # noqa: Y015
+
+@_typing.final
+class LineSpeed(_message.Message):
+    """A line between two nodes that is known to be slow: that of a node behind NAT."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NODE_FIELD_NUMBER: _builtins.int
+    CAP_BITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    RATE_BITS_PER_SECOND_FIELD_NUMBER: _builtins.int
+    node: _builtins.str
+    """Name of the node whose line it is."""
+    cap_bits_per_second: _builtins.int
+    """The cap that the node's settings give for this hour; 0: none."""
+    rate_bits_per_second: _builtins.int
+    """What the line carried lately when there was enough to carry; 0: not measured yet."""
+    def __init__(
+        self,
+        *,
+        node: _builtins.str = ...,
+        cap_bits_per_second: _builtins.int = ...,
+        rate_bits_per_second: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cap_bits_per_second", b"cap_bits_per_second", "node", b"node", "rate_bits_per_second", b"rate_bits_per_second"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineSpeed: _TypeAlias = LineSpeed  # noqa: Y015
 
 @_typing.final
 class ClipData(_message.Message):
