@@ -49,6 +49,7 @@ class Child:
     def __init__(self) -> None:
         self.footage = LastWords()
         self.directory = BreakingDirectory(self.footage)
+        self.uplink = None
 
 
 async def test_a_link_that_is_lost_just_as_the_node_stops_ends() -> None:
