@@ -72,25 +72,27 @@ class Root:
             self.process = None
 
 
-SETTINGS = """
+NODE = """
 [node]
 name = "root"
 data = "/var/lib/nvr"
 grpc = "127.0.0.1:7600"
-[catalog]
-database = "sqlite"
 [[child]]
 address = "10.0.0.11:7600"
+"""
+CATALOG = """
+[catalog]
+database = "sqlite"
 """
 
 
 @contextmanager
 def root_of_a_catalog(
-    folder: Path, *, settings: str = SETTINGS, config_name: str = "root.toml"
+    folder: Path, *, settings: str = CATALOG, config_name: str = "root.toml"
 ) -> Iterator[Root]:
     """Running, with an empty catalog; the recorder's cameras are disabled: no footage is needed.
 
-    ``settings``: of the root; its data, address and child become others.
+    ``settings``: of the root, or a part of them; its data, address and child become others.
     """
     made = Root(folder, f"127.0.0.1:{free_port()}", f"127.0.0.1:{free_port()}", config_name)
     cameras = "".join(
@@ -100,6 +102,8 @@ def root_of_a_catalog(
     (folder / "recorder.toml").write_text(
         f'[node]\nname = "commune-1"\nstores = ["{folder / "store"}"]\ngrpc = "{made.recorder}"\n{cameras}'
     )
+    if "[node]" not in settings:
+        settings = NODE + settings
     made.config.write_text(
         settings.replace("/var/lib/nvr", str(made.data))
         .replace("127.0.0.1:7600", made.address)

@@ -1,6 +1,7 @@
 """``nvr areas`` and ``nvr catalog`` against a real root of the network catalog."""
 
 import re
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 from typing import ClassVar
@@ -333,6 +334,38 @@ def test_a_node_forgets_a_former_root(root: Root) -> None:
     assert root("catalog", "release", "--json", at=root.recorder).code == 2
     assert "would be forgotten" in root.good("catalog", "release", "--dry-run", at=root.recorder).out
     assert root.good("catalog", "release", "--yes", at=root.recorder).out.rstrip().endswith("forgotten")
+
+
+def test_an_area_ends_and_is_one_again(root: Root) -> None:
+    some_areas(root)
+    full = root("areas", "retire", "Bỉm Sơn")
+    assert (full.code, "still lie in" in full.err) == (2, True)
+    assert "would be version 7: area 14821 retired" in root.good("areas", "retire", "14821", "--dry-run").out
+    root.good("areas", "retire", "Ngọc Trạo")
+    assert root.records("areas", "show", "14821")[0]["former"]
+    elsewhere = ("--parent", "38", "--child", "14818")
+    root.good("areas", "restore", "14821", *elsewhere, "--message", "it was needed")
+    assert root.records("areas", "show", "14821")[0]["parent"] == "38"
+    assert root.records("areas", "show", "14818")[0]["parent"] == "14821"
+    assert root("areas", "restore", "14821").code == 2
+
+
+def test_what_is_said_while_the_database_is_away(root: Root) -> None:
+    some_areas(root)
+    # Another program has it, for longer than anybody waits.
+    other = sqlite3.connect(root.database, isolation_level=None)
+    try:
+        other.execute("BEGIN EXCLUSIVE")
+        refused = root("areas", "rename", "14815", "x")
+        assert (refused.code, "out of reach" in refused.err) == (5, True)
+        away = root.good("catalog", "status")
+        assert "its database is away" in away.out
+        assert "out of reach" in away.err
+        assert codes(root, "--within", "ba dinh") == ["14815"]
+    finally:
+        other.close()
+    root.good("areas", "rename", "14815", "x")
+    assert root.records("catalog", "status")[0]["state"] == "root"
 
 
 def test_completion_of_areas(root: Root) -> None:

@@ -25,6 +25,10 @@ def test_every_error_has_an_exit_code() -> None:
     assert codes["Unauthenticated"] is ExitCode.DENIED
     assert codes["DeadlineExceeded"] is ExitCode.UNAVAILABLE
     assert codes["ConfigError"] is ExitCode.USAGE
+    assert codes["CatalogAway"] is ExitCode.UNAVAILABLE
+    assert {codes[name] for name in ("CatalogBehind", "CatalogConflict", "CatalogNotRoot")} == {
+        ExitCode.REFUSED
+    }
     assert all(code is not ExitCode.OK for code in codes.values())
     assert code_of(KeyboardInterrupt()) is ExitCode.INTERRUPTED
 

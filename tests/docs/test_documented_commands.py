@@ -89,9 +89,13 @@ def test_blocks_on_the_store_of_a_stopped_node(block: Block, stopped: Running, t
 SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "players", "tls"} | {
     "catalog",
     "catalog_stopped",
+    "postgresql",
 }
 # What the tests are run by, or cannot do to the machine that runs them.
-NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"}
+NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"} | {
+    "pip install '.[postgresql]'",
+    "NVR_HISTORY=7:60 pytest tests/network/test_partitions.py",
+}
 
 
 def test_every_console_block_is_run() -> None:

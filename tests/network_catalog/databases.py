@@ -30,7 +30,7 @@ class PostgresServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._programs = _programs()
+        self.programs = _programs()
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -67,7 +67,7 @@ class PostgresServer:
         return str(self._folder / "data")
 
     def _run(self, program: str, *arguments: str) -> None:
-        command = [str(self._programs / program), *arguments]
+        command = [str(self.programs / program), *arguments]
         user = "nobody" if os.geteuid() == 0 else None
         # pg_ctl's server keeps what it inherits open: a pipe would never end.
         log = self._folder / "commands"
