@@ -1,6 +1,8 @@
 """A recorder behind NAT and its gateway as real processes, with mutual TLS."""
 
 import json
+import re
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -108,3 +110,47 @@ def test_a_recorder_that_dials_its_gateway_is_asked_like_any_other(tmp_path: Pat
                     return [notice.code for notice in net.cameras().warnings] == ["node_unreachable"]
 
                 wait_for(missing, "the gateway says that the recorder is away", every_s=0.2)
+
+
+def test_a_copy_is_kept_of_what_is_behind_an_uplink(tmp_path: Path) -> None:
+    """By a recorder next to the gateway, which asks that; over the line it goes last."""
+    file = generate(SCENE, tmp_path / "scenes")
+    common = 'grpc = "127.0.0.1:0"\nmetrics = "127.0.0.1:0"\n'
+    with SimulatedCameras() as cameras:
+        cameras.add("gate", file)
+        (tmp_path / "ward.toml").write_text(
+            f'[node]\nname = "ward"\ndata = "{tmp_path / "ward"}"\n{common}'
+            '[[child]]\nuplink = true\nnode = "house-7"\n'
+        )
+        with node(tmp_path / "ward.toml", "gateway") as (_, ward):
+            (tmp_path / "house.toml").write_text(
+                f'[node]\nname = "house-7"\nstores = ["{tmp_path / "house"}"]\n{common}'
+                f'[uplink]\nparent = "{ward}"\n[[camera]]\nname = "gate"\nmain = "{cameras.url("gate")}"\n'
+            )
+            (tmp_path / "keeper.toml").write_text(
+                f'[node]\nname = "keeper"\nstores = ["{tmp_path / "keeper"}"]\n{common}'
+                f'[[copy]]\nfrom = "{ward}"\nsince = "1h"\nevery = "1s"\n'
+            )
+            with (
+                node(tmp_path / "house.toml", "recorder") as (house, _),
+                node(tmp_path / "keeper.toml", "recorder") as (_, keeper),
+                nvr.connect(keeper) as net,
+            ):
+
+                def copied() -> bool:
+                    found = net.cameras()
+                    return bool(found) and any(
+                        stream.oldest_us and stream.newest_us - stream.oldest_us > 3_000_000
+                        for stream in found[0].streams
+                    )
+
+                wait_for(copied, "the keeper has a copy", every_s=0.2)
+                facts = json.loads(house.lines[0])
+                with urllib.request.urlopen(f"http://{facts['metrics']}/metrics", timeout=10) as response:
+                    text = response.read().decode()
+                found = re.search(
+                    r'^nvr_uplink_sent_bytes_total\{priority="bulk"\} (\S+)$', text, re.MULTILINE
+                )
+                assert found is not None
+                assert float(found[1]) > 10_000
+                assert "nvr_uplink_up 1.0" in text
