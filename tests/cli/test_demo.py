@@ -48,6 +48,9 @@ def test_demo(tmp_path: Path, how: str) -> None:
     # Its own camera, and the copy that it keeps.
     assert warnings == [f"  warning: node_unreachable: node {lost[1]}, 2 camera(s)"]
     assert any(re.match(r"commune-\d has taken over camera-\d: recorded again", line) for line in demo.lines)
+    assert any(
+        line.startswith("commune-4 is taken to be behind NAT: it dials district-2") for line in demo.lines
+    )
     assert any(re.match(rf"{lost[1]} keeps a copy of .* has fetched", line) for line in demo.lines)
 
 

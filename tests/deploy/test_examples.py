@@ -13,7 +13,7 @@ EXAMPLES = sorted((REPOSITORY / "deploy" / "examples").glob("*.toml"))
 
 def test_there_are_examples_for_each_size() -> None:
     names = {path.stem.partition("-")[0] for path in EXAMPLES}
-    assert names == {"commune", "ward", "province"}
+    assert names == {"household", "commune", "ward", "province"}
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda path: str(path.stem))

@@ -89,6 +89,20 @@ def test_cameras_of_a_split_area_are_found_in_each_part() -> None:
     assert ask("b1") == ask("b2") == ask("Ba Đình, Bỉm Sơn") == [5]
 
 
+def test_a_code_that_is_in_no_catalog_is_found_though_it_is_like_a_name() -> None:
+    cameras, tree = directory(), AreaTree(PROVINCE)
+    areas = HeldAreas(cameras, lambda: tree)
+    assert areas.codes("ham-rong") == {"14757"}
+    told = [camera(20, area="ham-rong"), camera(21, area="ba-dinh")]
+    cameras.put_cameras(CameraEntry("", each) for each in told)
+    assert areas.codes("ham-rong") == {"14757", "ham-rong"}
+    assert areas.codes("Hàm Rồng") == {"14757"}
+    # A name of several areas, and the code of cameras.
+    assert areas.codes("ba-dinh") == {"ba-dinh"}
+    with pytest.raises(AreaAmbiguous):
+        areas.codes("Ba Đình")
+
+
 def test_a_newer_catalog_counts_from_the_next_question_on() -> None:
     cameras = directory()
     trees = [AreaTree()]

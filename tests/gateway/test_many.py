@@ -465,6 +465,22 @@ async def test_a_node_that_is_no_longer_there_is_forgotten() -> None:
             many.ask(NODE, [(peer, b"")], lambda *_: None, timeout_s=1, metadata=(), most_messages=1)
 
 
+async def test_the_connection_to_a_forgotten_node_is_closed() -> None:
+    closed = asyncio.Event()
+
+    async def until_closed(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while await reader.read(65536):
+            pass
+        closed.set()
+
+    async with raw_socket(until_closed) as node, client() as many:
+        known = At(node.address)
+        assert (await result(many, [known], timeout_s=0.2)).status == [DEADLINE]
+        assert not closed.is_set()
+        del known
+        await asyncio.wait_for(closed.wait(), 60)
+
+
 def test_arguments_are_checked() -> None:
     direct = FanoutClient()
     try:

@@ -322,6 +322,18 @@ def test_a_name_of_an_area_counts_before_that_of_a_retired_one() -> None:
     assert tree.codes("quang vinh") == {"1", "2", "3"}
 
 
+def test_retired_codes_of_one_name_can_be_asked_for_as_they_are_told() -> None:
+    gone = [RetiredArea(code, "Xã Tân Lập", parent, "commune") for code, parent in (("1", "b"), ("2", "c"))]
+    tree = AreaTree([area("r", None), area("b", "r"), area("c", "r")], gone)
+    with pytest.raises(AreaAmbiguous) as caught:
+        tree.find("tan lap")
+    told = caught.value.facts["candidates"].split("; ")
+    assert told == ["1 (Xã Tân Lập, Area b, Area r) [former]", "2 (Xã Tân Lập, Area c, Area r) [former]"]
+    for each in told:
+        code, _, way = each.removesuffix(") [former]").partition(" (")
+        assert tree.find(way).code == code
+
+
 def test_a_former_district_still_narrows_a_name() -> None:
     district = RetiredArea("d1", "Huyện Yên Định", "r", "district", ("1",))
     tree = AreaTree(
@@ -336,7 +348,7 @@ def test_a_former_district_still_narrows_a_name() -> None:
 def test_a_code_that_no_longer_is_an_area_says_what_it_is_now() -> None:
     tree = AreaTree([area("r", None), area("b", "r")], [retired("a", "b"), retired("c")])
     with pytest.raises(
-        AreaNotFound, match=r"a \(Area a, retired, Area r\) .* it is now b \(Area b"
+        AreaNotFound, match=r"a \(Area a, Area r\) \[former\] .* it is now b \(Area b"
     ) as caught:
         tree.area("a")
     assert caught.value.facts == {"into": "b"}

@@ -185,28 +185,44 @@ class Province:
     def _district_of(self, recorder: str) -> str:
         return next(name for name, below in self._districts().items() if recorder in below)
 
+    def _behind_nat(self) -> dict[str, str]:
+        """Recorders that dial their district, as if they were behind NAT, and which."""
+        district, below = list(self._districts().items())[-1]
+        return {below[-1]: district} if len(below) > 1 else {}
+
     def _start(self) -> None:
-        for number, recorder in enumerate(self._recorders()):
-            main, sub = self._cameras[number]
-            lat, lon = _PLACES[number % len(_PLACES)]
-            self._write(
-                recorder,
-                {"stores": [str(self._folder / recorder / "store")]},
-                ["[[camera]]", f'name = "camera-{number + 1}"', f"main = {json.dumps(main)}"]
-                + ([f"sub = {json.dumps(sub)}"] if sub else [])
-                + [f"lat = {lat}", f"lon = {lon}", f"title = {_text(_TITLES[number % len(_TITLES)])}"]
-                + (self._copy() if recorder == _COPIES_AT else []),
-            )
-            self._run(recorder, "recorder")
+        behind_nat = self._behind_nat()
+        for recorder in self._recorders():
+            if recorder not in behind_nat:
+                self._recorder(recorder)
         for district, below in self._districts().items():
             self._gateway(district, below)
+        for recorder, district in behind_nat.items():
+            uplink = ["[uplink]", f'parent = "{self._addresses[district]}"', 'cap = "20Mbit"']
+            self._recorder(recorder, uplink)
         self._gateway("province", list(self._districts()))
+        for recorder, district in behind_nat.items():
+            print(f"{recorder} is taken to be behind NAT: it dials {district}, which asks it by that uplink")
         for name, address in self._addresses.items():
             print(f"{name:12} gRPC {address}   (nvr cameras list --node {address})")
         with self.connect() as network:
             self._wait(
                 lambda: len(network.cameras()) == len(self._cameras), "the province does not see all cameras"
             )
+
+    def _recorder(self, name: str, more: Sequence[str] = ()) -> None:
+        number = self._recorders().index(name)
+        main, sub = self._cameras[number]
+        lat, lon = _PLACES[number % len(_PLACES)]
+        self._write(
+            name,
+            {"stores": [str(self._folder / name / "store")]},
+            [*more, "[[camera]]", f'name = "camera-{number + 1}"', f"main = {json.dumps(main)}"]
+            + ([f"sub = {json.dumps(sub)}"] if sub else [])
+            + [f"lat = {lat}", f"lon = {lon}", f"title = {_text(_TITLES[number % len(_TITLES)])}"]
+            + (self._copy() if name == _COPIES_AT else []),
+        )
+        self._run(name, "recorder")
 
     def _copy(self) -> list[str]:
         """Settings of a recorder that keeps a copy of another's footage."""
@@ -219,7 +235,11 @@ class Province:
         ]
 
     def _gateway(self, name: str, below: Sequence[str]) -> None:
-        children = [line for node in below for line in ("[[child]]", f'address = "{self._addresses[node]}"')]
+        children: list[str] = []
+        for node in below:
+            known = self._addresses.get(node)
+            dialled = [f'address = "{known}"'] if known else ["uplink = true", f'node = "{node}"']
+            children += ["[[child]]", *dialled]
         if below == self._standbys():
             children += ["[[failover.group]]", f'name = "{name}"', f"recorders = {_text(below)}"]
         self._write(name, {"data": str(self._folder / name)}, children)

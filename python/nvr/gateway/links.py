@@ -302,7 +302,11 @@ class Link:
         detail = error.message if isinstance(error, NvrError) else str(error)
         reason = code_of(error)
         if self.up or (self.reason, self.detail) != (reason, detail):
-            logger.warning("node %s: %s: %s", self.name, reason, detail)
+            # One that has yet to dial is no cause for alarm: a gateway that starts has none of them.
+            never = self.uplink is not None and not self.uplink.connects
+            logger.log(
+                logging.INFO if never else logging.WARNING, "node %s: %s: %s", self.name, reason, detail
+            )
         seen_us = self._now_us() if self.up else 0
         self.up, self.reason, self.detail = False, reason, detail
         self.is_double = isinstance(error, TreeRefused) and error.facts.get("code") == _TWO_LINKS

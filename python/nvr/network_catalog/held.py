@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from nvr.directory.directory import Directory
-from nvr.errors import AreaNotFound
+from nvr.errors import AreaAmbiguous, AreaNotFound
 from nvr.network_catalog.areas import AreaTree
 
 __all__ = ["HeldAreas"]
@@ -24,9 +24,8 @@ class HeldAreas:
         Raises :exc:`AreaNotFound`, :exc:`AreaAmbiguous`.
         """
         try:
-            return self._tree().codes(area)
+            found = self._tree().codes(area)
         except AreaNotFound as error:
-            # Recorders may tell codes that nobody has put into the catalog, or there is none.
             if self._directory.has_area(area):
                 return frozenset((area,))
             own = self._directory.own.name
@@ -36,3 +35,10 @@ class HeldAreas:
                 facts=error.facts,
                 node=own,
             ) from None
+        except AreaAmbiguous:
+            if self._directory.has_area(area):
+                return frozenset((area,))
+            raise
+        # Recorders may tell codes that nobody has put into the catalog, and that are like a name there.
+        told = area not in found and self._directory.has_area(area)
+        return found | {area} if told else found

@@ -88,10 +88,8 @@ class NameIndex:
 
     def label(self, code: str) -> str:
         """A code with the names that lead to it, itself first."""
-        names = [entry.name for entry in reversed(self._path(code))]
-        if code in self._retired:
-            names.insert(1, "retired")
-        return f"{code} ({', '.join(names)})"
+        names = ", ".join(entry.name for entry in reversed(self._path(code)))
+        return f"{code} ({names}){' [former]' if code in self._retired else ''}"
 
     def _ambiguous(self, text: str, found: Sequence[_Entry]) -> AreaAmbiguous:
         labels = [self.label(code) for code in sorted(each.code for each in found)[:_SHOWN]]

@@ -53,6 +53,8 @@ _BACKOFF_MOST_S = 30.0
 _BACKOFF_REFUSED_S = 60.0
 _MAX_CALLS = 256
 _LEAST_FRAME_BYTES = 4 << 10
+_FRAME_BYTES = 32 << 10
+_FRAME_S = 0.01
 _MOST_FRAME_BYTES = 2 << 20
 # A message is read from the node's own server when so little of the last ones waits.
 _AHEAD_BYTES = 128 << 10
@@ -385,7 +387,9 @@ class _Connection:
             wait_s = self._shaper.wait_s(time.monotonic())
             if wait_s > 0:
                 return wait_s
-            most = self._shaper.frame_bytes(MAX_FRAME_BYTES, _LEAST_FRAME_BYTES)
+            # Few frames on a fast line, and on any line no longer ones than others can wait behind.
+            fit = int(self._meter.bytes_per_s * _FRAME_S)
+            most = self._shaper.frame_bytes(max(_FRAME_BYTES, min(MAX_FRAME_BYTES, fit)), _LEAST_FRAME_BYTES)
             frame, priority, call = self._mux.next_frame(most)
             now_s = time.monotonic()
             self._shaper.sent(wire_bytes(frame.ByteSize()), now_s)

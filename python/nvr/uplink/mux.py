@@ -38,10 +38,10 @@ __all__ = [
 PROTOCOL = 1
 FRAME_COST = 16
 """What a data frame takes of a window beside its bytes: many empty messages are not free."""
-MAX_FRAME_BYTES = 64 << 10
+MAX_FRAME_BYTES = 512 << 10
 """Of data in one frame that we send."""
 MAX_REQUEST_BYTES = 1 << 20
-_MAX_DATA_BYTES = 128 << 10
+_MAX_DATA_BYTES = 512 << 10
 _MAX_MESSAGE_BYTES = 64 << 20
 _MAX_PARTIAL_BYTES = 128 << 20
 _MAX_WINDOW = 64 << 20

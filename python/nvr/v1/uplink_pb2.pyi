@@ -61,7 +61,7 @@ Global___UplinkPriority: _TypeAlias = UplinkPriority  # noqa: Y015
 
 @_typing.final
 class ConnectRequest(_message.Message):
-    """A frame of the child, at most 128 KiB."""
+    """A frame of the child, with at most 512 KiB of data."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -75,9 +75,12 @@ impl Drop for Held<'_> {
     }
 }
 
-/// Where messages go; returns when there is room for more.
+/// Where messages go.
 pub(crate) trait Sink {
-    async fn put(&mut self, messages: Vec<Bytes>);
+    /// Returns when there is room for more.
+    async fn room(&self);
+    /// Takes messages.
+    fn put(&mut self, messages: Vec<Bytes>);
 }
 
 /// Asks a peer. The deadline is the caller's to keep; dropped, the call is cancelled.
@@ -164,10 +167,12 @@ async fn receive(
     let mut deframer = Deframer::new(limits.message_bytes);
     let mut held = Held { room, bytes: 0 };
     let (mut bytes, mut count) = (0, 0);
-    while let Some(data) = body.data().await {
-        let data = match data {
-            Ok(data) => data,
-            Err(error) => return failed(&error),
+    loop {
+        sink.room().await;
+        let data = match body.data().await {
+            Some(Ok(data)) => data,
+            Some(Err(error)) => return failed(&error),
+            None => break,
         };
         let size = data.len();
         bytes += size;
@@ -175,7 +180,7 @@ async fn receive(
         let taken = deframer.push(data, &mut messages).and_then(|()| held.set(deframer.held()));
         count += messages.len();
         if !messages.is_empty() {
-            sink.put(messages).await;
+            sink.put(messages);
         }
         if let Err(status) = taken {
             return status;

@@ -282,9 +282,12 @@ struct ToOutbox<'a> {
 }
 
 impl Sink for ToOutbox<'_> {
-    async fn put(&mut self, messages: Vec<Bytes>) {
-        self.outbox.push(Answer { call: self.call, messages, ended: None }, false);
+    async fn room(&self) {
         self.outbox.room().await;
+    }
+
+    fn put(&mut self, messages: Vec<Bytes>) {
+        self.outbox.push(Answer { call: self.call, messages, ended: None }, false);
     }
 }
 

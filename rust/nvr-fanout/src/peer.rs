@@ -46,8 +46,14 @@ struct Keepalive {
 }
 
 /// A connection that is up, as far as is known.
-pub(crate) struct Connection {
+struct Connection {
+    /// While there is one of these, or a call, the connection stays open.
     send: SendRequest<Bytes>,
+    state: Arc<Use>,
+}
+
+/// What is known of a connection.
+struct Use {
     lost: AtomicBool,
     calls: AtomicUsize,
     used: parking_lot::Mutex<Instant>,
@@ -67,14 +73,14 @@ impl Lent {
 
     /// Whoever comes next makes a new one.
     pub(crate) fn lose(&self) {
-        self.connection.lost.store(true, Ordering::Relaxed);
+        self.connection.state.lost.store(true, Ordering::Relaxed);
     }
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        *self.connection.used.lock() = Instant::now();
-        self.connection.calls.fetch_sub(1, Ordering::Relaxed);
+        *self.connection.state.used.lock() = Instant::now();
+        self.connection.state.calls.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -101,7 +107,7 @@ impl Peer {
     /// The connection, made if there is none.
     pub(crate) async fn connection(&self) -> Result<Lent, Status> {
         let mut known = self.connection.lock().await;
-        let up = known.as_ref().filter(|connection| !connection.lost.load(Ordering::Relaxed));
+        let up = known.as_ref().filter(|connection| !connection.state.lost.load(Ordering::Relaxed));
         let reused = up.is_some();
         let connection = match up {
             Some(connection) => connection.clone(),
@@ -115,7 +121,7 @@ impl Peer {
                 known.insert(made).clone()
             }
         };
-        connection.calls.fetch_add(1, Ordering::Relaxed);
+        connection.state.calls.fetch_add(1, Ordering::Relaxed);
         Ok(Lent { connection, reused })
     }
 
@@ -152,8 +158,7 @@ impl Peer {
             .await
             .map_err(|error| error.to_string())?;
         let pings = connection.ping_pong();
-        let made = Arc::new(Connection {
-            send,
+        let made = Arc::new(Use {
             lost: AtomicBool::new(false),
             calls: AtomicUsize::new(0),
             used: parking_lot::Mutex::new(Instant::now()),
@@ -170,16 +175,12 @@ impl Peer {
             }
             watched.lost.store(true, Ordering::Relaxed);
         });
-        Ok(made)
+        Ok(Arc::new(Connection { send, state: made }))
     }
 }
 
 /// Returns when a connection is to be given up: it is dead without saying so, or nobody uses it.
-async fn keep(
-    connection: &Connection,
-    pings: Option<PingPong>,
-    keepalive: Keepalive,
-) -> &'static str {
+async fn keep(connection: &Use, pings: Option<PingPong>, keepalive: Keepalive) -> &'static str {
     let Some(mut pings) = pings else { return std::future::pending().await };
     loop {
         sleep(keepalive.every).await;
