@@ -75,7 +75,9 @@ class Area(_message.Message):
     code: _builtins.str
     """Unique among all that ever were."""
     name: _builtins.str
-    """For people, in any script, with its accents."""
+    """For people, in any script, with its accents; no comma (it parts a name from that
+    of the area around).
+    """
     parent: _builtins.str
     """Code of the area that it is part of; empty: of none, the whole network."""
     level: _builtins.str
