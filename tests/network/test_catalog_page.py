@@ -37,6 +37,7 @@ def test_a_page_of_the_catalog(page: Path, tree: Network, tmp_path: Path) -> Non
         if block.where == "catalog_stopped":
             tree.processes.pop("province").stop()
         extra = {"NVR_NODE": tree.grpc["province"]}
-        run(block, folder, extra=extra, replace={"/var/lib/nvr": str(tree.data("province"))})
+        replace = {"/var/lib/nvr": str(tree.data("province")), "10.0.0.11:7600": tree.grpc["district"]}
+        run(block, folder, extra=extra, replace=replace)
         if block.where == "catalog_stopped":
             tree.start("province")
