@@ -142,8 +142,9 @@ class Tier:
 class _Child(RemoteChild):
     """What stands at the other end of a link: only ``find`` and ``read_clip`` are asked here."""
 
-    # Of this process: no client of sockets reaches it.
+    # Of this process: no client of sockets reaches it, and it has dialled nobody.
     address = ""
+    uplink = None
 
     def __init__(self, footage: Tier | Recorder) -> None:
         self.footage = cast(FootageSource, footage)
