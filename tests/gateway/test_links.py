@@ -4,7 +4,9 @@ import asyncio
 from typing import cast
 
 from nvr.directory.directory import Directory
+from nvr.directory.feed import RemoteDirectory
 from nvr.errors import NodeUnavailable
+from nvr.footage.channel import dial
 from nvr.footage.source import Answer
 from nvr.footage.types import NodeInfo
 from nvr.gateway.links import Link, RemoteChild
@@ -45,20 +47,19 @@ class BreakingDirectory:
         yield
 
 
-class Child:
-    def __init__(self) -> None:
-        self.footage = LastWords()
-        self.directory = BreakingDirectory(self.footage)
-
-
 async def test_a_link_that_is_lost_just_as_the_node_stops_ends() -> None:
     directory = Directory(None, node("top"))
-    child = Child()
-    link = Link(cast(RemoteChild, child), directory, target="child")
+    footage = LastWords()
+    # Nobody is at its address: all that the link asks is answered here.
+    channel = dial("127.0.0.1:1")
+    child = RemoteChild(channel, "child")
+    child.footage, child.directory = footage, cast(RemoteDirectory, BreakingDirectory(footage))
+    link = Link(child, directory, target="child")
     running = asyncio.create_task(link.run())
-    await child.footage.cancelled.wait()
+    await footage.cancelled.wait()
     running.cancel()
     done, _ = await asyncio.wait([running], timeout=20)
     assert done, "the link goes on though it was ended"
     assert running.cancelled()
     directory.close()
+    await channel.close()

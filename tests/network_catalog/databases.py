@@ -25,15 +25,19 @@ def _programs() -> Path:
     return places[-1].parent
 
 
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 class PostgresServer:
     """A server on a port of loopback, that can be stopped and started again."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self.programs = _programs()
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = 0
 
     def initialise(self) -> None:
         """Makes its files. It refuses to run as root, and so it is given to a user that always is there."""
@@ -42,10 +46,27 @@ class PostgresServer:
         self._run("initdb", "-D", self._data, "-U", "nvr", "-A", "trust", "-E", "UTF8", "--no-sync")
 
     def start(self) -> None:
-        """Returns when it answers."""
-        options = (
-            f"-c listen_addresses=127.0.0.1 -c port={self.port} -c unix_socket_directories= -c fsync=off"
+        """Returns when it answers. It keeps its port once it has one."""
+        wanted = self.port
+        for last in (False, False, False, False, True):
+            self.port = wanted or _free_port()
+            try:
+                self._start()
+            except AssertionError:
+                # Somebody else may have taken the port in between.
+                if last or wanted:
+                    raise
+            else:
+                return
+
+    def _start(self) -> None:
+        settings = (
+            "listen_addresses=127.0.0.1",
+            f"port={self.port}",
+            "unix_socket_directories=",
+            "fsync=off",
         )
+        options = " ".join(f"-c {setting}" for setting in settings)
         self._run("pg_ctl", "-D", self._data, "-w", "-l", str(self._folder / "log"), "-o", options, "start")
 
     def stop(self) -> None:
@@ -75,7 +96,8 @@ class PostgresServer:
             done = subprocess.run(
                 command, stdout=output, stderr=output, user=user, cwd=self._folder, timeout=60, check=False
             )
-        assert done.returncode == 0, f"{command}: {log.read_text()[-2000:]}"
+        said = [path.read_text()[-2000:] for path in (log, self._folder / "log") if path.exists()]
+        assert done.returncode == 0, f"{command}: {said}"
 
 
 @contextmanager
