@@ -58,7 +58,8 @@ async def recorded(source: RemoteFootage, seconds: int) -> TimeRange:
         if camera is None or not camera.streams or camera.streams[0].state is not StreamState.RECORDING:
             return False
         main = camera.streams[0]
-        if not main.oldest_us or main.newest_us - main.oldest_us < seconds * SECOND:
+        # A second behind the newest: what is still being recorded is another test's subject.
+        if not main.oldest_us or main.newest_us - main.oldest_us < (seconds + 1) * SECOND:
             return False
         found.append(TimeRange(main.oldest_us, main.oldest_us + seconds * SECOND))
         return True
