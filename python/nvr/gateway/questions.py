@@ -334,6 +334,14 @@ class Question:
 
     def _found(self, each: _Awaited) -> list[Found]:
         planned, range_ = each.planned, self.range
+        if len(each.told) == 1 and planned.holders and not self.by_source and not each.failed:
+            # One node has it all, as of nearly every camera: there is nothing to put together.
+            (of,) = each.told.values()
+            if len(of) == 1 and of[0].whole:
+                items = self._clocks.marked(of[0].items)
+                if self._order is FindOrder.NEWEST:
+                    items = items[::-1]
+                return [Found(planned.camera, planned.distance_m, tuple(items), "")]
         answers = [(child, said) for child, of in each.told.items() for said in of]
         if not planned.holders:
             coverage: list[Span | Gap] = [unheld_gap(planned, self._request.stream, range_)]
@@ -347,10 +355,7 @@ class Question:
             duty = self.directory.route(planned.entries[0].node_id)
             told = [Told(said.items, int(child != duty)) for child, said in answers]
             whole = not each.failed and all(said.whole for _, said in answers)
-            if whole and len(told) == 1:
-                merged = told[0].items
-            else:
-                merged = merge_coverage(range_, told, all_answered=whole, strangers=self.directory.strangers)
+            merged = merge_coverage(range_, told, all_answered=whole, strangers=self.directory.strangers)
             made = [("", self._clocks.marked(merged))]
         if self._order is FindOrder.NEWEST:
             made = [(source, items[::-1]) for source, items in made]
