@@ -225,6 +225,20 @@ def test_a_camera_of_another_is_refused(top: Directory) -> None:
     assert [each.camera.name for each in contents(top).values()] == ["camera-1"]
 
 
+def test_who_is_reached_by_a_child_follows_what_is_told(top: Directory) -> None:
+    left, right, deep = node_id("left"), node_id("right"), node_id("deep")
+    top.apply(left, snapshot("left"))
+    top.apply(right, snapshot("right"))
+    assert [sorted(top.below(each)) for each in (left, right)] == [[left], [right]]
+    top.apply(left, DirectoryBatch("e1", 8, nodes=(node("deep", "left"),)))
+    assert [sorted(top.below(each)) for each in (left, deep)] == [sorted((left, deep)), []]
+    top.set_link(left, connected=False, reason="node_unreachable")
+    top.apply(right, DirectoryBatch("e1", 8, nodes=(node("deep", "right"),)))
+    assert [sorted(top.below(each)) for each in (left, right)] == [[left], sorted((right, deep))]
+    top.forget(right)
+    assert not top.below(right)
+
+
 def told_below(top: Directory) -> list[str]:
     return sorted(each.name for each in top.nodes())
 

@@ -75,6 +75,7 @@ class Directory:
         self._away: frozenset[str] | None = None
         self._expected: frozenset[str] | None = None
         self._strangers: frozenset[str] | None = None
+        self._below: dict[str, frozenset[str]] | None = None
         rows = self._db.execute("SELECT key, id, child, entry FROM node WHERE NOT gone").fetchall()
         for key, node_id, child, raw in rows:
             self._nodes[node_id] = _Node(key, _node_from(raw), child)
@@ -158,6 +159,15 @@ class Directory:
         """Id of the child by which a node is reached; empty: it is this one; None: it is not known."""
         node = self._nodes.get(node_id)
         return None if node is None else node.child
+
+    def below(self, child_id: str) -> frozenset[str]:
+        """Ids of a child and of all nodes that are reached by it."""
+        if self._below is None:
+            ids: dict[str, list[str]] = {}
+            for node_id, node in self._nodes.items():
+                ids.setdefault(node.child, []).append(node_id)
+            self._below = {child: frozenset(of) for child, of in ids.items()}
+        return self._below.get(child_id, frozenset())
 
     def children(self) -> list[NodeEntry]:
         """The nodes that this one asks directly."""
@@ -452,7 +462,7 @@ class Directory:
 
     def _forget_ways(self) -> None:
         """What is worked out from the nodes is so anew."""
-        self._away = self._ids = self._strangers = None
+        self._away = self._ids = self._strangers = self._below = None
 
     def _put_node(self, entry: NodeEntry, child: str) -> None:
         known = self._nodes.get(entry.id)

@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Mapping
 
 from nvr.directory.directory import Directory
 from nvr.errors import CatalogForeign, CatalogStale, NvrError
@@ -30,12 +29,6 @@ class CatalogFlow:
         self._holder = holder
         self._directory = directory
         self._root = root
-        self._at: dict[str, int] = {}
-
-    @property
-    def versions(self) -> Mapping[str, int]:
-        """The version that each child is known to hold, by its id."""
-        return self._at
 
     async def run(self, link: Link) -> None:
         """Keeps one child, for ever."""
@@ -47,7 +40,7 @@ class CatalogFlow:
             if node is None or CAPABILITY not in node.capabilities:
                 await self._pause(link)
                 continue
-            held, below = self._holder.held, self._below(link.node_id)
+            held, below = self._holder.held, self._directory.below(link.node_id)
             if done is not None and done[0] is held and done[1] == below:
                 await self._pause(link)
                 if not link.up:
@@ -76,14 +69,9 @@ class CatalogFlow:
             for wait in waits:
                 wait.cancel()
 
-    def _below(self, child_id: str) -> frozenset[str]:
-        directory = self._directory
-        return frozenset(node.id for node in directory.nodes() if directory.route(node.id) == child_id)
-
     async def _bring(self, link: Link, held: Held, below: frozenset[str]) -> None:
         child = RemoteHolder(link.channel, target=link.target)
         theirs = await child.held(_CONTEXT)
-        self._at[link.node_id] = theirs.number
         if self._root is not None and theirs.catalog_id:
             await self._root.seen(theirs.catalog_id, theirs.number, theirs.id)
         if not held.catalog_id:
@@ -97,5 +85,4 @@ class CatalogFlow:
                 node=link.name,
             )
         await child.hold(_CONTEXT, held.catalog_id, held.version.number, data, digest)
-        self._at[link.node_id] = held.version.number
         logger.info("node %s holds version %d of the network catalog", link.name, held.version.number)

@@ -248,11 +248,9 @@ class RootCatalog:
 
     def _is_away(self, error: CatalogAway) -> None:
         if not self._away:
-            logger.error("%s; answers are of version %d until it is back", error, self._newest_held().number)
+            held = self._holder.held.version.number
+            logger.error("%s; answers are of version %d until it is back", error, held)
         self._away = str(error)
-
-    def _newest_held(self) -> Version:
-        return self._holder.held.version
 
     async def _look(self) -> None:
         """Reads what the database has, if it has something else than was read last."""
