@@ -15,10 +15,11 @@ import nvr
 from benches import recipe, stores
 from benches.clip_over_grpc import utc
 from benches.harness import Row, Settings, cost_of, percentile, process, wait_until
-from benches.node import free_port, recorder
+from benches.node import recorder
 from benches.province_nodes import NOT_RECORDED, Running, addresses_of, make_recorder, up
 from nvr.footage.admin import CameraSettings
 from nvr.footage.types import Place, TimeRange
+from tests.support.processes import free_port
 
 MIB = 2**20
 NODES, DEAD, STALLED = 300, 30, 10

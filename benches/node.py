@@ -1,6 +1,5 @@
 """A recorder node in a process of its own, as somebody would run it."""
 
-import socket
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ import grpc
 
 from benches.harness import process, wait_until
 from nvr.v1 import footage_pb2, footage_pb2_grpc, node_pb2, node_pb2_grpc
+from tests.support.processes import free_port
 
 
 class Node(NamedTuple):
@@ -18,13 +18,6 @@ class Node(NamedTuple):
 
     pid: int
     address: str
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @contextmanager

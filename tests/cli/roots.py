@@ -12,8 +12,7 @@ from typer.testing import CliRunner
 import nvr
 from nvr.cli.app import build
 from tests.cli.conftest import Outcome
-from tests.network.tree import free_port
-from tests.support.processes import ChildProcess, wait_for
+from tests.support.processes import ChildProcess, free_port, wait_for
 
 CAMERAS = {
     "gate": 'title = "Cổng chợ"\nlat = 19.9275\nlon = 105.8571\narea = "14815"\nowner = "state"\n',

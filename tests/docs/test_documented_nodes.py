@@ -16,9 +16,8 @@ import pytest
 import nvr
 from nvr.footage.time import format_instant
 from tests.docs.running import ALL, CAMERA, Running, run, that_run, with_programs
-from tests.network.tree import free_port
 from tests.support.documents import Block, blocks
-from tests.support.processes import ChildProcess, wait_for
+from tests.support.processes import ChildProcess, free_port, wait_for
 from tests.support.skips import needs_program
 
 _ANSWERS = {"assword": "s3cret\n", "[y/N]": "y\n"}

@@ -13,8 +13,7 @@ from nvr.footage.time import to_datetime
 from nvr.footage.types import Gap, Span
 from nvr.simulate.scenes import Scene, generate
 from nvr.simulate.server import SimulatedCameras
-from tests.network.tree import free_port
-from tests.support.processes import ChildProcess, child, wait_for
+from tests.support.processes import ChildProcess, child, free_port, wait_for
 
 SCENE = Scene(width=320, height=180, fps=10, duration_s=8, gop_s=1.0, bit_rate=150_000)
 USER, PASSWORD = "operator", "geheim-4711"

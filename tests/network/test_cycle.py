@@ -9,9 +9,8 @@ import pytest
 import nvr
 from nvr.footage.time import to_datetime
 from tests.footage.memory import memory_world
-from tests.network.tree import free_port
 from tests.support.node import memory_node
-from tests.support.processes import ChildProcess, wait_for
+from tests.support.processes import ChildProcess, free_port, wait_for
 
 GATE = memory_world().gate
 START, END = to_datetime(GATE.start_us), to_datetime(GATE.end_us)

@@ -17,9 +17,9 @@ import pytest
 import nvr
 from nvr.footage.time import to_datetime
 from nvr.footage.types import Span
-from tests.network.tree import PLACES, Network, free_port, network
+from tests.network.tree import PLACES, Network, network
 from tests.simulate.rtsp import Client
-from tests.support.processes import REPOSITORY, wait_for
+from tests.support.processes import REPOSITORY, free_port, wait_for
 from tests.support.skips import needs_program
 
 SECOND = 1_000_000

@@ -1,7 +1,6 @@
 """A small tree of real processes: province, district, two recorders (one in the district's process)."""
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,7 +11,7 @@ import nvr
 from nvr.footage.types import StreamState
 from nvr.simulate.scenes import Scene, generate
 from nvr.simulate.server import SimulatedCameras
-from tests.support.processes import ChildProcess, wait_for
+from tests.support.processes import ChildProcess, free_port, wait_for
 
 SCENE = Scene(width=320, height=180, fps=10, duration_s=8, gop_s=1.0, bit_rate=150_000)
 PLACES = {"commune-1": (19.9275, 105.8571), "commune-2": (19.9300, 105.8600)}
@@ -25,13 +24,6 @@ reach_m = 120
 area = "38-381"
 owner = "household"
 """
-
-
-def free_port() -> int:
-    """A port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 import os
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -11,6 +10,8 @@ from pathlib import Path
 from uuid import uuid4
 
 import psycopg
+
+from tests.support.processes import free_port
 
 __all__ = ["PostgresServer", "postgres_server"]
 
@@ -23,12 +24,6 @@ def _programs() -> Path:
     places = sorted(Path("/usr/lib/postgresql").glob("*/bin/pg_ctl"))
     assert places, "PostgreSQL's server programs are not installed: apt install postgresql"
     return places[-1].parent
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class PostgresServer:
@@ -49,7 +44,7 @@ class PostgresServer:
         """Returns when it answers. It keeps its port once it has one."""
         wanted = self.port
         for last in (False, False, False, False, True):
-            self.port = wanted or _free_port()
+            self.port = wanted or free_port()
             try:
                 self._start()
             except AssertionError:

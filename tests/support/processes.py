@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -12,6 +13,13 @@ from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 _WAIT_S = 60.0
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now; somebody else may take it the next moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 class ChildProcess:
