@@ -7,7 +7,7 @@ import av
 import pytest
 
 from nvr._core import Ingest, Store
-from nvr.simulate import nal
+from nvr import nal
 from tests.ingest.conftest import Recorder
 from tests.peers.gstreamer import Camera
 

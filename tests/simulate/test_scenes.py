@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal, scenes, timecode
+from nvr import nal
+from nvr.simulate import scenes, timecode
 from nvr.simulate.scenes import Scene
 
 from .conftest import H264, SCENES, rgb

@@ -13,7 +13,7 @@ from av.video.stream import VideoStream
 
 from nvr._core import SimMedia
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal
+from nvr import nal
 
 __all__ = ["load"]
 
