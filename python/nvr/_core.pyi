@@ -357,9 +357,7 @@ class Ingest:
     def watch_live(self, camera_id: str, stream: str, *, audio: bool = True) -> LiveWatch: ...
     def watch_events(self) -> EventWatch: ...
     @staticmethod
-    def probe(
-        url: str, timeout_ms: int = 10000, *, source_command: Sequence[str] = ...
-    ) -> tuple[str, str]:
+    def probe(url: str, timeout_ms: int = 10000, *, source_command: Sequence[str] = ...) -> tuple[str, str]:
         """Connects once: (gap reason, detail), reason empty when pictures arrive."""
 
 @final

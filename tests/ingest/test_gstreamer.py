@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from nvr._core import Ingest, Store
 from nvr import nal
+from nvr._core import Ingest, Store
 from tests.ingest.conftest import Recorder
 from tests.peers.gstreamer import Camera
 

@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 
 from nvr.onvif.probe import GROUP
 
@@ -50,8 +50,10 @@ class Model:
 
 
 def _clock(model: Model) -> str:
-    now = datetime.now(timezone.utc) + model.clock
-    time = f"<tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute><tt:Second>{now.second}</tt:Second>"
+    now = datetime.now(UTC) + model.clock
+    time = (
+        f"<tt:Hour>{now.hour}</tt:Hour><tt:Minute>{now.minute}</tt:Minute><tt:Second>{now.second}</tt:Second>"
+    )
     date = f"<tt:Year>{now.year}</tt:Year><tt:Month>{now.month}</tt:Month><tt:Day>{now.day}</tt:Day>"
     kind = "LocalDateTime" if model.name == "xm" else "UTCDateTime"
     return (
@@ -86,7 +88,8 @@ def _profile(token: str, source: str, codec: str, size: str, fps: str = "25", kb
         f'<trt:Profiles token="{token}" fixed="true"><tt:Name>{token.lower()}</tt:Name>'
         f'<tt:VideoSourceConfiguration token="V{source}"><tt:Name>v</tt:Name><tt:UseCount>2</tt:UseCount>'
         f"<tt:SourceToken>{source}</tt:SourceToken></tt:VideoSourceConfiguration>"
-        '<tt:AudioEncoderConfiguration token="A"><tt:Encoding>G711</tt:Encoding></tt:AudioEncoderConfiguration>'
+        '<tt:AudioEncoderConfiguration token="A"><tt:Encoding>G711</tt:Encoding>'
+        "</tt:AudioEncoderConfiguration>"
         f'<tt:VideoEncoderConfiguration token="E{token}"><tt:Encoding>{codec}</tt:Encoding><tt:Resolution>'
         f"<tt:Width>{width}</tt:Width><tt:Height>{height}</tt:Height></tt:Resolution><tt:RateControl>"
         f"<tt:FrameRateLimit>{fps}</tt:FrameRateLimit><tt:BitrateLimit>{kbit}</tt:BitrateLimit></tt:RateControl>"
@@ -108,7 +111,8 @@ def _profile_2(token: str, source: str, codec: str, size: str) -> str:
 
 
 def _stream_uri(url: str) -> str:
-    return f"<trt:GetStreamUriResponse><trt:MediaUri><tt:Uri>{url}</tt:Uri></trt:MediaUri></trt:GetStreamUriResponse>"
+    media = f"<trt:MediaUri><tt:Uri>{url}</tt:Uri></trt:MediaUri>"
+    return f"<trt:GetStreamUriResponse>{media}</trt:GetStreamUriResponse>"
 
 
 def _snapshot_uri(url: str) -> str:
@@ -120,7 +124,9 @@ def hikvision() -> Model:
     return Model(
         "hikvision",
         {
-            "GetDeviceInformation": _information("HIKVISION", "DS-2CD2143G2-I", "V5.7.3 build 220315", "AB123"),
+            "GetDeviceInformation": _information(
+                "HIKVISION", "DS-2CD2143G2-I", "V5.7.3 build 220315", "AB123"
+            ),
             "GetServices": _services(
                 device="/onvif/device_service", media="/onvif/Media", media2="/onvif/Media2"
             ),
@@ -220,7 +226,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         elif model.login == "digest" and not self._digest_is_right():
             self.send_response(401)
             self.send_header("WWW-Authenticate", 'Basic realm="AXIS"')
-            self.send_header("WWW-Authenticate", 'Digest realm="AXIS", nonce="0a1b", qop="auth", algorithm=MD5')
+            self.send_header(
+                "WWW-Authenticate", 'Digest realm="AXIS", nonce="0a1b", qop="auth", algorithm=MD5'
+            )
             self.send_header("Content-Length", "0")
             self.end_headers()
         elif model.login == "wsse" and not _token_is_right(model, text):
@@ -229,7 +237,9 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         else:
             found = model.answers.get(name) or model.answers.get(name.removeprefix("tds:"))
             if found is None:
-                self._answer(500, _FAULT.format(p=model.prefix, code="ActionNotSupported", text="not implemented"))
+                self._answer(
+                    500, _FAULT.format(p=model.prefix, code="ActionNotSupported", text="not implemented")
+                )
                 return
             token = re.search(r"ProfileToken>([^<]*)<", body)
             values = {"host": "127.0.0.1", "believes": model.believes, "token": token[1] if token else ""}
@@ -276,8 +286,8 @@ def _token_is_right(model: Model, text: str) -> bool:
     if part("Username") != USER or part("Nonce") in model.nonces:
         return False
     model.nonces.add(part("Nonce"))
-    created = datetime.strptime(part("Created"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
-    if abs(datetime.now(timezone.utc) + model.clock - created) > timedelta(seconds=30):
+    created = datetime.strptime(part("Created"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    if abs(datetime.now(UTC) + model.clock - created) > timedelta(seconds=30):
         return False
     nonce = base64.b64decode(part("Nonce"))
     digest = hashlib.sha1(nonce + part("Created").encode() + PASSWORD.encode()).digest()

@@ -7,8 +7,8 @@ import av
 import numpy as np
 import pytest
 
-from nvr.errors import InvalidArgument
 from nvr import nal
+from nvr.errors import InvalidArgument
 from nvr.simulate import scenes, timecode
 from nvr.simulate.scenes import Scene
 

@@ -3,7 +3,7 @@
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -73,10 +73,10 @@ def recorder(tmp_path: Path, scenes: dict[str, Path]) -> Iterator[SourceRecorder
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Files to send, by name."""
     cache = tmp_path_factory.mktemp("scenes")
-    small = {"width": 320, "height": 180, "duration_s": 4, "gop_s": 1.0, "bit_rate": 150_000}
+    small = Scene(width=320, height=180, duration_s=4, gop_s=1.0, bit_rate=150_000)
     kinds = {
-        "h264": Scene(**small, audio=True),
-        "h264-b-frames": Scene(**small, b_frames=2),
-        "h265-open-gop": Scene(**small, codec="h265", b_frames=3, open_gop=True),
+        "h264": replace(small, audio=True),
+        "h264-b-frames": replace(small, b_frames=2),
+        "h265-open-gop": replace(small, codec="h265", b_frames=3, open_gop=True),
     }
     return {name: generate(scene, cache) for name, scene in kinds.items()}

@@ -24,6 +24,12 @@ class Sender:
         self.process.wait(_END_S)
 
 
+def ffmpeg(*arguments: str | Path) -> bytes:
+    """What a run of it writes."""
+    command = ["ffmpeg", "-nostdin", "-v", "error", "-y", *map(str, arguments)]
+    return subprocess.run(command, check=True, capture_output=True, timeout=_END_S * 4).stdout
+
+
 @contextmanager
 def sending(source: Path, *output: str | Path) -> Iterator[Sender]:
     """Sends a file over and over at its own pace, coded as it is."""

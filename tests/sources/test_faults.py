@@ -15,7 +15,7 @@ import pytest
 from nvr._core import Ingest
 from nvr.sources.rules import SourceRules
 from tests.sources.conftest import HANG_S, SourceRecorder
-from tests.sources.senders import sending, web_server
+from tests.sources.senders import ffmpeg, sending, web_server
 from tests.support.processes import REPOSITORY, free_port
 
 
@@ -112,7 +112,8 @@ def test_stopping_ends_the_process(scenes: dict[str, Path], recorder: SourceReco
 
 def test_a_recorder_that_is_killed_leaves_no_process(scenes: dict[str, Path], tmp_path: Path) -> None:
     script = (
-        "import sys, time, uuid; from nvr._core import Ingest, Store; from nvr.sources.rules import SourceRules\n"
+        "import time, uuid; from nvr._core import Ingest, Store\n"
+        "from nvr.sources.rules import SourceRules\n"
         f"rules = SourceRules(folders=({str(scenes['h264'].parent)!r},))\n"
         f"ingest = Ingest(Store([{str(tmp_path)!r}]), source_command=rules.command())\n"
         f"ingest.add(str(uuid.uuid4()), 'main', 'file:{scenes['h264']}?loop=1')\n"
@@ -183,8 +184,7 @@ def test_reasons(
     (tmp_path / "link").symlink_to("/etc/passwd")
     (tmp_path / "text.mp4").write_text("This is no film.\n" * 100)
     (tmp_path / "list.ffconcat").write_text(f"ffconcat version 1.0\nfile '{scenes['h264']}'\n")
-    made = ["ffmpeg", "-v", "error", "-i", scenes["h264"], "-vn", "-c", "copy", tmp_path / "sound.mp4"]
-    subprocess.run(made, check=True, timeout=60)
+    ffmpeg("-i", scenes["h264"], "-vn", "-c", "copy", tmp_path / "sound.mp4")
     with web_server(tmp_path) as (port, _):
         recorder.record(url.format(folder=tmp_path, closed=free_port(), web=port))
         status = recorder.wait_until("a reason", lambda s: s.state == "waiting")
@@ -197,8 +197,7 @@ def test_a_playlist_reads_no_file_of_the_recorder(
     scenes: dict[str, Path], recorder: SourceRecorder, tmp_path: Path
 ) -> None:
     stolen = tmp_path / "stolen.ts"
-    made = ["ffmpeg", "-v", "error", "-i", scenes["h264"], "-c", "copy", stolen]
-    subprocess.run(made, check=True, timeout=60)
+    ffmpeg("-i", scenes["h264"], "-c", "copy", stolen)
     web = tmp_path / "web"
     web.mkdir()
     for name, segment in (("evil.m3u8", f"file://{stolen}"), ("good.m3u8", "own.ts")):

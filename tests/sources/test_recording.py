@@ -1,6 +1,5 @@
 """What ffmpeg sends over each protocol is recorded as it is, bit for bit."""
 
-import subprocess
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from nvr import nal
 from nvr._core import Store
 from tests.sources.conftest import SourceRecorder
-from tests.sources.senders import sending, web_server
+from tests.sources.senders import ffmpeg, sending, web_server
 from tests.support.processes import free_port
 
 ALL_TIME = (0, 1 << 52)
@@ -137,9 +136,7 @@ def test_pictures_and_sound_are_what_was_sent(
     assert len(set(times)) == len(times)
 
 
-def test_sound_is_what_was_sent(
-    scenes: dict[str, Path], recorder: SourceRecorder, tmp_path: Path
-) -> None:
+def test_sound_is_what_was_sent(scenes: dict[str, Path], recorder: SourceRecorder, tmp_path: Path) -> None:
     with ExitStack() as stack:
         recorder.record(source("udp", scenes["h264"], tmp_path, stack))
         recorder.wait_until("many pictures", lambda s: s.frames >= ENOUGH)
@@ -177,13 +174,11 @@ def test_another_resolution_is_a_new_part(
 ) -> None:
     """Parameter sets that change in the stream, as a night switch does."""
     large = tmp_path / "large.mp4"
-    made = ["ffmpeg", "-v", "error", "-i", scenes["h264"], "-vf", "scale=640:360", "-an", "-t", "2"]
-    subprocess.run([*made, "-c:v", "libx264", large], check=True, timeout=120)
+    ffmpeg("-i", scenes["h264"], "-vf", "scale=640:360", "-an", "-t", "2", "-c:v", "libx264", large)
     both = tmp_path / "both.ts"
-    with both.open("wb") as file:
-        for part in (scenes["h264"], large):
-            command = ["ffmpeg", "-v", "error", "-i", part, "-an", "-c", "copy", "-f", "mpegts", "-"]
-            file.write(subprocess.run(command, check=True, capture_output=True, timeout=60).stdout)
+    parts = (scenes["h264"], large)
+    streams = [ffmpeg("-i", part, "-an", "-c", "copy", "-f", "mpegts", "-") for part in parts]
+    both.write_bytes(b"".join(streams))
     recorder.record(f"file:{both}")
     recorder.wait_until("the larger picture", lambda s: s.width == 640)
     recorder.wait_until("its end", lambda s: s.state == "waiting")

@@ -279,10 +279,11 @@ def _add(
         main, sub = each.channel.main, each.channel.sub
         if main is None:
             continue
+        if each.name in taken:
+            faults.append(f"two of them would be called {each.name}: use {{number}} in --name")
+            continue
+        taken.add(each.name)
         try:
-            if each.name in taken:
-                raise CameraExists(f"two of them would be called {each.name}: use {{number}} in --name")
-            taken.add(each.name)
             network.add_camera(
                 each.name,
                 _with_login(main.stream_url, login),
@@ -367,7 +368,12 @@ def _clock(offset_s: float | None) -> str:
         return "right"
     words = "ahead" if offset_s > 0 else "behind"
     seconds = round(abs(offset_s))
-    parts = ((seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s"))
+    parts = (
+        (seconds // 86400, "d"),
+        (seconds // 3600 % 24, "h"),
+        (seconds // 60 % 60, "min"),
+        (seconds % 60, "s"),
+    )
     shown = [f"{value} {unit}" for value, unit in parts if value]
     return f"{' '.join(shown[:2])} {words}"
 

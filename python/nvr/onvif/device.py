@@ -4,14 +4,14 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from itertools import groupby, islice
 from urllib.parse import quote, urlsplit, urlunsplit
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from nvr.onvif.soap import Fault, MalformedAnswer, all_of, first, text_of
-from nvr.onvif.transport import Connection, LoginRefused, Unreachable
+from nvr.onvif.soap import FaultError, MalformedAnswerError, all_of, first, text_of
+from nvr.onvif.transport import Connection, LoginRefusedError, UnreachableError
 from nvr.onvif.types import Answer, Channel, Device, Login, Profile, Trouble
 
 __all__ = ["ask_device"]
@@ -29,15 +29,15 @@ async def ask_device(answer: Answer, login: Login | None) -> Device:
     device = Device(answer)
     try:
         async with asyncio.timeout(_LIMIT_S), Connection(answer, login) as connection:
-            async for device in _ask(connection, device):
-                pass
-    except (Unreachable, TimeoutError) as error:
+            async for more in _ask(connection, device):
+                device = more
+    except (UnreachableError, TimeoutError) as error:
         return replace(device, trouble=Trouble.UNREACHABLE, detail=str(error) or "it answers too slowly")
-    except MalformedAnswer as error:
+    except MalformedAnswerError as error:
         return replace(device, trouble=Trouble.NOT_ONVIF, detail=str(error))
-    except Fault as error:
+    except FaultError as error:
         return replace(device, trouble=Trouble.NOT_ONVIF, detail=f"it answers with a fault: {error}")
-    except LoginRefused:
+    except LoginRefusedError:
         if login is None:
             return replace(device, trouble=Trouble.LOGIN_NEEDED, detail="it wants a user and password")
         return replace(device, trouble=Trouble.LOGIN_REFUSED, detail="it refuses the user and password")
@@ -72,29 +72,31 @@ async def _clock(connection: Connection) -> tuple[timedelta | None, list[str]]:
     try:
         # The standard lets everybody ask, so that a login can be made that is in time.
         body = await connection.ask(path, question, anonymous=True)
-    except LoginRefused:
+    except LoginRefusedError:
         asked = time.monotonic()
         body = await connection.ask(path, question)
     passed = timedelta(seconds=time.monotonic() - asked)
     if first(body, "GetSystemDateAndTimeResponse") is None:
-        raise MalformedAnswer("it answers another question than was asked")
+        raise MalformedAnswerError("it answers another question than was asked")
     utc = first(body, "UTCDateTime")
     if utc is None:
         return None, ["it tells no UTC time: its clock is not checked"]
     try:
-        number = {
-            name: int(text_of(utc, name)) for name in ("Year", "Month", "Day", "Hour", "Minute", "Second")
-        }
+        date, time_of_day = first(utc, "Date"), first(utc, "Time")
         its = datetime(
-            *(number[name] for name in ("Year", "Month", "Day", "Hour", "Minute")),
+            int(text_of(date, "Year")),
+            int(text_of(date, "Month")),
+            int(text_of(date, "Day")),
+            int(text_of(time_of_day, "Hour")),
+            int(text_of(time_of_day, "Minute")),
             # A leap second.
-            min(number["Second"], 59),
-            tzinfo=timezone.utc,
+            min(int(text_of(time_of_day, "Second")), 59),
+            tzinfo=UTC,
         )
     except (ValueError, OverflowError):
         return None, ["it tells a time that there is not: its clock is not checked"]
     # It cuts off the part of the second: half of one on average.
-    return its + timedelta(seconds=0.5) - (datetime.now(timezone.utc) - passed / 2), []
+    return its + timedelta(seconds=0.5) - (datetime.now(UTC) - passed / 2), []
 
 
 async def _services(connection: Connection) -> dict[str, str]:
@@ -103,8 +105,10 @@ async def _services(connection: Connection) -> dict[str, str]:
     question = "<tds:GetServices><tds:IncludeCapability>false</tds:IncludeCapability></tds:GetServices>"
     try:
         body = await connection.ask(path, question)
-        found = {text_of(each, "Namespace"): _path(text_of(each, "XAddr")) for each in all_of(body, "Service")}
-    except (Fault, MalformedAnswer):
+        found = {
+            text_of(each, "Namespace"): _path(text_of(each, "XAddr")) for each in all_of(body, "Service")
+        }
+    except (FaultError, MalformedAnswerError):
         found = {}
     if not found.keys() & {_MEDIA, _MEDIA_2}:
         # Before ONVIF 2.1.
@@ -129,10 +133,12 @@ async def _channels(connection: Connection, services: dict[str, str]) -> tuple[l
     for media in (_MEDIA_2, _MEDIA):
         if media not in services:
             continue
-        asker = _Media2(connection, services[media]) if media == _MEDIA_2 else _Media(connection, services[media])
+        asker = (
+            _Media2(connection, services[media]) if media == _MEDIA_2 else _Media(connection, services[media])
+        )
         try:
             profiles = await asker.profiles()
-        except (Fault, MalformedAnswer) as error:
+        except (FaultError, MalformedAnswerError) as error:
             trouble = error
             continue
         if profiles:
@@ -142,9 +148,7 @@ async def _channels(connection: Connection, services: dict[str, str]) -> tuple[l
     return [], ["it has no profile that streams pictures"]
 
 
-async def _grouped(
-    asker: "_Media", profiles: list[tuple[str, Profile]], notes: list[str]
-) -> list[Channel]:
+async def _grouped(asker: "_Media", profiles: list[tuple[str, Profile]], notes: list[str]) -> list[Channel]:
     """One channel for each source of pictures, in the device's order."""
     order = {source: number for number, source in enumerate(dict.fromkeys(s for s, _ in profiles), 1)}
     profiles = sorted(profiles, key=lambda pair: order[pair[0]])
@@ -192,7 +196,7 @@ class _Media:
         """RTSP, without a login; empty when there is none."""
         try:
             body = await self._connection.ask(self._path, self._stream_question(escape(token)))
-        except (Fault, MalformedAnswer) as error:
+        except (FaultError, MalformedAnswerError) as error:
             notes.append(f"profile {token[:40]}: no stream: {error}")
             return ""
         return self._own_url(text_of(body, "Uri"), {"rtsp"}, notes)
@@ -201,7 +205,7 @@ class _Media:
         """HTTP, without a login; empty when there is none."""
         try:
             body = await self._connection.ask(self._path, self._snapshot_question(escape(token)))
-        except (Fault, MalformedAnswer, LoginRefused):
+        except (FaultError, MalformedAnswerError, LoginRefusedError):
             return ""
         return self._own_url(text_of(body, "Uri"), {"http", "https"}, [])
 

@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from urllib.parse import unquote, urlsplit
 
-from nvr.onvif.soap import Fault, MalformedAnswer, all_of, parse, text_of
+from nvr.onvif.soap import FaultError, MalformedAnswerError, all_of, parse, text_of
 from nvr.onvif.types import Answer
 
 __all__ = ["GROUP", "PORT", "answers_in", "discover"]
@@ -97,7 +97,7 @@ class _Listener(asyncio.DatagramProtocol):
             if len(self._found) < MOST:
                 self._found.setdefault((answer.host, answer.port), answer)
 
-    def error_received(self, exc: OSError) -> None:
+    def error_received(self, exc: Exception) -> None:
         """A host that has no such port says so; the others are waited for."""
 
 
@@ -105,7 +105,7 @@ def answers_in(data: bytes, sender: str) -> Iterator[Answer]:
     """The devices that a datagram tells of; none if it is something else."""
     try:
         body = parse(data)
-    except (MalformedAnswer, Fault):
+    except (MalformedAnswerError, FaultError):
         return
     for match in all_of(body, "ProbeMatch"):
         # Of several addresses (IPv4, IPv6, HTTPS) the one that the answer came from, else any: what

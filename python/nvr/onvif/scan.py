@@ -65,7 +65,9 @@ def _targets_of(text: str) -> Iterator[Target]:
     elif text.count(":") == 1:
         host, colon, port = text.partition(":")
     if not host or (colon and not (port.isascii() and port.isdigit() and 0 < int(port) < 1 << 16)):
-        raise InvalidArgument(f"{text[:80]!r} is neither a host, a host:port nor a network such as 10.0.0.0/24")
+        raise InvalidArgument(
+            f"{text[:80]!r} is neither a host, a host:port nor a network such as 10.0.0.0/24"
+        )
     yield Target(host, int(port or 0))
 
 
@@ -103,7 +105,10 @@ async def find_devices(
     resolved = await _resolved(targets)
     try:
         answers = await discover(
-            () if targets else from_interfaces, list(dict.fromkeys(resolved.values())), wait_s=wait_s, port=probe_port
+            () if targets else from_interfaces,
+            list(dict.fromkeys(resolved.values())),
+            wait_s=wait_s,
+            port=probe_port,
         )
     except OSError as error:
         raise NodeUnavailable(f"no probe can be sent to the network: {error.strerror}") from error

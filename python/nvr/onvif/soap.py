@@ -17,7 +17,16 @@ from defusedxml.ElementTree import ParseError, fromstring
 
 from nvr.onvif.types import Login
 
-__all__ = ["MAX_BYTES", "Fault", "MalformedAnswer", "all_of", "envelope", "first", "parse", "text_of"]
+__all__ = [
+    "MAX_BYTES",
+    "FaultError",
+    "MalformedAnswerError",
+    "all_of",
+    "envelope",
+    "first",
+    "parse",
+    "text_of",
+]
 
 MAX_BYTES = 1 << 20
 """Of an answer: the profiles of a recorder with 64 channels take a quarter of it."""
@@ -28,11 +37,11 @@ _MAX_FAULT = 300
 _WSSE = "http://docs.oasis-open.org/wss/2004/01/oasis-200401-wss"
 
 
-class MalformedAnswer(Exception):
+class MalformedAnswerError(Exception):
     """What came is no SOAP."""
 
 
-class Fault(Exception):
+class FaultError(Exception):
     """The device answered with a fault. ``login``: it is about who asks."""
 
     def __init__(self, text: str, *, login: bool) -> None:
@@ -72,24 +81,24 @@ def _security(login: Login, created: datetime) -> str:
 
 
 def parse(data: bytes) -> Element:
-    """The content of an envelope's body. Raises :exc:`MalformedAnswer` and :exc:`Fault`."""
+    """The content of an envelope's body. Raises :exc:`MalformedAnswerError` and :exc:`FaultError`."""
     if len(data) > MAX_BYTES:
-        raise MalformedAnswer(f"an answer of more than {MAX_BYTES >> 20} MiB")
+        raise MalformedAnswerError(f"an answer of more than {MAX_BYTES >> 20} MiB")
     try:
         # No DTD, so no entities: neither bombs nor files of ours.
         root = fromstring(data, forbid_dtd=True)
     except (ParseError, DefusedXmlException, ValueError, LookupError) as error:
         # LookupError: an encoding that does not exist.
-        raise MalformedAnswer("what it answers is no XML that is taken from a network") from error
+        raise MalformedAnswerError("what it answers is no XML that is taken from a network") from error
     if sum(1 for _ in root.iter()) > _MAX_ELEMENTS:
-        raise MalformedAnswer(f"an answer of more than {_MAX_ELEMENTS} elements")
+        raise MalformedAnswerError(f"an answer of more than {_MAX_ELEMENTS} elements")
     body = first(root, "Body")
     if body is None:
-        raise MalformedAnswer("what it answers is no SOAP")
+        raise MalformedAnswerError("what it answers is no SOAP")
     fault = first(body, "Fault")
     if fault is not None:
         said = " ".join(filter(None, (_clean(each.text) for each in fault.iter())))
-        raise Fault(said[:_MAX_FAULT], login="NotAuthorized" in said or "FailedAuthentication" in said)
+        raise FaultError(said[:_MAX_FAULT], login="NotAuthorized" in said or "FailedAuthentication" in said)
     return body
 
 

@@ -1,26 +1,26 @@
 """Questions to one device, over HTTP."""
 
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from typing import Self
 from xml.etree.ElementTree import Element
 
 import httpx
 
-from nvr.onvif.soap import MAX_BYTES, Fault, MalformedAnswer, envelope, parse
+from nvr.onvif.soap import MAX_BYTES, FaultError, MalformedAnswerError, envelope, parse
 from nvr.onvif.types import Answer, Login
 
-__all__ = ["Connection", "LoginRefused", "Unreachable"]
+__all__ = ["Connection", "LoginRefusedError", "UnreachableError"]
 
 _CONNECT_S = 3.0
 _READ_S = 5.0
 _HEADERS = {"Content-Type": "application/soap+xml; charset=utf-8", "User-Agent": "nvr"}
 
 
-class Unreachable(Exception):
+class UnreachableError(Exception):
     """No answer, or not in time."""
 
 
-class LoginRefused(Exception):
+class LoginRefusedError(Exception):
     """It does not answer this question to this user."""
 
 
@@ -30,6 +30,8 @@ class Connection:
     def __init__(self, answer: Answer, login: Login | None, client: httpx.AsyncClient | None = None) -> None:
         self.answer = answer
         self.login = login
+        # Never Basic: a password does not go in the clear, whoever asks for it.
+        self._digest = httpx.DigestAuth(login.user, login.password) if login is not None else None
         self.clock_offset = timedelta(0)
         """The device's clock minus ours: it takes no login whose time is off by its own clock."""
         self._client = client or httpx.AsyncClient(
@@ -52,34 +54,32 @@ class Connection:
     async def ask(self, path: str, body: str, *, anonymous: bool = False) -> Element:
         """The body of the answer of the service at a path of the device.
 
-        Raises :exc:`Unreachable`, :exc:`LoginRefused`, :exc:`MalformedAnswer` and
-        :exc:`~nvr.onvif.soap.Fault`.
+        Raises :exc:`UnreachableError`, :exc:`LoginRefusedError`, :exc:`MalformedAnswerError` and
+        :exc:`~nvr.onvif.soap.FaultError`.
         """
         login = None if anonymous else self.login
-        created = datetime.now(timezone.utc) + self.clock_offset
-        # Never Basic: a password does not go in the clear, whoever asks for it.
-        auth = httpx.DigestAuth(login.user, login.password) if login is not None else None
+        created = datetime.now(UTC) + self.clock_offset
         url = httpx.URL(self.answer.url).copy_with(raw_path=path.encode())
         try:
             request = self._client.build_request("POST", url, content=envelope(body, login, created))
-            response = await self._client.send(request, stream=True, auth=auth)
+            response = await self._client.send(request, stream=True, auth=None if anonymous else self._digest)
             try:
                 data = await _bounded(response)
             finally:
                 await response.aclose()
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"no answer from {self.answer.host}: {type(error).__name__}") from error
+            raise UnreachableError(f"no answer from {self.answer.host}: {type(error).__name__}") from error
         if response.status_code in {401, 403}:
-            raise LoginRefused
+            raise LoginRefusedError
         if response.is_redirect:
-            raise MalformedAnswer("it sends us elsewhere, where nothing is asked")
+            raise MalformedAnswerError("it sends us elsewhere, where nothing is asked")
         if response.status_code == 404:
-            raise MalformedAnswer("it has no such service")
+            raise MalformedAnswerError("it has no such service")
         try:
             return parse(data)
-        except Fault as fault:
+        except FaultError as fault:
             if fault.login:
-                raise LoginRefused from fault
+                raise LoginRefusedError from fault
             raise
 
 
@@ -88,5 +88,5 @@ async def _bounded(response: httpx.Response) -> bytes:
     async for part in response.aiter_bytes():
         data += part
         if len(data) > MAX_BYTES:
-            raise MalformedAnswer(f"an answer of more than {MAX_BYTES >> 20} MiB")
+            raise MalformedAnswerError(f"an answer of more than {MAX_BYTES >> 20} MiB")
     return bytes(data)

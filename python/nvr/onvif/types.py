@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from enum import Enum
+from enum import StrEnum
 
 __all__ = ["Answer", "Channel", "Device", "Login", "Profile", "Trouble"]
 
 
-class Trouble(str, Enum):
+class Trouble(StrEnum):
     """Why not all could be asked."""
 
     NONE = ""

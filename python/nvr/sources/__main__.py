@@ -5,10 +5,11 @@ import os
 import resource
 import sys
 import threading
+from pathlib import Path
 
 from nvr.errors import InvalidArgument
 from nvr.sources.rules import SourceRules
-from nvr.sources.wire import RecorderGone, Writer
+from nvr.sources.wire import RecorderGoneError, Writer
 
 _MEMORY_BYTES = 4 << 30
 """Address space: what a source sends must not eat the machine's memory."""
@@ -47,7 +48,7 @@ def main() -> int:
             return 0
         failure = Reader(source, writer).run()
         writer.end(failure.reason, failure.detail)
-    except RecorderGone:
+    except RecorderGoneError:
         return 0
     return 0
 
@@ -58,7 +59,7 @@ def _read_address() -> str:
         more = os.read(0, _MAX_ADDRESS_BYTES)
         line += more
         if not more or len(line) > _MAX_ADDRESS_BYTES:
-            raise RecorderGone
+            raise RecorderGoneError
     return line.decode().strip()
 
 
@@ -76,8 +77,7 @@ def _limit() -> None:
     resource.setrlimit(resource.RLIMIT_AS, (memory, most))
     try:
         # When memory runs out, this goes before the recorder does.
-        with open("/proc/self/oom_score_adj", "w") as file:
-            file.write("500")
+        Path("/proc/self/oom_score_adj").write_text("500")
     except OSError:
         return  # not there in every container, and only a precaution
 

@@ -4,12 +4,12 @@ import errno
 
 import av.error
 
-__all__ = ["Failure", "classify"]
+__all__ = ["SourceError", "classify"]
 
 _UNREACHABLE = {errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN}
 
 
-class Failure(Exception):
+class SourceError(Exception):
     """The session is over: a gap reason, and the words for people, which may hold no address."""
 
     def __init__(self, reason: str, detail: str) -> None:
@@ -18,42 +18,42 @@ class Failure(Exception):
         self.detail = detail
 
 
-def classify(error: Exception, *, opened: bool) -> Failure:
+def classify(error: Exception, *, opened: bool) -> SourceError:
     """``opened``: pictures could have come. Of the error only its kind is told: its text has the address."""
     said = getattr(error, "strerror", None) or type(error).__name__
     match error:
-        case Failure():
+        case SourceError():
             return error
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
-            return Failure("auth_failed", f"the server refuses: {said}")
+            return SourceError("auth_failed", f"the server refuses: {said}")
         case av.error.HTTPNotFoundError():
-            return Failure("no_such_path", f"the server has nothing at this path: {said}")
+            return SourceError("no_such_path", f"the server has nothing at this path: {said}")
         case FileNotFoundError() | IsADirectoryError() | NotADirectoryError():
-            return Failure("no_such_path", "there is no such file or device")
+            return SourceError("no_such_path", "there is no such file or device")
         case PermissionError():
-            return Failure("not_recorded", "the recorder may not read it: permission denied")
+            return SourceError("not_recorded", "the recorder may not read it: permission denied")
         case av.error.ProtocolNotFoundError():
-            return Failure(
+            return SourceError(
                 "not_recorded",
                 "the libav in this installation does not speak the protocol, or it is not allowed here",
             )
         case ConnectionRefusedError():
-            return Failure("refused", "connections are refused: is it the right port?")
+            return SourceError("refused", "connections are refused: is it the right port?")
         case TimeoutError() | av.error.ExitError():
             words = "nothing came for a while" if opened else "no answer, or nothing that could be read"
-            return Failure("silent" if opened else "unreachable", words)
+            return SourceError("silent" if opened else "unreachable", words)
         case EOFError():
             if opened:
-                return Failure("disconnected", "the source has ended")
-            return Failure("disconnected", "the source closed before there was a picture")
+                return SourceError("disconnected", "the source has ended")
+            return SourceError("disconnected", "the source closed before there was a picture")
         case av.error.InvalidDataError():
-            return Failure("protocol_error", "what comes cannot be read as media of a known format")
+            return SourceError("protocol_error", "what comes cannot be read as media of a known format")
         case OSError() if error.errno in _UNREACHABLE:
-            return Failure("unreachable", f"it cannot be reached: {said}")
+            return SourceError("unreachable", f"it cannot be reached: {said}")
         case OSError() if opened:
-            return Failure("disconnected", f"the connection broke: {said}")
+            return SourceError("disconnected", f"the connection broke: {said}")
         case OSError():
             # libav says no more than this of a name that is not known.
-            return Failure("unreachable", f"it cannot be opened: {said}")
+            return SourceError("unreachable", f"it cannot be opened: {said}")
         case _:
-            return Failure("protocol_error", f"the source cannot be read: {said}")
+            return SourceError("protocol_error", f"the source cannot be read: {said}")

@@ -44,7 +44,10 @@ class Opening:
 
 
 def opening(url: str) -> Opening:
-    """Of an address that was checked before. Raises :exc:`InvalidArgument` for an unknown scheme or option."""
+    """Of an address that was checked before.
+
+    Raises :exc:`InvalidArgument` for an unknown scheme or option.
+    """
     parts = urlsplit(url)
     scheme = parts.scheme
     if scheme not in SCHEMES:

@@ -7,22 +7,23 @@ from itertools import chain
 
 import av
 from av.audio.stream import AudioStream
+from av.codec.context import CodecContext
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Discard, Stream
 from av.video.stream import VideoStream
 
 from nvr.errors import InvalidArgument
-from nvr.sources.failure import Failure, classify
+from nvr.sources.failure import SourceError, classify
 from nvr.sources.opening import READ_LIMIT_S, Opening
 from nvr.sources.pace import Pacer
 from nvr.sources.pictures import Pictures
 from nvr.sources.sound import FRAME_SAMPLES, from_adts
-from nvr.sources.wire import RecorderGone, Sound, Writer
+from nvr.sources.wire import RecorderGoneError, Sound, Writer
 
 __all__ = ["Reader"]
 
-_Packet = Packet[VideoStream] | Packet[AudioStream]
+_Packet = Packet[Stream]
 
 _CODECS = {"h264": "h264", "hevc": "h265"}
 _OPEN_LIMIT_S = 20.0
@@ -61,8 +62,8 @@ class Reader:
         """What is added to media times: looped, they go on."""
         self._end_s = Fraction(0)
 
-    def run(self) -> Failure:
-        """Until the source ends; why it did. Raises :exc:`RecorderGone`."""
+    def run(self) -> SourceError:
+        """Until the source ends; why it did. Raises :exc:`RecorderGoneError`."""
         while True:
             failure = self._play()
             # Only its end is a reason to play it anew at once.
@@ -70,7 +71,7 @@ class Reader:
                 return failure
             self._shift_s = self._end_s
 
-    def _play(self) -> Failure:
+    def _play(self) -> SourceError:
         opened = False
         try:
             with av.open(
@@ -83,12 +84,11 @@ class Reader:
             ) as container:
                 opened = True
                 self._demux(container)
-        except RecorderGone:
+        except RecorderGoneError:
             raise
-        # Whatever it is, the recorder gets it as a reason; a defect of ours as well.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the recorder gets it as a reason; a defect of ours as well
             return classify(error, opened=opened)
-        return Failure("disconnected", "the source has ended")
+        return SourceError("disconnected", "the source has ended")
 
     def _demux(self, container: InputContainer) -> None:
         video = _video(container)
@@ -114,7 +114,7 @@ class Reader:
                 continue
             media_s = time_at * base - zero_s + self._shift_s
             if abs(media_s) > _MAX_MEDIA_S:
-                raise Failure("protocol_error", "its times are out of any range")
+                raise SourceError("protocol_error", "its times are out of any range")
             if packet.stream.index == video.index:
                 late_s = (time_at - packet.dts) * base if packet.dts is not None else Fraction(0)
                 if (hold_s := self._pacer.hold(float(media_s - late_s), self._now())) > 0:
@@ -149,7 +149,7 @@ class Reader:
                 pictures.new_record(bytes(packet.get_sidedata("new_extradata")))
             units = pictures.units(bytes(packet))
         except InvalidArgument as error:
-            raise Failure("protocol_error", error.message) from error
+            raise SourceError("protocol_error", error.message) from error
         sets = pictures.parameter_sets
         if not sets or not units:
             return
@@ -174,8 +174,9 @@ class Reader:
 
 
 def _codec(stream: Stream) -> str:
-    # There is no context for what libav has no decoder for.
-    return stream.codec_context.codec.name if stream.codec_context is not None else "unknown"
+    # There is no context for what libav has no decoder for; PyAV's types do not know.
+    context: CodecContext | None = stream.codec_context
+    return "unknown" if context is None else context.codec.name
 
 
 def _video(container: InputContainer) -> VideoStream:
@@ -183,7 +184,7 @@ def _video(container: InputContainer) -> VideoStream:
     known = [stream for stream in container.streams.video if _codec(stream) in _CODECS]
     if not known:
         offered = ", ".join(f"{each.type} {_codec(each).upper()}" for each in container.streams) or "nothing"
-        raise Failure(
+        raise SourceError(
             "codec_not_supported",
             f"the source offers {offered}; only video in H.264 or H.265 can be recorded",
         )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from struct import Struct
 from typing import BinaryIO
 
-__all__ = ["RecorderGone", "Sound", "Writer"]
+__all__ = ["RecorderGoneError", "Sound", "Writer"]
 
 _HEAD = Struct(">cI")
 _PICTURE = Struct(">q")
@@ -14,7 +14,7 @@ _SOUND = Struct(">qI")
 _MAX_TEXT = 500
 
 
-class RecorderGone(Exception):
+class RecorderGoneError(Exception):
     """Nobody reads any more what the process writes."""
 
 
@@ -28,7 +28,7 @@ class Sound:
 
 
 class Writer:
-    """Writes messages. Blocks while the recorder does not read; raises :exc:`RecorderGone`."""
+    """Writes messages. Blocks while the recorder does not read; raises :exc:`RecorderGoneError`."""
 
     def __init__(self, output: BinaryIO) -> None:
         self._output = output
@@ -76,4 +76,4 @@ class Writer:
             self._output.write(_HEAD.pack(kind, len(content)) + content)
             self._output.flush()
         except OSError as error:
-            raise RecorderGone from error
+            raise RecorderGoneError from error
