@@ -110,7 +110,7 @@ class Elsewhere(Quiet):
     def do_POST(self) -> None:
         type(self).seen.append(self.path)
         self.send_response(307)
-        self.send_header("Location", f"http://127.0.0.1:{self.server.server_address[1]}/stolen")
+        self.send_header("Location", f"http://{self.headers['Host']}/stolen")
         self.send_header("Content-Length", "0")
         self.end_headers()
 
