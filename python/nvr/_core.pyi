@@ -338,8 +338,15 @@ class Ingest:
     """Sessions with cameras, on a runtime of its own."""
 
     def __new__(
-        cls, store: Store, *, threads: int = 1, max_handshakes: int = 16, silent_after_ms: int = 10000
-    ) -> Ingest: ...
+        cls,
+        store: Store,
+        *,
+        threads: int = 1,
+        max_handshakes: int = 16,
+        silent_after_ms: int = 10000,
+        source_command: Sequence[str] = ...,
+    ) -> Ingest:
+        """``source_command``: program and arguments of a process that reads a source that is not RTSP."""
     def add(self, camera_id: str, stream: str, url: str, *, epoch: int = 0) -> None:
         """Starts recording. ``url`` may carry a password, never shown; it replaces an earlier one."""
     def remove(self, camera_id: str, stream: str, reason: str = "removed") -> None:
@@ -353,7 +360,7 @@ class Ingest:
     def watch_live(self, camera_id: str, stream: str, *, audio: bool = True) -> LiveWatch: ...
     def watch_events(self) -> EventWatch: ...
     @staticmethod
-    def probe(url: str, timeout_ms: int = 10000) -> tuple[str, str]:
+    def probe(url: str, timeout_ms: int = 10000, *, source_command: Sequence[str] = ...) -> tuple[str, str]:
         """Connects once: (gap reason, detail), reason empty when pictures arrive."""
 
 @final

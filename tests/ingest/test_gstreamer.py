@@ -6,8 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
+from nvr import nal
 from nvr._core import Ingest, Store
-from nvr.simulate import nal
 from tests.ingest.conftest import Recorder
 from tests.peers.gstreamer import Camera
 

@@ -26,6 +26,7 @@ from nvr.settings.fields import (
     SizeBytes,
     TlsSettings,
 )
+from nvr.sources.rules import SourceRules
 from nvr.uplink.settings import UplinkSettings, uplink_faults
 
 __all__ = ["Settings", "load_settings", "parse_settings"]
@@ -91,13 +92,28 @@ class LeaseSettings(Section):
     authority names."""
 
 
+class SourceSettings(Section):
+    """``[sources]``: what of its own machine the recorder may read as a camera. Nothing by default."""
+
+    folders: list[AbsolutePath] = Field(default=[], max_length=1000)
+    """Files in these, and below, may be played (``file:/path``)."""
+    devices: list[Annotated[str, Field(pattern=r"^/dev/[A-Za-z0-9/_.:-]{1,200}$")]] = Field(
+        default=[], max_length=1000
+    )
+    """Video devices that may be recorded (``v4l2:/dev/video0``)."""
+
+    def rules(self) -> SourceRules:
+        """As sources are checked by."""
+        return SourceRules(tuple(map(str, self.folders)), tuple(self.devices))
+
+
 class CameraEntry(Section):
     """``[[camera]]``: imported into the catalog when the node first starts."""
 
     name: str
     """Slug, unique within the node."""
     main: str = Field(repr=False)
-    """Address of the main stream: rtsp://user:password@host:port/path."""
+    """Address of the main stream: rtsp://user:password@host:port/path, or of another kind of source."""
     sub: str = Field(default="", repr=False)
     """Address of the small stream; default: none."""
     title: str = ""
@@ -145,6 +161,7 @@ class Settings(Section):
     tls: TlsSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
+    sources: SourceSettings = SourceSettings()
     lease: LeaseSettings = LeaseSettings()
     catalog: HolderSettings = HolderSettings()
     rtsp: RtspSettings | None = None

@@ -118,11 +118,13 @@ class RecorderNode(Node):
         stack.push_async_callback(pool.run, store.close)
         decoders = Decoders(limits.decoders)
         stack.callback(decoders.close)
+        sources = settings.sources.rules()
         ingest = _core.Ingest(
             store,
             threads=limits.ingest_threads,
             max_handshakes=limits.handshakes,
             silent_after_ms=limits.silent_after // 1000,
+            source_command=sources.command(),
         )
         stack.push_async_callback(pool.run, ingest.close, "recorder_stopped")
         self.info = NodeInfo(
@@ -149,6 +151,7 @@ class RecorderNode(Node):
             pool=pool,
             retention=settings.retention,
             told=told,
+            sources=sources,
         )
         self._footage = LocalFootage(
             node=self.info,
@@ -170,7 +173,7 @@ class RecorderNode(Node):
             supervisor=self._supervisor,
             store=store,
             ingest=ingest,
-            probe=_core.Ingest.probe,
+            probe=partial(_core.Ingest.probe, source_command=sources.command()),
             adopt=catalog.adopt,
             peers=settings.lease.peers,
         )

@@ -18,6 +18,7 @@ from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.live import LiveHub
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.told import ToldCameras
+from nvr.sources.rules import SourceRules
 
 if TYPE_CHECKING:
     from nvr import _core
@@ -47,6 +48,7 @@ class Supervisor:
         pool: ReadPool,
         retention: RetentionSettings,
         told: ToldCameras,
+        sources: SourceRules,
     ) -> None:
         self._node_name = node_name
         self._catalog = catalog
@@ -58,6 +60,7 @@ class Supervisor:
         self._pool = pool
         self._retention = retention
         self._told = told
+        self._sources = sources
         self._changes = asyncio.Lock()
         self._recorded: dict[tuple[str, StreamName], tuple[str, int]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
@@ -97,7 +100,7 @@ class Supervisor:
         self, context: ReadContext, settings: CameraSettings, *, dry_run: bool = False
     ) -> Camera:
         """The camera, recording; its id is empty on a dry run."""
-        check_settings(settings)
+        self._check(settings)
 
         async def change() -> Camera:
             self._refuse_taken(settings.name, "")
@@ -117,7 +120,7 @@ class Supervisor:
         async def change() -> Camera:
             old = self._own(camera)
             settings = changes.apply(old.settings)
-            check_settings(settings)
+            self._check(settings)
             self._refuse_taken(settings.name, old.id)
             if dry_run:
                 return await self._view(replace(old, settings=settings))
@@ -165,6 +168,11 @@ class Supervisor:
                     self._publish(kind, changed.id)
 
         await self._one_at_a_time(change)
+
+    def _check(self, settings: CameraSettings) -> None:
+        check_settings(settings)
+        self._sources.check(settings.main_url)
+        self._sources.check(settings.sub_url, field="sub_url")
 
     def _own(self, camera: str) -> CatalogCamera:
         found = self._directory.resolve(camera, active=True)

@@ -11,9 +11,9 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from nvr import nal
 from nvr._core import SimMedia
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal
 
 __all__ = ["load"]
 

@@ -155,23 +155,23 @@ pub(crate) async fn feed(
 }
 
 /// Notices, at ticks, that no picture came for a while.
-struct Silence {
+pub(crate) struct Silence {
     limit: Duration,
     frames: Option<u64>,
     since: tokio::time::Instant,
 }
 
 impl Silence {
-    fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Silence { limit, frames: None, since: tokio::time::Instant::now() }
     }
 
     /// How often to look.
-    fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         (self.limit / 8).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
-    fn is_silent(&mut self, frames: u64) -> bool {
+    pub(crate) fn is_silent(&mut self, frames: u64) -> bool {
         if self.frames != Some(frames) {
             self.frames = Some(frames);
             self.since = tokio::time::Instant::now();

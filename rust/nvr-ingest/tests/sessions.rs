@@ -233,7 +233,7 @@ fn shutdown_ends_all_and_takes_no_more() {
 #[test]
 fn probe_is_content_with_one_picture() {
     let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
-    probe(&camera.url(""), HANG).unwrap();
+    probe(&camera.url(""), HANG, &[]).unwrap();
 }
 
 /// A sink with a defect: it panics at the first picture.
