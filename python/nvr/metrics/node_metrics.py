@@ -26,6 +26,7 @@ _REASONS = frozenset(
         "no_such_path",
         "codec_not_supported",
         "silent",
+        "no_keyframe",
         "protocol_error",
         "disconnected",
         "disabled",

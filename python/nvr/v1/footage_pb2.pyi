@@ -511,8 +511,8 @@ class Gap(_message.Message):
     reason: _builtins.str
     """Stable, lower_snake_case. Known so far: `not_recorded` (before the first
     or with no cause on record), `refused`, `unreachable`, `auth_failed`,
-    `no_such_path`, `codec_not_supported`, `silent`, `protocol_error`,
-    `disconnected`, `disabled`, `removed`, `recorder_stopped`,
+    `no_such_path`, `codec_not_supported`, `silent`, `no_keyframe`,
+    `protocol_error`, `disconnected`, `disabled`, `removed`, `recorder_stopped`,
     `recorder_crashed`, `clock_step`, `overload`, `disk_full`, `disk_error`,
     `parameter_flood`, `yielded` (another node took the camera), `not_copied`
     (this node keeps a copy, which does not have it), `expired` (deleted by

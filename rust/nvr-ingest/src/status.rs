@@ -54,7 +54,7 @@ pub struct Status {
     pub frames: u64,
     /// Bytes of pictures and sound delivered.
     pub bytes: u64,
-    /// RTP packets that the camera numbered and did not deliver.
+    /// RTP packets that the camera numbered and did not deliver, or that made no sense.
     pub lost_packets: u64,
     /// The camera's clock minus the recorder's, by the newest sender report.
     pub clock_offset_us: Option<i64>,

@@ -13,7 +13,11 @@ use crate::mux::{MuxOut, Muxed, Muxer};
 use crate::reason::Reason;
 use crate::store::Store;
 use crate::store::events::Event;
-use crate::time::Moment;
+use crate::time::{Moment, SECOND_US};
+
+/// A GOP lasts at most 20 s with any camera that is known: one that sends nothing that decoding
+/// can start at for so long never will.
+const KEYFRAME_WITHIN_US: i64 = 30 * SECOND_US;
 
 /// Records one stream.
 pub struct StreamRecorder {
@@ -30,6 +34,8 @@ pub struct StreamRecorder {
     overload: Option<(i64, i64)>,
     /// Since when and why nothing is recorded.
     stopped: Option<(i64, Reason, String)>,
+    /// Since when pictures come and none that decoding can start at, by the steady clock.
+    waiting_us: Option<i64>,
 }
 
 impl std::fmt::Debug for StreamRecorder {
@@ -59,6 +65,7 @@ impl StreamRecorder {
             out: Vec::new(),
             overload: None,
             stopped: None,
+            waiting_us: None,
         }
     }
 
@@ -145,6 +152,15 @@ impl StreamRecorder {
         }
     }
 
+    /// A picture came that cannot be recorded, since none came before it that decoding can start at.
+    fn wait_for_keyframe(&mut self, now: Moment) {
+        let since_us = *self.waiting_us.get_or_insert(now.mono_us);
+        if now.mono_us - since_us >= KEYFRAME_WITHIN_US {
+            let detail = "pictures arrive, but none at which decoding can start (no keyframe)";
+            self.down(now, Reason::NO_KEYFRAME, detail);
+        }
+    }
+
     /// Parameters that nobody can decode with: what comes is not recorded.
     fn refuse(&mut self, now: Moment, error: &crate::Error) {
         self.muxer.end(Reason::CODEC_NOT_SUPPORTED, &error.to_string(), &mut self.out);
@@ -173,8 +189,14 @@ impl MediaSink for StreamRecorder {
     }
 
     fn video(&mut self, unit: AccessUnit) {
-        let (pts, arrival_us, data) = (unit.pts_90k, unit.arrival.wall_us, unit.data.clone());
+        let (pts, arrival, data) = (unit.pts_90k, unit.arrival, unit.data.clone());
+        let arrival_us = arrival.wall_us;
         let accepted = self.muxer.video(unit, &mut self.out);
+        if accepted.is_none() && self.muxer.waits_for_random_access() {
+            self.wait_for_keyframe(arrival);
+        } else {
+            self.waiting_us = None;
+        }
         if let (Some((run, kind)), Some(config)) = (accepted, &self.config) {
             self.live.publish(LiveUnit {
                 audio: false,
