@@ -127,6 +127,8 @@ class ClipPart:
     audio_codec: str
     def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``; empty at the end."""
+    def read_after(self, head: bytes, offset: int, length: int) -> bytes:
+        """``head``, and behind it what :meth:`read` gives: one object, nothing is copied twice."""
     def save(self, path: str | PathLike[str], *, durable: bool = True) -> None:
         """Copies the whole file, in the kernel where that can be done.
 
@@ -211,6 +213,8 @@ class Store:
         """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
         """``mode``: ``at``, ``next`` or ``previous`` (what to give inside a gap)."""
+    def stream(self, camera_id: str, stream: str) -> StoredStream:
+        """One stream, found once: for many questions about it. It may have no footage yet."""
     def fragments(
         self,
         camera_id: str,
@@ -253,6 +257,17 @@ class Store:
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""
+
+@final
+class StoredStream:
+    """One stream of a store, found once: for many questions about it."""
+
+    def locate_us(self, at_us: int, mode: str | None = None) -> Fragment | None:
+        """The fragment that shows an instant (microseconds since the epoch, UTC).
+
+        ``mode``: ``at`` (the default), ``next`` or ``previous``: what to give inside a gap.
+        Raises :exc:`nvr.errors.Closed` when the store is closed.
+        """
 
 @final
 class Copied:

@@ -7,12 +7,13 @@ use std::time::Duration;
 use nvr_core::clip::SegmentRef;
 use nvr_core::fs::{FileSystem, RealFs};
 use nvr_core::ids::{StreamId, SystemEntropy};
+use nvr_core::index::Record;
 use nvr_core::live::Hub;
 use nvr_core::record::disk::RecordOptions;
 use nvr_core::record::{Recorder, stats};
 use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
-use nvr_core::store::{self as core, Limits};
+use nvr_core::store::{self as core, Limits, Mode};
 use nvr_core::time::SystemClock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -163,7 +164,12 @@ impl Store {
         let id = stream_id(camera_id, stream)?;
         let mode = mode.parse().py()?;
         let found = py.detach(|| self.store.locate(id, at_us, mode)).py()?;
-        Ok(found.map(|f| Fragment::new(id, &f)))
+        Ok(found.map(|f| Fragment::new(id, f)))
+    }
+
+    fn stream(&self, camera_id: &str, stream: &str) -> PyResult<StoredStream> {
+        let id = stream_id(camera_id, stream)?;
+        Ok(StoredStream { id, store: self.store.clone() })
     }
 
     #[pyo3(signature = (camera_id, stream, start_us, end_us, *, backward=false, limit=0))]
@@ -186,13 +192,13 @@ impl Store {
         if limit > 0 {
             found.truncate(limit);
         }
-        Ok(found.iter().map(|f| Fragment::new(id, f)).collect())
+        Ok(found.into_iter().map(|f| Fragment::new(id, f)).collect())
     }
 
     fn config(&self, py: Python<'_>, fragment: &Fragment) -> PyResult<CodecConfig> {
-        let id = fragment.stream_id()?;
+        let id = fragment.stream_id();
         let read = py.detach(|| {
-            let segment = self.store.segment_of(id, Path::new(&fragment.segment))?;
+            let segment = self.store.segment_of(id, &fragment.segment_path())?;
             Ok((init_segment(&segment.file)?, segment.table))
         });
         let (init, table) = read.py()?;
@@ -204,10 +210,9 @@ impl Store {
         py: Python<'py>,
         fragment: &Fragment,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let id = fragment.stream_id()?;
-        let path = Path::new(&fragment.segment);
-        let (offset, sequence) = (fragment.offset, fragment.sequence);
-        let bytes = py.detach(|| self.store.read_fragment(id, path, offset, sequence)).py()?;
+        let (id, path) = (fragment.stream_id(), fragment.segment_path());
+        let Record { offset, sequence, .. } = *fragment.record();
+        let bytes = py.detach(|| self.store.read_fragment(id, &path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -216,10 +221,9 @@ impl Store {
         py: Python<'py>,
         fragment: &Fragment,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let id = fragment.stream_id()?;
-        let path = Path::new(&fragment.segment);
-        let (offset, sequence) = (fragment.offset, fragment.sequence);
-        let bytes = py.detach(|| self.store.read_keyframe(id, path, offset, sequence)).py()?;
+        let (id, path) = (fragment.stream_id(), fragment.segment_path());
+        let Record { offset, sequence, .. } = *fragment.record();
+        let bytes = py.detach(|| self.store.read_keyframe(id, &path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -334,6 +338,28 @@ impl Store {
     #[staticmethod]
     fn rebuild(py: Python<'_>, roots: Vec<PathBuf>) -> PyResult<StoreReport> {
         py.detach(|| check::rebuild(&RealFs, &all_roots(roots)?)).py().map(StoreReport::from)
+    }
+}
+
+/// One stream of a store, found once: for many questions about it.
+#[pyclass(frozen, module = "nvr._core")]
+pub(crate) struct StoredStream {
+    id: StreamId,
+    store: Arc<core::Store>,
+}
+
+#[pymethods]
+impl StoredStream {
+    #[pyo3(signature = (at_us, mode=None))]
+    fn locate_us(
+        &self,
+        py: Python<'_>,
+        at_us: i64,
+        mode: Option<&str>,
+    ) -> PyResult<Option<Fragment>> {
+        let mode = mode.map_or(Ok(Mode::At), str::parse).py()?;
+        let found = py.detach(|| self.store.locate(self.id, at_us, mode)).py()?;
+        Ok(found.map(|f| Fragment::new(self.id, f)))
     }
 }
 

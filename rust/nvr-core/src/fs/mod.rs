@@ -1,5 +1,6 @@
 //! All I/O of the store goes through [`FileSystem`], so that a test can fail any call.
 
+pub mod counted;
 #[cfg(test)]
 pub(crate) mod sim;
 

@@ -148,8 +148,15 @@ impl IndexFile {
     pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
         let file = fs.open(path).map_err(|e| Error::io("open", path, e))?;
         let file = Named { file, path: path.to_owned() };
-        let mut h = [0; HEADER_LEN as usize];
-        file.read_exact_at(&mut h, 0)?;
+        // The first records come with the header: they are asked for next, and a read costs a seek.
+        let mut start = vec![0; HEADER_LEN as usize + BLOCK_RECORDS as usize * RECORD_LEN];
+        let n = file.read_at(&mut start, 0)?;
+        start.truncate(n);
+        let Some((h, records)) = start.split_first_chunk::<{ HEADER_LEN as usize }>() else {
+            return Err(Error::damaged(path, n as u64, "the file ends too early"));
+        };
+        let whole = records.len() / RECORD_LEN * RECORD_LEN;
+        let block = Block { at: 0, bytes: records[..whole].to_vec() };
         let crc = u32::from_le_bytes([h[60], h[61], h[62], h[63]]);
         if h[..8] != *MAGIC || crc32c::crc32c(&h[..60]) != crc {
             return Err(Error::damaged(
@@ -168,7 +175,7 @@ impl IndexFile {
             epoch: u32::from_le_bytes([h[40], h[41], h[42], h[43]]),
             day_start_us: i64::from_le_bytes(day),
             known: Mutex::new(None),
-            block: Mutex::default(),
+            block: Mutex::new(block),
         })
     }
 

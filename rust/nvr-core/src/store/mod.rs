@@ -3,6 +3,8 @@
 
 pub mod check;
 pub(crate) mod copying;
+#[cfg(test)]
+mod counts;
 pub mod coverage;
 pub mod events;
 pub mod layout;

@@ -42,6 +42,8 @@ pub struct StreamStore {
 struct Day {
     listed: bool,
     runs: Vec<Arc<IndexFile>>,
+    /// Listed, and not asked for yet.
+    unopened: Vec<(RunId, PathBuf)>,
 }
 
 /// The segment that is being written, as far as it is on disk.
@@ -121,9 +123,18 @@ impl StreamStore {
 
     /// The indexes of a day.
     pub fn indexes_of(&self, day: i64) -> Result<Vec<Arc<IndexFile>>> {
+        self.indexes_except(day, &[])
+    }
+
+    /// The indexes of a day but those of some runs, whose files are not even opened for this.
+    fn indexes_except(&self, day: i64, runs: &[RunId]) -> Result<Vec<Arc<IndexFile>>> {
+        let wanted = |run: &RunId| !runs.contains(run);
+        let opened = |d: &Day| d.runs.iter().filter(|i| wanted(&i.run)).cloned().collect();
         match self.days.read().get(&day) {
             None => return Ok(Vec::new()),
-            Some(d) if d.listed => return Ok(d.runs.clone()),
+            Some(d) if d.listed && !d.unopened.iter().any(|(run, _)| wanted(run)) => {
+                return Ok(opened(d));
+            }
             Some(_) => {}
         }
         let mut days = self.days.write();
@@ -138,15 +149,20 @@ impl StreamStore {
                 };
                 for entry in entries {
                     let path = day_dir.join(&entry.name);
-                    let known = d.runs.iter().any(|r| r.path() == path);
-                    if parse_index_name(&entry.name).is_some() && !known {
-                        d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
+                    let known = d.runs.iter().any(|r| r.path() == path)
+                        || d.unopened.iter().any(|(_, p)| *p == path);
+                    if let Some(run) = parse_index_name(&entry.name).filter(|_| !known) {
+                        d.unopened.push((run, path));
                     }
                 }
             }
             d.listed = true;
         }
-        Ok(d.runs.clone())
+        while let Some(n) = d.unopened.iter().position(|(run, _)| wanted(run)) {
+            d.runs.push(Arc::new(IndexFile::open(&*self.fs, &d.unopened[n].1)?));
+            d.unopened.swap_remove(n);
+        }
+        Ok(opened(d))
     }
 
     /// Forgets what is known of a day's indexes (after a deletion or a rebuild).
@@ -170,8 +186,10 @@ impl StreamStore {
         let path = dir.join(day_name(day)).join(index_name(run));
         let writer = IndexWriter::open(&*self.fs, &path, self.id, run, epoch, day)?;
         let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
-        if d.listed && d.runs.iter().all(|r| r.path() != path) {
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
+        let known =
+            d.runs.iter().any(|r| r.path() == path) || d.unopened.iter().any(|(_, p)| *p == path);
+        if d.listed && !known {
             d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
         }
         Ok(writer)
@@ -181,9 +199,10 @@ impl StreamStore {
     pub(crate) fn show_index(&self, day: i64, path: &Path) -> Result<()> {
         let index = Arc::new(IndexFile::open(&*self.fs, path)?);
         let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
         if d.listed {
             d.runs.retain(|r| r.path() != path);
+            d.unopened.retain(|(_, p)| p != path);
             d.runs.push(index);
         }
         Ok(())
@@ -336,10 +355,7 @@ impl StreamStore {
         // earlier one has nothing to show.
         let mut begun: Vec<RunId> = Vec::new();
         for day in self.days_for(at_us, at_us).into_iter().rev() {
-            for index in self.indexes_of(day)? {
-                if begun.contains(&index.run) {
-                    continue;
-                }
+            for index in self.indexes_except(day, &begun)? {
                 let Some(position) = index.last_at_or_before(at_us)? else { continue };
                 begun.push(index.run);
                 let found = self.located(&index, position)?;
