@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
+from typing import TypeAlias
 
 import av
 from av.audio.stream import AudioStream
@@ -23,7 +24,7 @@ from nvr.sources.wire import RecorderGoneError, Sound, Writer
 
 __all__ = ["Reader"]
 
-_Packet = Packet[Stream]
+_Packet: TypeAlias = "Packet[Stream]"
 
 _CODECS = {"h264": "h264", "hevc": "h265"}
 _OPEN_LIMIT_S = 20.0
@@ -33,8 +34,9 @@ _WAIT_FOR_SOUND = 100
 _SAME_TIME_S = 0.02
 """Containers round times of sound: so much off is still where the frame before ends."""
 _MAX_MEDIA_S = 1 << 31
-_AHEAD = {"analyzeduration": "3000000", "probesize": "5000000"}
-"""How much libav reads to find out what there is: microseconds, bytes."""
+_AHEAD = {"analyzeduration": "3000000", "probesize": "5000000", "fpsprobesize": "0"}
+"""How much libav reads to find out what there is: microseconds, bytes, and no pictures to guess their
+rate from: what it keeps back until then comes at once, and looks late."""
 
 
 class Reader:
