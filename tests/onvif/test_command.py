@@ -107,7 +107,9 @@ def test_all_channels_of_a_recorder(nvr: Command) -> None:
     done = nvr("cameras", "list")
     assert OTHER not in done.stdout
     # A name that is there is told before anything is added.
-    with serving(MODELS["xm"]()) as port:
+    other = MODELS["xm"]()
+    other.answers = {name: text.replace(":554/", ":5554/") for name, text in other.answers.items()}
+    with serving(other) as port:
         arguments = ["cameras", "discover", f"127.0.0.1:{port}", "--wait", "100ms", "--add", "--yes"]
         done = nvr(*arguments, "--name", "cam-127-0-0-1-1")
     assert done.returncode != 0

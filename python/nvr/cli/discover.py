@@ -193,7 +193,7 @@ def _marked(settings: Settings, devices: list[Device]) -> list[_Found]:
 
 
 def _registered(network: Network) -> dict[tuple[str, str], str]:
-    """Names of the node's own cameras, by host and port, and path of each stream; and by host alone."""
+    """Names of the node's own cameras, by host and port, and path of each stream; and without the path."""
     found: dict[tuple[str, str], str] = {}
     for camera in network.cameras():
         try:
@@ -203,7 +203,7 @@ def _registered(network: Network) -> dict[tuple[str, str], str]:
         for url in filter(None, (settings.main_url, settings.sub_url)):
             place, path = _place_of(url)
             found[place, path] = settings.name
-            found.setdefault((place.rpartition(":")[0], ""), settings.name)
+            found.setdefault((place, ""), settings.name)
     return found
 
 
@@ -222,7 +222,8 @@ def _channels(devices: list[Device], registered: dict[tuple[str, str], str]) -> 
             known = next(filter(None, names), "")
             if not known and len(device.channels) == 1:
                 # Somebody has given its stream another address.
-                known = registered.get((device.answer.host, ""), "")
+                places = [_place_of(each.stream_url)[0] for each in streams if each.stream_url]
+                known = next(filter(None, (registered.get((place, ""), "") for place in places)), "")
             found.append(_Found(device, channel, known))
     return found
 

@@ -36,8 +36,11 @@ class Pacer:
         if lead <= 0.0:
             self._anchor_s = now_s - media_s
             return 0.0
-        if self._live and lead <= _MAX_LEAD_S:
+        if self._live:
+            if lead > _MAX_LEAD_S:
+                # From here on: to make up for the lead at once would be a stall.
+                self._live = False
+                self._anchor_s = now_s - media_s
             return 0.0
-        self._live = False
         self._anchor_s -= max(0.0, step) * _CATCH_UP
         return lead

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import chain
+from typing import TypeAlias
 
 import av
 from av.audio.stream import AudioStream
@@ -23,18 +24,23 @@ from nvr.sources.wire import RecorderGoneError, Sound, Writer
 
 __all__ = ["Reader"]
 
-_Packet = Packet[Stream]
+_Packet: TypeAlias = "Packet[Stream]"
 
 _CODECS = {"h264": "h264", "hevc": "h265"}
 _OPEN_LIMIT_S = 20.0
 _TICKS = 90_000
 _WAIT_FOR_SOUND = 100
 """Packets that may come before the first of sound, where only that says what sound it is."""
+_AT_ONCE_S = 0.008
+"""A packet that took longer was waited for: those after it come as they are taken."""
+_MOST_PAST = 2000
+"""Packets since a random-access point."""
 _SAME_TIME_S = 0.02
 """Containers round times of sound: so much off is still where the frame before ends."""
 _MAX_MEDIA_S = 1 << 31
-_AHEAD = {"analyzeduration": "3000000", "probesize": "5000000"}
-"""How much libav reads to find out what there is: microseconds, bytes."""
+_AHEAD = {"analyzeduration": "3000000", "probesize": "5000000", "fpsprobesize": "0"}
+"""How much libav reads to find out what there is: microseconds, bytes, and no pictures to guess their
+rate from: what it keeps back until then comes at once, and looks late."""
 
 
 class Reader:
@@ -98,16 +104,19 @@ class Reader:
             if stream not in (video, audio):
                 # HLS fetches all qualities otherwise.
                 stream.discard = Discard.all
+        live = not (self._source.recorded or container.format.name == "hls" or container.duration)
         if self._pacer is None:
             others = [each for each in container.streams.audio if each is not audio]
             self._left_out = [f"audio {_codec(each).upper()}" for each in others]
-            live = not (self._source.recorded or container.format.name == "hls" or container.duration)
             self._pacer = Pacer(live=live)
         pictures = Pictures(self._codec, bytes(video.codec_context.extradata or b""))
         packets = container.demux([stream for stream in (video, audio) if stream is not None])
         # Looped, times count from zero; else they stay the source's own.
         zero_s = Fraction(container.start_time or 0, av.time_base) if self._source.loop else Fraction(0)
-        for packet in self._know_sound(packets, audio):
+        packets = self._know_sound(packets, audio)
+        if live and not self._told_sets:
+            packets = self._from_the_newest(packets, video.index)
+        for packet in packets:
             base = packet.time_base
             time_at = packet.pts if packet.pts is not None else packet.dts
             if not packet.size or time_at is None or base is None:
@@ -142,6 +151,24 @@ class Reader:
                 self._left_out.append("audio AAC (none came)")
                 break
         return chain(ahead, packets)
+
+    def _from_the_newest(self, packets: Iterator[_Packet], video: int) -> Iterator[_Packet]:
+        """The packets, without those at the beginning that are past: servers and libav keep some back.
+
+        They come all at once, and would be taken for pictures of now. Of these, what
+        comes before the newest random-access point is left out.
+        """
+        past: list[_Packet] = []
+        asked_s = self._now()
+        for packet in packets:
+            now_s = self._now()
+            if packet.stream.index == video and packet.is_keyframe:
+                past.clear()
+            past.append(packet)
+            if now_s - asked_s > _AT_ONCE_S or len(past) == _MOST_PAST:
+                break
+            asked_s = now_s
+        return chain(past, packets)
 
     def _picture(self, pictures: Pictures, packet: _Packet, media_s: Fraction) -> None:
         try:
