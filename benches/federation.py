@@ -25,6 +25,7 @@ MIB = 2**20
 NODES, DEAD, STALLED = 300, 30, 10
 DEADLINE_S = 2.0
 ROUNDS = 5
+QUESTIONS = 25
 
 
 def start_gateway(
@@ -165,24 +166,25 @@ def measure(settings: Settings) -> list[Row]:
         f"together, {ROUNDS} reads of a quarter of an hour each, by turns. Place query: six processes, each "
         "recorder reads its store's index, page cache warm. "
         f"{NODES} nodes: in three processes, each node a gRPC server of its own; "
-        f"the gateway asks within {DEADLINE_S:g} s."
+        f"the gateway asks within {DEADLINE_S:g} s; CPU of all its threads, median of {QUESTIONS} questions, "
+        "all nodes at work on the same two cores."
     )
     return clip_through_tiers(settings) + place_query(settings) + many_nodes(settings)
 
 
-async def serve_leaves(first: int, count: int, stall: int = 0) -> None:
-    """Nodes with a few cameras each, until input ends; ``stall``: so many of them never answer."""
+async def serve_leaves(first: int, count: int) -> None:
+    """Nodes with a few cameras each, until input ends; a line of it: so many of them answer no more."""
     from tests.gateway.test_faults import Leaf
     from tests.gateway.tree import serving
 
     async with AsyncExitStack() as stack:
-        addresses = []
-        for number in range(first, first + count):
-            leaf = Leaf(number)
-            leaf.hang = number - first < stall
-            addresses.append((await stack.enter_async_context(serving(leaf))).address)
+        leaves = [Leaf(number) for number in range(first, first + count)]
+        addresses = [(await stack.enter_async_context(serving(leaf))).address for leaf in leaves]
         print(json.dumps(addresses), flush=True)
-        await asyncio.get_running_loop().run_in_executor(None, sys.stdin.read)
+        while line := await asyncio.to_thread(sys.stdin.readline):
+            for leaf in leaves[: int(line)]:
+                leaf.hang = True
+            print(json.dumps(int(line)), flush=True)
 
 
 async def ask_many(work: Path) -> None:
@@ -194,16 +196,8 @@ async def ask_many(work: Path) -> None:
 
     third = NODES // 3
     groups = []
-    for number, stall in enumerate((0, 0, STALLED)):
-        words = [
-            sys.executable,
-            "-m",
-            "benches.federation",
-            "leaves",
-            str(number * third),
-            str(third),
-            str(stall),
-        ]
+    for number in range(3):
+        words = [sys.executable, "-m", "benches.federation", "leaves", str(number * third), str(third)]
         groups.append(
             await asyncio.create_subprocess_exec(
                 *words, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=1 << 20
@@ -229,12 +223,17 @@ async def ask_many(work: Path) -> None:
     async with gateway("bench", addresses, path=work / "many.sqlite", timeout_s=DEADLINE_S) as made:
         await ask()
         used = []
-        for _ in range(ROUNDS):
+        for _ in range(QUESTIONS):
             before = resource.getrusage(resource.RUSAGE_SELF)
             await ask()
             after = resource.getrusage(resource.RUSAGE_SELF)
             used.append(after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
         found["cpu_ms"] = statistics.median(used) * 1000
+        stalled = groups[-1]
+        assert stalled.stdin is not None
+        assert stalled.stdout is not None
+        stalled.stdin.write(f"{STALLED}\n".encode())
+        await stalled.stdout.readline()
         for link in list(made.links)[:DEAD]:
             link.up, link.reason, link.detail = False, "node_unreachable", "dead"
         started = time.monotonic()

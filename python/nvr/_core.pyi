@@ -16,6 +16,8 @@ from typing import final
 
 from typing_extensions import Buffer
 
+from nvr.footage import types
+
 __all__ = [
     "CameraSim",
     "ClipPart",
@@ -27,6 +29,7 @@ __all__ = [
     "EventWatch",
     "FanoutClient",
     "FanoutTls",
+    "FindReader",
     "Fragment",
     "FrameSamples",
     "Gap",
@@ -600,6 +603,22 @@ class FanoutTls:
     def __new__(
         cls, *, authorities: bytes, certificate: bytes | None = None, key: bytes | None = None
     ) -> FanoutTls: ...
+
+@final
+class FindReader:
+    """Reads messages of ``Find``'s answers, with the classes that stand for spans, gaps and ranges."""
+
+    def __new__(
+        cls, *, span: type[types.Span], gap: type[types.Gap], time_range: type[types.TimeRange]
+    ) -> FindReader: ...
+    def read(
+        self, message: bytes
+    ) -> tuple[list[tuple[str, str, list[types.Span | types.Gap]]], bytes | None, bytes | None]:
+        """Of a serialized ``nvr.v1.FindResponse``: of each camera found its id, the source, spans and gaps.
+
+        Then the serialized warning and end, if it has one. What this version does not know is
+        left out. Raises ``ValueError`` for what is none.
+        """
 
 @final
 class FanoutClient:

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from nvr.errors import AccessDenied, Incomplete, InternalError, NodeUnavailable
 from nvr.footage.channel import dial
@@ -17,6 +19,7 @@ from nvr.footage.places import Circle, FindRequest, Found, Named
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import Answer
 from nvr.footage.types import Camera, End, FragmentsRequest, Gap, NodeInfo, Notice, Place, ReadContext, Span
+from nvr.gateway.links import sure_offset_us
 from nvr.v1 import common_pb2, footage_pb2
 from tests.acceptance.test_source import collect
 from tests.acceptance.world import SECOND
@@ -39,6 +42,7 @@ class Leaf(MemoryFootage):
         self.hang = False
         self.lie = False
         self.clock_us = 0
+        self.tells_after_s = 0.0
         self.version: str | None = None
         self.finds = 0
 
@@ -46,6 +50,7 @@ class Leaf(MemoryFootage):
         info = await super().node()
         if self.version is not None:
             info = dataclasses.replace(info, version=self.version, capabilities=())
+        await asyncio.sleep(self.tells_after_s)
         return dataclasses.replace(info, now_us=info.now_us + self.clock_us)
 
     async def list_cameras(self, context: ReadContext, cameras: Sequence[str] = ()) -> Answer[Camera]:
@@ -265,6 +270,33 @@ async def test_clocks_that_are_apart_are_measured_and_marked() -> None:
             ("leaf-0", 0),
             ("leaf-1", -5),
         }
+
+
+async def test_a_node_that_answers_late_has_no_wrong_clock_for_that() -> None:
+    busy = Leaf(1)
+    busy.tells_after_s = 2.5
+    async with AsyncExitStack() as stack:
+        made, _ = await over(stack, [busy])
+        node_id = (await busy.node()).id
+        while made.directory.clock_offset_us(node_id) is None:
+            await made.directory.changed(made.directory.version)
+        _, notices, _ = await ask(made)
+        assert notices == []
+
+
+@given(
+    apart_us=st.integers(-10 * SECOND, 10 * SECOND),
+    there_us=st.integers(0, 10 * SECOND),
+    back_us=st.integers(0, 10 * SECOND),
+)
+def test_of_a_clock_no_more_is_said_than_is_sure(apart_us: int, there_us: int, back_us: int) -> None:
+    round_trip_us = there_us + back_us
+    measured_us = apart_us + there_us - round_trip_us // 2
+    sure_us = sure_offset_us(measured_us, round_trip_us)
+    if round_trip_us <= SECOND // 5:
+        assert abs(sure_us - apart_us) <= SECOND // 10
+    else:
+        assert min(0, apart_us) - 1 <= sure_us <= max(0, apart_us) + 1
 
 
 async def test_a_node_of_the_first_version_is_asked_as_it_understands() -> None:

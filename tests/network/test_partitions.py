@@ -168,10 +168,12 @@ async def check_copies(made: Ward, own: Own, range_: TimeRange) -> None:
         data = []
         for source in (node, KEEPER):
             request = FragmentsRequest(camera, range_, source=source)
-            steps = made.footage(CITY).read_fragments(CONTEXT, request)
-            data.append([(step.ref, step.data) async for step in steps if isinstance(step, Fragment)])
-        assert data[0] == data[1]
-        assert len(data[0]) == len(refs)
+            steps = [step async for step in made.footage(CITY).read_fragments(CONTEXT, request)]
+            assert steps[-1] == End(complete=True), (source, [s for s in steps if isinstance(s, Notice)])
+            data.append({name_of(step.ref): step for step in steps if isinstance(step, Fragment)})
+        assert list(data[0]) == list(data[1]) == list(map(name_of, refs))
+        for name, one in data[0].items():
+            assert (one.ref, one.data) == (data[1][name].ref, data[1][name].data)
 
 
 def check_the_short_one(ledger: Ledger, asked: Asked) -> None:

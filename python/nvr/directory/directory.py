@@ -40,6 +40,8 @@ _MAX_CANDIDATES = 20
 _MAX_TOMBSTONES = 20_000
 _ID_DIGITS = 16
 _BURY_EVERY = 1_000
+_MOST_KEPT = 4096
+"""Cameras that are kept in memory as they were last asked for."""
 _CAMERA = (
     *("node", "id", "name", "area", "latitude", "longitude", "assigned", "state", "first", "removed"),
     *("main_oldest", "main_newest", "sub_oldest", "sub_newest", "entry", "kept", "gone", "version"),
@@ -67,6 +69,8 @@ class Directory:
         self._changed = asyncio.Event()
         self._nodes: dict[str, _Node] = {}
         self._ids: dict[str, str] | None = None
+        self._names: dict[str, str] = {}
+        self._views: dict[str, tuple[CameraEntry, str, Camera]] = {}
         facts = dict(self._db.execute("SELECT name, value FROM fact").fetchall())
         self.epoch: str = facts["epoch"]
         self._version = int(facts["version"])
@@ -139,12 +143,15 @@ class Directory:
 
     def name_of(self, node_id: str) -> str:
         """What a node is called here: its name, or the beginning of its id where another had that first."""
-        node = self._nodes.get(node_id)
-        if node is not None:
+        name = self._names.get(node_id)
+        if name is None:
+            node = self._nodes.get(node_id)
+            if node is None:
+                return self.short_id(node_id)
             named = self.node_named(node.entry.name)
-            if named is not None and named.id == node_id:
-                return node.entry.name
-        return self.short_id(node_id)
+            owns = named is not None and named.id == node_id
+            name = self._names[node_id] = node.entry.name if owns else self.short_id(node_id)
+        return name
 
     @staticmethod
     def short_id(node_id: str) -> str:
@@ -424,7 +431,18 @@ class Directory:
 
     def camera_view(self, entries: Sequence[CameraEntry]) -> Camera:
         """A camera as readers see it, from what each node has of it."""
-        return merged_camera(entries, {e.node_id: self.name_of(e.node_id) for e in entries})
+        first, name = entries[0], self.name_of(entries[0].node_id)
+        if len(entries) > 1:
+            return merged_camera(entries, {e.node_id: self.name_of(e.node_id) for e in entries})
+        # One node alone has nearly every camera, and the same ones are asked for again and again.
+        known = self._views.get(first.camera.id)
+        if known is not None and known[0] is first and known[1] == name:
+            return known[2]
+        view = merged_camera(entries, {first.node_id: name})
+        if len(self._views) >= _MOST_KEPT:
+            self._views.clear()
+        self._views[view.id] = first, name, view
+        return view
 
     def camera_named(self, entries: Sequence[CameraEntry]) -> Camera:
         """Of a camera its id and the node that is to record it, for who knows the rest."""
@@ -463,6 +481,7 @@ class Directory:
     def _forget_ways(self) -> None:
         """What is worked out from the nodes is so anew."""
         self._away = self._ids = self._strangers = self._below = None
+        self._names = {}
 
     def _put_node(self, entry: NodeEntry, child: str) -> None:
         known = self._nodes.get(entry.id)
@@ -681,6 +700,6 @@ def _node_from(raw: bytes) -> NodeEntry:
 
 
 # Places that are asked about are asked about again; some 10 MB.
-@lru_cache(maxsize=4096)
+@lru_cache(maxsize=_MOST_KEPT)
 def _camera_from(raw: bytes) -> CameraEntry:
     return camera_entry_from_pb(directory_pb2.CameraEntry.FromString(raw))

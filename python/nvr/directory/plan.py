@@ -338,15 +338,15 @@ class _Planner:
         return items
 
     def _entry_may_hold(self, entry: CameraEntry, range_: TimeRange) -> bool:
-        told = next((each for each in entry.camera.streams if each.kind == self._stream), None)
-        if told is None:
-            return False
-        newest_us = told.newest_us
-        if told.state is StreamState.RECORDING or (
-            told.reason != "removed" and self._may_go_on(entry, told, range_)
-        ):
-            newest_us = FOREVER_US
-        return _overlaps(told.oldest_us, newest_us, range_)
+        for told in entry.camera.streams:
+            if told.kind == self._stream:
+                newest_us = told.newest_us
+                if told.state is StreamState.RECORDING or (
+                    told.reason != "removed" and self._may_go_on(entry, told, range_)
+                ):
+                    newest_us = FOREVER_US
+                return _overlaps(told.oldest_us, newest_us, range_)
+        return False
 
     def _may_go_on(self, entry: CameraEntry, told: StreamInfo, range_: TimeRange) -> bool:
         """Whether a stream may record by now, though the last that was told is that it does not."""

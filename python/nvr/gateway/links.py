@@ -22,7 +22,7 @@ from nvr.security.tls import TlsFiles
 from nvr.uplink.hub import Uplink
 from nvr.v1.uplink_pb2 import UplinkLine
 
-__all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild"]
+__all__ = ["AnyLink", "Away", "Link", "Links", "RemoteChild", "sure_offset_us"]
 
 logger = logging.getLogger("nvr.gateway")
 
@@ -33,8 +33,21 @@ _BACKOFF_REFUSED_S = 30.0
 _POLL_S = 30.0
 _CLOCK_S = 60.0
 _CLOCK_SAMPLES = 3
+_CLOCK_DOUBT_US = 100_000
 _CONTEXT = ReadContext(purpose="directory")
 _TWO_LINKS = "two_links"
+
+
+def sure_offset_us(offset_us: int, round_trip_us: int) -> int:
+    """What of a clock's offset is sure: the whole may have been the way there, or the way back.
+
+    A busy node that answers after seconds is not to look like one whose clock is wrong.
+    """
+    doubt_us = round_trip_us // 2
+    if doubt_us <= _CLOCK_DOUBT_US:
+        return offset_us
+    sure_us = max(0, abs(offset_us) - doubt_us)
+    return sure_us if offset_us > 0 else -sure_us
 
 
 class RemoteChild:
@@ -280,7 +293,8 @@ class Link:
                     continue
                 took_us = (time.monotonic_ns() - started) // 1000
                 if told.now_us and (best is None or took_us < best[0]):
-                    best = took_us, told.now_us - (before_us + took_us // 2)
+                    offset_us = told.now_us - (before_us + took_us // 2)
+                    best = took_us, sure_offset_us(offset_us, took_us)
             if best is not None and self.up:
                 # Within half the round trip it is noise, and every change goes all the way up.
                 known = self._directory.node(self.node_id)

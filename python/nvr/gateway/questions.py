@@ -1,12 +1,14 @@
 """A question by place over many nodes: asked of those that can hold an answer, put together in order."""
 
 import asyncio
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
 
 from google.protobuf.message import DecodeError
 
+from nvr._core import FindReader
 from nvr.directory.directory import Directory
 from nvr.directory.plan import Planned, unheld_gap
 from nvr.errors import InternalError, LimitExceeded, NvrError
@@ -18,12 +20,13 @@ from nvr.gateway.fanout import Asking, Fanout
 from nvr.gateway.links import AnyLink, Links
 from nvr.gateway.merge import Told, fills, merge_coverage
 from nvr.gateway.trouble import LieError, trouble
-from nvr.v1 import footage_pb2
+from nvr.v1 import common_pb2, footage_pb2
 
 __all__ = ["CLOCK_APART_US", "Clocks", "Question"]
 
 CLOCK_APART_US = 1_000_000
 """Clocks that are further apart than this are told with the spans."""
+_READER = FindReader(span=Span, gap=Gap, time_range=TimeRange)
 _FIND = "/nvr.v1.FootageService/Find"
 _IDS_A_CALL = 500
 _MOST_SOURCES = 64
@@ -52,7 +55,7 @@ class _Awaited:
     waiting: set[str] = field(default_factory=set)
     told: dict[str, list[_Said]] = field(default_factory=dict)
     failed: bool = False
-    done: asyncio.Event = field(default_factory=asyncio.Event)
+    done: bool = False
 
 
 class _Asked(Asking):
@@ -72,25 +75,19 @@ class _Asked(Asking):
     def on_message(self, raw: bytes) -> bool:
         """A message of ``Find``'s answer."""
         try:
-            response = footage_pb2.FindResponse.FromString(raw)
-        except DecodeError as error:
+            # All of the camera but its id is known here already.
+            found, raw_warning, raw_end = _READER.read(raw)
+            warning = None if raw_warning is None else common_pb2.Warning.FromString(raw_warning)
+            end = None if raw_end is None else common_pb2.End.FromString(raw_end)
+        except (DecodeError, ValueError) as error:
             raise InternalError(f"{self.link.target}: the node's answer cannot be understood") from error
-        for found in response.items:
-            self._found(found)
-        match response.WhichOneof("step"):
-            case "item":
-                self._found(response.item)
-            case "warning":
-                self.warned(convert.notice_from_pb(response.warning))
-            case "end":
-                self.ended(convert.end_from_pb(response.end))
-                return True
-        return False
-
-    def _found(self, found: footage_pb2.Found) -> None:
-        # All of the camera but its id is known here already.
-        items = [item for item in map(convert.coverage_from_pb, found.coverage) if item is not None]
-        self.said(found.camera.id, found.source, items)
+        for camera_id, source, items in found:
+            self.said(camera_id, source, items)
+        if warning is not None:
+            self.warned(convert.notice_from_pb(warning))
+        if end is not None:
+            self.ended(convert.end_from_pb(end))
+        return end is not None
 
     def on_end(self, error: NvrError | None) -> None:
         """All has come, or nothing more does."""
@@ -162,7 +159,9 @@ class Question:
         self._order = request.order
         # Who asks for ids only puts the answer into order itself, and waits for none that is late.
         self._in_order = not request.ids_only or bool(request.limit)
-        self._settled: asyncio.Queue[_Awaited] = asyncio.Queue()
+        self._settled: deque[_Awaited] = deque()
+        self._progress = asyncio.Event()
+        """One more is answered."""
         self._awaited: dict[str, _Awaited] = {}
         self._notices: dict[Notice, None] = {}
         self._taken = 0
@@ -210,11 +209,10 @@ class Question:
     async def _turns(self) -> AsyncIterator[_Awaited]:
         """All cameras, each once it is answered."""
         for each in self._awaited.values():
-            if self._in_order:
-                await each.done.wait()
-                yield each
-            else:
-                yield await self._settled.get()
+            while not (each.done if self._in_order else self._settled):
+                self._progress.clear()
+                await self._progress.wait()
+            yield each if self._in_order else self._settled.popleft()
 
     def _want(self, each: _Awaited, node_id: str, wanted: dict[str, tuple[AnyLink, list[str]]]) -> None:
         link = self._links.of(node_id)
@@ -328,9 +326,10 @@ class Question:
             self._settle(each)
 
     def _settle(self, each: _Awaited) -> None:
-        if not each.waiting and not each.done.is_set():
-            each.done.set()
-            self._settled.put_nowait(each)
+        if not each.waiting and not each.done:
+            each.done = True
+            self._settled.append(each)
+            self._progress.set()
 
     def _found(self, each: _Awaited) -> list[Found]:
         planned, range_ = each.planned, self.range

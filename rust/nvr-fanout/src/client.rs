@@ -239,8 +239,8 @@ const SMALL: usize = 8;
 /// Before the thread waits: when many nodes are being asked, a little sleep lets what they send pile
 /// up, so that one waking and one read take more of it.
 fn gather(open: usize) {
-    const EACH: Duration = Duration::from_micros(20);
-    const MOST: Duration = Duration::from_millis(5);
+    const EACH: Duration = Duration::from_micros(80);
+    const MOST: Duration = Duration::from_millis(20);
     if open > SMALL {
         std::thread::sleep(EACH.saturating_mul(open as u32).min(MOST));
     }

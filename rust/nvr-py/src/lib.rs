@@ -8,6 +8,7 @@ mod clip;
 mod copy;
 mod errors;
 mod fanout;
+mod find;
 mod ingest;
 mod rtsp;
 mod store;
@@ -26,6 +27,8 @@ mod _core {
     use super::copy::{Copied, CopyWriter};
     #[pymodule_export]
     use super::fanout::{FanoutClient, FanoutTls};
+    #[pymodule_export]
+    use super::find::FindReader;
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
     #[pymodule_export]
