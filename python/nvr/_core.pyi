@@ -243,9 +243,9 @@ class Store:
         min_free_bytes: int | None = None,
         groups: Sequence[tuple[Sequence[str], int | None, int | None]] = (),
     ) -> tuple[int, int]:
-        """Deletes the oldest segments until the limits hold. How many, and how many bytes are still
-        too many because what is left is held or being written.
+        """Deletes the oldest segments until the limits hold.
 
+        How many, and how many bytes are still too many because what is left is held or being written.
         ``groups``: camera ids, the age (µs) that holds for them instead, and the bytes that they
         may take together.
         """
@@ -253,7 +253,9 @@ class Store:
         self, camera_id: str, stream: str, hold: str, start_us: int, end_us: int, *, detail: str = ""
     ) -> tuple[int, int]:
         """Retention leaves the range alone, under this id, until it is released: whole segments.
-        Durable on return. Answers the range of starts of segments that are held."""
+
+        Durable on return. Answers the range of starts of segments that are held.
+        """
     def release(self, camera_id: str, stream: str, hold: str) -> bool:
         """Ends a hold; whether there was one."""
     def holds(self, camera_id: str, stream: str) -> dict[str, tuple[int, int]]:

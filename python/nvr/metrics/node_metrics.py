@@ -237,7 +237,7 @@ class NodeMetrics(Collector):
         )
         trouble = GaugeMetricFamily(
             "nvr_store_trouble",
-            "1: the store's disk is full or failed, for this reason; its streams went to another, or lose footage.",
+            "1: the disk is full or failed, for this reason; streams go to another store, or lose footage.",
             labels=[*labels, "reason"],
         )
         for usage in self._disk_usage():

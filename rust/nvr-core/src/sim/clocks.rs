@@ -26,7 +26,7 @@ fn runs(day: &Day) -> Vec<Span> {
 #[test]
 fn an_hour_back_is_recorded_twice_and_both_are_kept() {
     let (mut day, start_us) = begun();
-    day.carry_out(&Step::StepClock(-HOUR_US));
+    day.carry_out(&Step::SetClock(-HOUR_US));
     day.carry_out(&Step::Record(20));
     day.look();
     // Until the hour has passed that was there before.
@@ -51,7 +51,7 @@ fn an_hour_back_is_recorded_twice_and_both_are_kept() {
 #[test]
 fn an_hour_forward_is_a_gap_with_its_reason() {
     let (mut day, start_us) = begun();
-    day.carry_out(&Step::StepClock(HOUR_US));
+    day.carry_out(&Step::SetClock(HOUR_US));
     day.carry_out(&Step::Record(20));
     day.look();
     let coverage = day.store().coverage(day.ids()[0], start_us + SECOND_US, day.now_us()).unwrap();

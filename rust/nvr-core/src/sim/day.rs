@@ -390,7 +390,7 @@ impl Day {
                     }
                 }
             }
-            Step::StepClock(us) => self.clock.step(*us),
+            Step::SetClock(us) => self.clock.step(*us),
             Step::Smear(ppm, seconds) => {
                 for _ in 0..*seconds {
                     self.clock.step(*ppm);

@@ -15,7 +15,7 @@ use crate::time::{Clock, SECOND_US};
 fn script() -> Vec<Step> {
     let mut steps = vec![Step::Up(0), Step::Up(1), Step::Record(9), Step::Sync, Step::Record(4)];
     steps.extend([Step::Down(0, Reason::SILENT), Step::Record(2), Step::Up(0), Step::Record(6)]);
-    steps.extend([Step::Params(0), Step::Record(3), Step::Sync, Step::StepClock(-30 * SECOND_US)]);
+    steps.extend([Step::Params(0), Step::Record(3), Step::Sync, Step::SetClock(-30 * SECOND_US)]);
     steps.extend([Step::Record(8), Step::Sync]);
     steps.push(Step::Hold { camera: 0, back_us: 4 * SECOND_US, lasts_us: 3 * SECOND_US });
     steps.extend([Step::Retain { age_us: None, percent: 60 }, Step::Record(7), Step::Restart]);

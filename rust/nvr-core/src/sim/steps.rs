@@ -17,7 +17,7 @@ pub(super) enum Step {
     Jump(usize, i64),
     Params(usize),
     /// The recorder's wall clock is set.
-    StepClock(i64),
+    SetClock(i64),
     /// The recorder's wall clock is slewed by so many parts in a million, for so many seconds.
     Smear(i64, i64),
     Sync,
@@ -74,7 +74,7 @@ pub(super) fn any(random: &dyn Fn(u64) -> u64, cameras: usize, faulty: bool) -> 
             Step::Jump(camera, if random(2) == 0 { by } else { -by })
         }
         57..59 => Step::Params(camera),
-        59..63 => Step::StepClock(match random(4) {
+        59..63 => Step::SetClock(match random(4) {
             0 => signed(150_000),
             1 => signed(30) * SECOND_US,
             2 => 3600 * SECOND_US,

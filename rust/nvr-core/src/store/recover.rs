@@ -14,7 +14,7 @@ use crate::index::{IndexFile, IndexWriter, Record};
 use crate::reason::Reason;
 use crate::segment::footer::write_footer;
 use crate::segment::read::{read_footer, read_segment};
-use crate::segment::scan::{Trust, scan};
+use crate::segment::scan::{Trust, read_head, scan};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, SECOND_US, day_start_us};
 use crate::{Error, Result};
@@ -110,7 +110,9 @@ fn tell_loss(
     (from_us, until_us): (i64, i64),
 ) -> Result<()> {
     // Between held segments, retention has deleted what is missing.
-    let from_us = from_us.max(stream.visible().expired(dir, run));
+    let visible = stream.visible();
+    let held = visible.holds_all(from_us, until_us);
+    let from_us = if held { from_us } else { from_us.max(visible.expired(dir, run)) };
     for (at_us, until_us) in stream.history().untold(from_us, until_us) {
         if until_us - at_us > MISSING_US {
             let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
@@ -246,7 +248,11 @@ impl RunOfDay<'_> {
         repairs: &mut Vec<String>,
     ) -> Result<Option<SegmentTable>> {
         match read_footer(file) {
-            Ok(Some((_, table))) if trust == Trust::PageCache || whole(file, &table)? => {
+            // A footer whose head is damaged says nothing of what lies between.
+            Ok(Some((_, table)))
+                if matches!(read_head(file), Ok(Some(_)))
+                    && (trust == Trust::PageCache || whole(file, &table)?) =>
+            {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
