@@ -186,6 +186,8 @@ class DiskUsage:
     footage_bytes: int
     held_bytes: int
     oldest_us: int | None
+    trouble: tuple[str, str] | None
+    """What is wrong with the disk: ``disk_full`` or ``disk_error``, and words for people."""
 
 @final
 class Store:
@@ -246,8 +248,25 @@ class Store:
         max_age_us: int | None = None,
         max_bytes: int | None = None,
         min_free_bytes: int | None = None,
-    ) -> int:
-        """Deletes the oldest segments until the limits hold; how many."""
+        groups: Sequence[tuple[Sequence[str], int | None, int | None]] = (),
+    ) -> tuple[int, int]:
+        """Deletes the oldest segments until the limits hold.
+
+        How many, and how many bytes are still too many because what is left is held or being written.
+        ``groups``: camera ids, the age (µs) that holds for them instead, and the bytes that they
+        may take together.
+        """
+    def hold(
+        self, camera_id: str, stream: str, hold: str, start_us: int, end_us: int, *, detail: str = ""
+    ) -> tuple[int, int]:
+        """Retention leaves the range alone, under this id, until it is released: whole segments.
+
+        Durable on return. Answers the range of starts of segments that are held.
+        """
+    def release(self, camera_id: str, stream: str, hold: str) -> bool:
+        """Ends a hold; whether there was one."""
+    def holds(self, camera_id: str, stream: str) -> dict[str, tuple[int, int]]:
+        """By id: the range of starts of segments that are held."""
     def writer(self, camera_id: str, stream: str, *, epoch: int = 0) -> StreamWriter: ...
     def copy_writer(self, camera_id: str, stream: str) -> CopyWriter:
         """For copies of footage that other nodes recorded; several at once are possible."""

@@ -5,7 +5,7 @@ from pathlib import Path
 import av
 
 from nvr._core import Store
-from nvr.simulate import nal
+from nvr import nal
 
 ALL_TIME = (0, 1 << 52)
 

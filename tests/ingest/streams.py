@@ -8,7 +8,7 @@ from pathlib import Path
 
 import av
 
-from nvr.simulate import nal
+from nvr import nal
 
 FPS = 15
 SIGNED_VIDEO = uuid.UUID("005bc93f-2d71-5e95-ada4-796f90877a6f")

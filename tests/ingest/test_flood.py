@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from nvr._core import CameraSim, SimMedia
-from nvr.simulate import nal
+from nvr import nal
 from tests.ingest import pictures
 from tests.ingest.conftest import Recorder
 

@@ -49,6 +49,7 @@ class Usage:
     footage_bytes: int = 500
     held_bytes: int = 0
     oldest_us: int | None = 1_700_000_000_000_000
+    trouble: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -137,6 +138,12 @@ def test_calls_by_method_and_code() -> None:
     assert found[f"nvr_rpc_seconds_count{{code=OK,{name}}}"] == 3
     assert found[f"nvr_rpc_seconds_count{{code=NOT_FOUND,{name}}}"] == 1
     assert found["nvr_rpc_seconds_count{code=OK,method=other}"] == 1
+
+
+def test_a_failed_disk_is_told_with_its_reason() -> None:
+    found = samples(registry([], [Usage(trouble=("disk_full", "write …: No space left on device"))], []))
+    assert found["nvr_store_trouble{reason=disk_full,store=/srv/a}"] == 1
+    assert not [key for key in samples(registry()) if "trouble" in key]
 
 
 def test_what_is_not_known_is_absent() -> None:

@@ -93,6 +93,8 @@ class _Usage(Protocol):
     def held_bytes(self) -> int: ...
     @property
     def oldest_us(self) -> int | None: ...
+    @property
+    def trouble(self) -> tuple[str, str] | None: ...
 
 
 class _Report(Protocol):
@@ -234,14 +236,21 @@ class NodeMetrics(Collector):
             "Start of the oldest footage in the store, Unix time; absent without footage.",
             labels=labels,
         )
+        trouble = GaugeMetricFamily(
+            "nvr_store_trouble",
+            "1: the disk is full or failed, for this reason; streams go to another store, or lose footage.",
+            labels=[*labels, "reason"],
+        )
         for usage in self._disk_usage():
+            if usage.trouble is not None:
+                trouble.add_metric([usage.root, usage.trouble[0]], 1)
             total.add_metric([usage.root], usage.total_bytes)
             free.add_metric([usage.root], usage.free_bytes)
             footage.add_metric([usage.root], usage.footage_bytes)
             held.add_metric([usage.root], usage.held_bytes)
             if usage.oldest_us is not None:
                 oldest.add_metric([usage.root], usage.oldest_us / _US)
-        yield from (total, free, footage, held, oldest)
+        yield from (total, free, footage, held, oldest, trouble)
 
 
 def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -52,8 +52,19 @@ class NodeSettings(Section):
         return self.data or self.stores[0] / ".node"
 
 
+class RetentionGroup(Section):
+    """``[[retention.groups]]``: limits of some cameras."""
+
+    cameras: tuple[str, ...] = Field(min_length=1)
+    """Their names."""
+    max_age: DurationUs | None = None
+    """Instead of the node's; of several groups, the shortest."""
+    max_bytes: SizeBytes | None = None
+    """Footage of these cameras together; the node's limit holds beside it."""
+
+
 class RetentionSettings(Section):
-    """``[retention]``: the oldest footage is deleted until all of these hold."""
+    """``[retention]``: the oldest footage is deleted until all of these hold. Held footage stays."""
 
     max_age: DurationUs | None = None
     """Footage older than this goes; stored as microseconds."""
@@ -61,6 +72,8 @@ class RetentionSettings(Section):
     """Footage in all stores together."""
     min_free: SizeBytes | None = 2_000_000_000
     """Free space on each store's disk; default 2 GB."""
+    groups: tuple[RetentionGroup, ...] = ()
+    """Limits of some cameras."""
 
 
 class LimitSettings(Section):

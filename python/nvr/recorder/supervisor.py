@@ -65,6 +65,9 @@ class Supervisor:
         self._recorded: dict[tuple[str, StreamName], tuple[str, int]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._low_on_space: set[str] = set()
+        self._troubled: dict[str, str] = {}
+        self._over = False
+        self._unknown: set[str] = set()
 
     async def start_recording(self) -> None:
         """Starts all cameras of the catalog. One that cannot be started does not keep the others from it."""
@@ -261,22 +264,63 @@ class Supervisor:
     def _enforce_retention(self) -> bool:
         """One pass; whether anything was deleted. Blocks."""
         limits = self._retention
-        deleted = self._store.enforce_retention(
-            max_age_us=limits.max_age, max_bytes=limits.max_bytes, min_free_bytes=limits.min_free
+        ids = {camera.settings.name: camera.id for camera in self._directory.active()}
+        unknown = {name for group in limits.groups for name in group.cameras} - ids.keys()
+        if unknown - self._unknown:
+            logger.warning("retention: no camera is named %s", ", ".join(sorted(unknown)))
+        self._unknown = unknown
+        groups = [
+            ([ids[name] for name in group.cameras if name in ids], group.max_age, group.max_bytes)
+            for group in limits.groups
+        ]
+        deleted, bytes_over = self._store.enforce_retention(
+            max_age_us=limits.max_age,
+            max_bytes=limits.max_bytes,
+            min_free_bytes=limits.min_free,
+            groups=groups,
         )
         if deleted:
             logger.info("retention deleted %d segments", deleted)
+        if bytes_over and not self._over:
+            logger.error(
+                "retention: %d MB are too many, and nothing is left that may be deleted: it is held, "
+                "or being written",
+                bytes_over // 1_000_000,
+            )
+        self._over = bytes_over > 0
         for disk in self._store.disk_usage():
             low = limits.min_free is not None and disk.free_bytes < limits.min_free
             if low and disk.root not in self._low_on_space:
+                what = (
+                    "what is left is held: release it, or give the store more room"
+                    if disk.held_bytes
+                    else "something else fills this disk"
+                )
                 logger.error(
-                    "store %s: only %d MB are free, and no footage is left that may be deleted; "
-                    "something else fills this disk",
+                    "store %s: only %d MB are free, and no footage is left that may be deleted; %s",
                     disk.root,
                     disk.free_bytes // 1_000_000,
+                    what,
                 )
             (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
+            self._tell_trouble(disk)
         return bool(deleted)
+
+    def _tell_trouble(self, disk: "_core.DiskUsage") -> None:
+        """Says once, in words, that a disk fails, and that it is well again."""
+        before = self._troubled.get(disk.root)
+        if disk.trouble is not None and disk.trouble[0] != before:
+            reason, detail = disk.trouble
+            self._troubled[disk.root] = reason
+            logger.error(
+                "store %s: %s: %s; its cameras are recorded on another store if there is one",
+                disk.root,
+                reason,
+                detail,
+            )
+        elif disk.trouble is None and before is not None:
+            del self._troubled[disk.root]
+            logger.warning("store %s: records again", disk.root)
 
     def _publish(
         self,

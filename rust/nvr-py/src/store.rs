@@ -13,7 +13,7 @@ use nvr_core::record::disk::RecordOptions;
 use nvr_core::record::{Recorder, stats};
 use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
-use nvr_core::store::{self as core, Limits, Mode};
+use nvr_core::store::{self as core, GroupLimits, Limits, Mode};
 use nvr_core::time::SystemClock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -288,16 +288,53 @@ impl Store {
         Ok(usage.into_iter().map(DiskUsage::from).collect())
     }
 
-    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None))]
+    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None, groups=Vec::new()))]
     fn enforce_retention(
         &self,
         py: Python<'_>,
         max_age_us: Option<i64>,
         max_bytes: Option<u64>,
         min_free_bytes: Option<u64>,
-    ) -> PyResult<usize> {
+        groups: Vec<(Vec<String>, Option<i64>, Option<u64>)>,
+    ) -> PyResult<(usize, u64)> {
         let limits = Limits { max_age_us, max_bytes, min_free_bytes };
-        py.detach(|| self.store.enforce_retention(limits)).py()
+        let group = |(cameras, max_age_us, max_bytes): (Vec<String>, _, _)| {
+            let cameras = cameras.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
+            Ok(GroupLimits { cameras, max_age_us, max_bytes })
+        };
+        let groups: Vec<_> = groups.into_iter().map(group).collect::<Result<_, _>>().py()?;
+        let retained = py.detach(|| self.store.retain(limits, &groups)).py()?;
+        Ok((retained.segments, retained.bytes_over))
+    }
+
+    #[pyo3(signature = (camera_id, stream, hold, start_us, end_us, *, detail=""))]
+    #[allow(clippy::too_many_arguments)]
+    fn hold(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        hold: &str,
+        start_us: i64,
+        end_us: i64,
+        detail: &str,
+    ) -> PyResult<(i64, i64)> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| self.store.hold(id, hold, (start_us, end_us), detail)).py()
+    }
+
+    fn release(&self, py: Python<'_>, camera_id: &str, stream: &str, hold: &str) -> PyResult<bool> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| self.store.release(id, hold)).py()
+    }
+
+    fn holds(
+        &self,
+        camera_id: &str,
+        stream: &str,
+    ) -> PyResult<std::collections::BTreeMap<String, (i64, i64)>> {
+        let found = self.store.stream(stream_id(camera_id, stream)?).py()?;
+        Ok(found.map_or_else(Default::default, |stream| stream.holds()))
     }
 
     /// Durations of writes and syncs: upper bounds, counts (one more than bounds), and sum.
@@ -371,6 +408,7 @@ pub(crate) struct DiskUsage {
     free_bytes: u64,
     footage_bytes: u64,
     held_bytes: u64,
+    trouble: Option<(String, String)>,
     oldest_us: Option<i64>,
 }
 
@@ -381,8 +419,8 @@ impl From<core::DiskUsage> for DiskUsage {
             total_bytes: u.total_bytes,
             free_bytes: u.free_bytes,
             footage_bytes: u.footage_bytes,
-            // Nothing can be held yet: holds come with cases.
-            held_bytes: 0,
+            held_bytes: u.held_bytes,
+            trouble: u.trouble.map(|t| (t.reason.to_string(), t.detail)),
             oldest_us: u.oldest_us,
         }
     }

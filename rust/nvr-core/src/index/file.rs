@@ -101,6 +101,11 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Cuts off what a failed write left behind.
+    pub fn cut_torn(&mut self) -> Result<()> {
+        self.truncate(self.records)
+    }
+
     /// The file, to be synced.
     pub fn file(&self) -> &Named {
         &self.file

@@ -201,6 +201,26 @@ impl Muxer {
         self.session.is_some() && self.run.is_none() && !self.flood.holds(self.now_us)
     }
 
+    /// What comes is to be a run of its own: from the fragment in the making on, if that begins
+    /// with a random-access point.
+    pub fn move_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
+        let Some(run) = &mut self.run else { return };
+        if run.units.first().is_some_and(|u| u.kind.random_access) {
+            if run.newest.is_some() {
+                out.push(MuxOut::RunEnded {
+                    run: run.id,
+                    at_us: run.end_us,
+                    reason,
+                    detail: detail.to_owned(),
+                });
+            }
+            run.renew(RunId::mint(run.end_us, &*self.entropy));
+            self.new_segment_wanted = false;
+        } else {
+            self.finish_run(reason, detail, out);
+        }
+    }
+
     /// The id of the run that is being recorded.
     pub fn run(&self) -> Option<RunId> {
         self.run.as_ref().map(|r| r.id)

@@ -2,9 +2,8 @@
 //! the disk's thread and access units to whoever watches. Never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::disk::{Lane, Op, Queue};
+use super::disk::{Door, Lane, Op};
 use super::stats::StreamStats;
 use crate::ids::StreamId;
 use crate::live::{Hub, LiveConfig, LiveStream, LiveUnit, StreamEvent};
@@ -26,7 +25,9 @@ pub struct StreamRecorder {
     live: Arc<LiveStream>,
     config: Option<Arc<LiveConfig>>,
     lane: Arc<Lane>,
-    queue: Arc<Queue>,
+    /// The disks, and which of them is this stream's.
+    doors: Arc<Vec<Door>>,
+    disk: usize,
     muxer: Muxer,
     epoch: u32,
     out: Vec<MuxOut>,
@@ -47,19 +48,19 @@ impl std::fmt::Debug for StreamRecorder {
 impl StreamRecorder {
     pub(super) fn new(
         store: Arc<Store>,
-        hub: &Arc<Hub>,
         lane: Arc<Lane>,
-        queue: Arc<Queue>,
+        (doors, disk): (Arc<Vec<Door>>, usize),
         muxer: Muxer,
         epoch: u32,
     ) -> Self {
         StreamRecorder {
             store,
-            live: hub.stream(lane.stream.id),
-            hub: hub.clone(),
+            live: lane.hub.stream(lane.stream.id),
+            hub: lane.hub.clone(),
             config: None,
             lane,
-            queue,
+            doors,
+            disk,
             muxer,
             epoch,
             out: Vec::new(),
@@ -79,7 +80,7 @@ impl StreamRecorder {
     }
 
     fn op(&self, op: Op) -> Result<(), Op> {
-        self.queue.push(Some(self.lane.clone()), op)
+        self.doors[self.disk].queue.push(Some(self.lane.clone()), op)
     }
 
     /// Notes an event in the log. The queue takes events also when it is full of fragments; after
@@ -97,9 +98,32 @@ impl StreamRecorder {
 
     /// Carries out what the muxer has done.
     fn drain(&mut self) {
-        if self.lane.broken.swap(false, Ordering::Relaxed) {
+        let broken = self.lane.take_broken(self.disk);
+        if broken {
             self.muxer.want_new_segment();
         }
+        self.carry_out();
+        if broken {
+            self.move_away();
+        }
+    }
+
+    /// Goes on, as a new run, on another disk if there is one that is well and has room.
+    fn move_away(&mut self) {
+        let from = &self.doors[self.disk].root;
+        let Some(root) = self.store.another_root(self.id(), from) else { return };
+        let Some(disk) = self.doors.iter().position(|d| d.root.path == root.path) else { return };
+        let reason = from.trouble().map_or(Reason::DISK_ERROR, |t| t.reason);
+        let detail = format!("moved to {}", root.path.display());
+        log::warn!(target: "nvr.store", "{}: {reason}: {detail}", self.id());
+        self.muxer.move_run(reason, &detail, &mut self.out);
+        // The end of the segment is the old disk's; what the log says, the new one's.
+        let _ = self.op(Op::Seal);
+        self.disk = disk;
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
         for out in std::mem::take(&mut self.out) {
             match out {
                 MuxOut::RunStarted { run, at_us } => {

@@ -53,8 +53,12 @@ impl Node {
         let store = Arc::new(Store::open(shared, clock.clone(), &roots(), false)?);
         // Only the test syncs.
         let mux = MuxOptions::with_segment_s(5);
-        let options =
-            RecordOptions { sync_interval: Duration::from_secs(3600), main: mux, sub: mux };
+        let options = RecordOptions {
+            sync_interval: Duration::from_secs(3600),
+            main: mux,
+            sub: mux,
+            ..RecordOptions::default()
+        };
         let entropy = Arc::new(SeededEntropy::new(clock.now().wall_us.unsigned_abs()));
         let hub = Arc::new(Hub::new().unwrap());
         let recorder = Recorder::new(store.clone(), hub, options, entropy)?;

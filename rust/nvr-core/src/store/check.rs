@@ -1,6 +1,6 @@
 //! Checking a store without changing it, and making its indexes anew from the segments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::layout::{day_name, index_name, parse_day, parse_index_name, parse_segment_name};
@@ -224,7 +224,7 @@ fn check_indexes(
     found: &[Found],
     report: &mut Report,
 ) -> Result<()> {
-    let runs: std::collections::BTreeSet<RunId> = found.iter().map(|s| s.run).collect();
+    let runs: BTreeSet<RunId> = found.iter().map(|s| s.run).collect();
     for run in runs {
         let path = day_dir.join(index_name(run));
         let wanted = records(found.iter().filter(|s| s.run == run));
@@ -234,11 +234,13 @@ fn check_indexes(
         });
         // Retention leaves records of deleted segments behind until the day is gone; the newest
         // fragment may have been written between our two looks.
-        let first = wanted.first().map_or(0, |r| r.sequence);
+        let there: BTreeSet<u32> =
+            found.iter().filter(|s| s.run == run).map(|s| s.segment_ms).collect();
         match have {
             Err(e) => report.problems.push(format!("{id}, {}: {e}", day_name(day))),
             Ok(have) => {
-                let have: Vec<_> = have.into_iter().filter(|r| r.sequence >= first).collect();
+                let have: Vec<_> =
+                    have.into_iter().filter(|r| there.contains(&r.segment_ms)).collect();
                 let n = have.len().min(wanted.len());
                 if have[..n] != wanted[..n] || have.len().abs_diff(wanted.len()) > 1 {
                     let what = "does not agree with its segments; rebuild the store's index";

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Store;
 use super::coverage::{Coverage, Span, coverage, runs};
 use super::stream::{Located, StreamStore};
-use super::{Root, Store};
 use crate::clip::SegmentRef;
 use crate::fs::Named;
 use crate::ids::StreamId;
@@ -134,6 +134,7 @@ impl Store {
         until_us: i64,
     ) -> Result<Vec<SegmentRef>> {
         let Some(stream) = self.stream(id)? else { return Ok(Vec::new()) };
+        let visible = stream.visible();
         let mut paths: Vec<PathBuf> = Vec::new();
         let mut seen = HashSet::new();
         let mut add = |found: &Located| {
@@ -151,9 +152,7 @@ impl Store {
             let mut last = None;
             for position in start..end {
                 let found = stream.located(&index, position)?;
-                if found.segment_start_us() >= stream.expired_before_us()
-                    && last != Some(found.record.segment_ms)
-                {
+                if visible.shows(&found) && last != Some(found.record.segment_ms) {
                     last = Some(found.record.segment_ms);
                     add(&found);
                 }
@@ -163,11 +162,6 @@ impl Store {
         let start = |s: &SegmentRef| s.table.fragments.first().map_or(0, |f| f.wall_start_us);
         segments.sort_by_key(|s| (start(s), s.table.epoch, s.table.run));
         Ok(segments)
-    }
-
-    /// The root that a path lies under.
-    pub fn root_of(&self, path: &std::path::Path) -> Option<Arc<Root>> {
-        self.roots().iter().find(|r| path.starts_with(&r.path)).cloned()
     }
 }
 
