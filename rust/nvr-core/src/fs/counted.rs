@@ -155,6 +155,10 @@ impl FileSystem for Counted {
         self.inner.sync_dir(path)
     }
 
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        self.inner.sync_all(path)
+    }
+
     fn space(&self, path: &Path) -> io::Result<Space> {
         self.inner.space(path)
     }
