@@ -298,11 +298,12 @@ impl Store {
         groups: Vec<(Vec<String>, Option<i64>, Option<u64>)>,
     ) -> PyResult<(usize, u64)> {
         let limits = Limits { max_age_us, max_bytes, min_free_bytes };
-        let group = |(cameras, max_age_us, max_bytes): (Vec<String>, _, _)| {
-            let cameras = cameras.iter().map(|id| id.parse()).collect::<Result<_, _>>()?;
-            Ok(GroupLimits { cameras, max_age_us, max_bytes })
+        let group = |(cameras, max_age_us, max_bytes): (Vec<String>, Option<i64>, Option<u64>)| {
+            let cameras: nvr_core::Result<_> = cameras.iter().map(|id| id.parse()).collect();
+            cameras.map(|cameras| GroupLimits { cameras, max_age_us, max_bytes })
         };
-        let groups: Vec<_> = groups.into_iter().map(group).collect::<Result<_, _>>().py()?;
+        let groups: nvr_core::Result<Vec<_>> = groups.into_iter().map(group).collect();
+        let groups = groups.py()?;
         let retained = py.detach(|| self.store.retain(limits, &groups)).py()?;
         Ok((retained.segments, retained.bytes_over))
     }

@@ -62,7 +62,8 @@ pub(super) fn recover(
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
         // A disk that fails is no reason to leave the others.
         match recover_dir(fs, stream, &dir, (first, since_us), trust, repairs) {
-            Ok(()) => recovered.push((dir, first.max(since_us))),
+            // Of two days, whatever the watermark says: the clock may have been set back since.
+            Ok(()) => recovered.push((dir, first)),
             Err(e) => result = result.and(Err(e)),
         }
     }
