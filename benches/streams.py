@@ -17,7 +17,7 @@ from benches.node import cameras_of, recorder, streams_recording
 from nvr.v1 import common_pb2, footage_pb2, footage_pb2_grpc
 
 MB = 1e6
-RETENTION_BYTES = 20_000_000_000
+RETENTION = "20GB"
 SAMPLE_S = 5.0
 WARM_UP_S = 600.0
 FULL_S = 1800.0
@@ -71,7 +71,7 @@ def soak(settings: Settings, count: int, seconds: float) -> list[Row]:
     """Records for a while, and says what it took."""
     main, sub = recipe.make(settings.work), recipe.make_sub(settings.work)
     store = settings.work / f"store-streams-{count}"
-    retention = ["", "[retention]", f"max_bytes = {RETENTION_BYTES}"]
+    retention = ["", "[retention]", f'max_bytes = "{RETENTION}"']
     with (
         played(main, count, settings.work / "simulate-main.json") as (mains, _),
         played(sub, count, settings.work / "simulate-sub.json") as (subs, _),

@@ -527,7 +527,9 @@ impl StreamStore {
         // Wall time is monotone within a run: where its later day has begun by the instant, the
         // earlier one has nothing to show.
         let mut begun: Vec<RunId> = Vec::new();
-        for day in self.days_for(at_us, at_us).into_iter().rev() {
+        // A segment of the day before may reach into this one.
+        let today = day_start_us(at_us);
+        for day in [today, today.saturating_sub(DAY_US)] {
             for index in self.indexes_except(day, &begun)? {
                 let Some(position) = index.last_at_or_before(at_us)? else { continue };
                 begun.push(index.run);
