@@ -4,11 +4,13 @@
 pub mod check;
 pub(crate) mod copying;
 pub mod coverage;
+pub mod damage;
 pub mod events;
 pub mod layout;
 mod read;
 pub(crate) mod recover;
 mod retention;
+pub mod scrub;
 pub mod stream;
 
 use std::collections::BTreeMap;

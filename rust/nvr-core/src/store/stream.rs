@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use parking_lot::{Mutex, RwLock};
 
+use super::damage::Damage;
 use super::events::{Event, EventLog, History};
 use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
 use crate::clip::SegmentRef;
@@ -32,6 +33,7 @@ pub struct StreamStore {
     days: RwLock<BTreeMap<i64, Day>>,
     logs: Mutex<BTreeMap<PathBuf, EventLog>>,
     open: RwLock<Option<OpenSegment>>,
+    damage: RwLock<Arc<Damage>>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
@@ -98,6 +100,7 @@ impl StreamStore {
             }
             logs.insert(dir.clone(), EventLog::open(&*fs, &dir.join(EVENTS), writable)?);
         }
+        let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         Ok(StreamStore {
             id,
             fs,
@@ -105,6 +108,7 @@ impl StreamStore {
             days: RwLock::new(days),
             logs: Mutex::new(logs),
             open: RwLock::new(None),
+            damage: RwLock::new(Arc::new(damage)),
             copying: Mutex::default(),
         })
     }
@@ -207,11 +211,15 @@ impl StreamStore {
 
     /// Appends to the log in one of the stream's folders; the file is to be synced by the caller.
     pub fn log(&self, dir: &Path, event: Event) -> Result<Named> {
+        let damage = matches!(event, Event::Damaged { .. } | Event::Intact { .. });
+        let damage = damage.then(|| event.clone());
         let mut logs = self.logs.lock();
-        match logs.get_mut(dir) {
-            Some(log) => log.append(&*self.fs, event),
-            None => Err(Error::Invalid(format!("{} is no folder of this stream", dir.display()))),
+        let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
+        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
+        if let Some(event) = damage {
+            Arc::make_mut(&mut self.damage.write()).note(&event);
         }
+        Ok(file)
     }
 
     /// Why there is nothing where there is nothing.
@@ -263,6 +271,21 @@ impl StreamStore {
     /// Segments that start before this are deleted, or about to be.
     pub fn expired_before_us(&self) -> i64 {
         self.logs.lock().values().map(|log| log.expired_before_us).max().unwrap_or(i64::MIN)
+    }
+
+    /// Which stored fragments are known to be damaged.
+    pub fn damage(&self) -> Arc<Damage> {
+        self.damage.read().clone()
+    }
+
+    /// Whether the index of a run's day may be written to.
+    pub(super) fn is_writing(&self, run: RunId, day: i64) -> bool {
+        let open = self.open.read();
+        open.as_ref().is_some_and(|open| {
+            let table = open.table.read();
+            let first = table.fragments.first();
+            table.run == run && first.is_none_or(|f| day_start_us(f.wall_start_us) == day)
+        })
     }
 
     /// What is being written (`None`: nothing is).
