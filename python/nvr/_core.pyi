@@ -177,6 +177,36 @@ class StoreReport:
     problems: list[str]
 
 @final
+class DamagedStretch:
+    """Stored fragments of a segment, one after another, that cannot be read."""
+
+    camera_id: str
+    stream: str
+    run_id: str
+    sequence: int
+    """The first one's."""
+    fragments: int
+    start_us: int
+    end_us: int
+    detail: str
+    """Which file, where, and what is wrong."""
+
+@final
+class Scrubbed:
+    """What a scrub found in a segment."""
+
+    segment: str
+    fragments: int
+    bytes: int
+    damaged: list[DamagedStretch]
+    """What was not known to be."""
+    intact: list[DamagedStretch]
+    """What was damaged, and is sound now."""
+    problems: list[str]
+    """What is wrong and costs no footage."""
+    repaired: list[str]
+
+@final
 class DiskUsage:
     """One store root."""
 
@@ -270,6 +300,14 @@ class Store:
     def writer(self, camera_id: str, stream: str, *, epoch: int = 0) -> StreamWriter: ...
     def copy_writer(self, camera_id: str, stream: str) -> CopyWriter:
         """For copies of footage that other nodes recorded; several at once are possible."""
+    def scrub_next(self, *, bytes_per_s: int = 0) -> Scrubbed | None:
+        """Checks every byte of the next segment, no faster than this (0: as fast as it can be read).
+
+        What is damaged is written into the event log and is a gap from then on. None at the end of
+        a pass; the next call begins another.
+        """
+    def scrub_again(self) -> None:
+        """The next call of :meth:`scrub_next` begins a pass, wherever the last one has come to."""
     @staticmethod
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""

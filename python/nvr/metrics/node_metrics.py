@@ -97,6 +97,17 @@ class _Usage(Protocol):
     def trouble(self) -> tuple[str, str] | None: ...
 
 
+class _Scrub(Protocol):
+    """What is read of ``nvr.recorder.scrub.ScrubCounts``."""
+
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def damaged_fragments(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
+
+
 class _Report(Protocol):
     """What is read of ``nvr.footage.calls.CallReport``."""
 
@@ -138,12 +149,14 @@ class NodeMetrics(Collector):
         status: Callable[[], Sequence[_Status]],
         disk_usage: Callable[[], Sequence[_Usage]],
         io_histograms: Callable[[], Mapping[str, IoHistogram]],
+        scrub: Callable[[], _Scrub],
         camera_name: Callable[[str], str],
     ) -> None:
         self._version = version
         self._status = status
         self._disk_usage = disk_usage
         self._io_histograms = io_histograms
+        self._scrub = scrub
         self._camera_name = camera_name
 
     def describe(self) -> Iterable[Metric]:
@@ -156,6 +169,7 @@ class NodeMetrics(Collector):
         yield from self._streams()
         yield from self._io()
         yield from self._disks()
+        yield from self._scrubs()
 
     def _streams(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
@@ -251,6 +265,17 @@ class NodeMetrics(Collector):
             if usage.oldest_us is not None:
                 oldest.add_metric([usage.root], usage.oldest_us / _US)
         yield from (total, free, footage, held, oldest, trouble)
+
+    def _scrubs(self) -> Iterator[Metric]:
+        counts = self._scrub()
+        for name, text, value in (
+            ("nvr_scrub_read_bytes", "Footage read again to find what is damaged.", counts.bytes),
+            ("nvr_scrub_damaged_fragments", "Fragments found damaged.", counts.damaged_fragments),
+            ("nvr_scrub_passes", "Times that all footage was read again.", counts.passes),
+        ):
+            family = CounterMetricFamily(name, text)
+            family.add_metric([], value)
+            yield family
 
 
 def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

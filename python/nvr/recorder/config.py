@@ -91,6 +91,8 @@ class LimitSettings(Section):
     """A camera that sends nothing for so long is reconnected; 1 s to 10 min."""
     sync_interval: DurationUs = 2_000_000
     """How much footage a power failure may cost; 100 ms to 1 min."""
+    scrub: SizeBytes = 2_000_000
+    """How much footage is read again each second to find what is damaged; 0: none."""
 
 
 class LeaseSettings(Section):

@@ -13,6 +13,8 @@ use nvr_core::record::disk::RecordOptions;
 use nvr_core::record::{Recorder, stats};
 use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
+use nvr_core::store::damage::Stretch;
+use nvr_core::store::scrub;
 use nvr_core::store::{self as core, GroupLimits, Limits, Mode};
 use nvr_core::time::SystemClock;
 use parking_lot::Mutex;
@@ -366,6 +368,17 @@ impl Store {
         py.detach(|| CopyWriter::new(self.store.clone(), id)).py()
     }
 
+    #[pyo3(signature = (*, bytes_per_s=0))]
+    fn scrub_next(&self, py: Python<'_>, bytes_per_s: u64) -> PyResult<Option<Scrubbed>> {
+        let rate = (bytes_per_s > 0).then_some(bytes_per_s);
+        let found = py.detach(|| self.store.scrub_next(rate)).py()?;
+        Ok(found.map(Scrubbed::from))
+    }
+
+    fn scrub_again(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.store.scrub_again()).py()
+    }
+
     #[staticmethod]
     #[pyo3(signature = (roots, *, digests=false))]
     fn check(py: Python<'_>, roots: Vec<PathBuf>, digests: bool) -> PyResult<StoreReport> {
@@ -423,6 +436,61 @@ impl From<core::DiskUsage> for DiskUsage {
             held_bytes: u.held_bytes,
             trouble: u.trouble.map(|t| (t.reason.to_string(), t.detail)),
             oldest_us: u.oldest_us,
+        }
+    }
+}
+
+/// Stored fragments that are damaged.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+#[derive(Clone)]
+pub(crate) struct DamagedStretch {
+    camera_id: String,
+    stream: String,
+    run_id: String,
+    sequence: u32,
+    fragments: u32,
+    start_us: i64,
+    end_us: i64,
+    detail: String,
+}
+
+impl From<(StreamId, Stretch)> for DamagedStretch {
+    fn from((id, stretch): (StreamId, Stretch)) -> Self {
+        DamagedStretch {
+            camera_id: id.camera.to_string(),
+            stream: id.kind.as_str().to_owned(),
+            run_id: stretch.run.to_string(),
+            sequence: stretch.sequence,
+            fragments: stretch.fragments,
+            start_us: stretch.start_us,
+            end_us: stretch.end_us,
+            detail: stretch.detail.to_string(),
+        }
+    }
+}
+
+/// A segment that was scrubbed.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct Scrubbed {
+    segment: String,
+    fragments: u64,
+    bytes: u64,
+    damaged: Vec<DamagedStretch>,
+    intact: Vec<DamagedStretch>,
+    problems: Vec<String>,
+    repaired: Vec<String>,
+}
+
+impl From<scrub::Scrubbed> for Scrubbed {
+    fn from(s: scrub::Scrubbed) -> Self {
+        Scrubbed {
+            segment: s.segment.display().to_string(),
+            fragments: s.fragments,
+            bytes: s.bytes,
+            damaged: s.damaged.into_iter().map(DamagedStretch::from).collect(),
+            intact: s.intact.into_iter().map(DamagedStretch::from).collect(),
+            problems: s.problems,
+            repaired: s.repaired,
         }
     }
 }

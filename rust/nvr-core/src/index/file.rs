@@ -286,8 +286,8 @@ impl IndexFile {
             let guess = if halve {
                 low + (high - low) / 2
             } else {
-                let part = i128::from(at_us - low_us) * i128::from(high - low);
-                let step = part / i128::from(high_us - low_us).max(1);
+                let (at, start, end) = (i128::from(at_us), i128::from(low_us), i128::from(high_us));
+                let step = (at - start) * i128::from(high - low) / (end - start).max(1);
                 low + u64::try_from(step).unwrap_or(0)
             }
             .clamp(low + 1, high - 1);

@@ -82,7 +82,8 @@ pub fn coverage(
     now_us: i64,
     run_since_us: Option<i64>,
 ) -> Result<Coverage> {
-    let spans = prefer(runs(stream, from_us, until_us)?);
+    // Where one run's fragment is damaged, another run may show the same.
+    let spans = prefer(stream.damage().cut(runs(stream, from_us, until_us)?));
     let gaps = gaps(stream, &spans, from_us, until_us, now_us, run_since_us)?;
     Ok(Coverage { spans, gaps })
 }

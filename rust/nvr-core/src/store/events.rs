@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::damage::Damage;
 use super::visible::Kept;
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
@@ -106,6 +107,30 @@ pub enum Event {
         at_us: i64,
         /// The hold's id.
         hold: String,
+    },
+    /// A scrub found stored fragments of a segment damaged: what they show is a gap.
+    Damaged {
+        /// Wall start of the first.
+        at_us: i64,
+        /// End of the last.
+        until_us: i64,
+        /// Their run.
+        run: String,
+        /// The first one's.
+        sequence: u32,
+        /// How many, one after another.
+        fragments: u32,
+        /// Which file, where, and what is wrong.
+        detail: String,
+    },
+    /// What a [`Damaged`](Event::Damaged) event of this run and sequence says holds no more.
+    Intact {
+        /// Wall start of the first.
+        at_us: i64,
+        /// Their run.
+        run: String,
+        /// The first one's.
+        sequence: u32,
     },
     /// Written by a later version.
     #[serde(other)]
@@ -279,9 +304,10 @@ pub type Cause = (i64, i64, Reason, Arc<str>);
 
 impl History {
     /// Of these logs.
-    pub fn of<'a>(logs: impl Iterator<Item = &'a EventLog>) -> Self {
+    pub fn of<'a>(logs: impl Iterator<Item = &'a EventLog> + Clone) -> Self {
         let mut history = History::default();
-        for event in logs.flat_map(|log| &log.events) {
+        let events = || logs.clone().flat_map(|log| &log.events);
+        for event in events() {
             if let Some((at_us, reason, detail)) = event.stopped() {
                 history.stops.push((at_us, reason.clone(), detail.into()));
             }
@@ -297,6 +323,9 @@ impl History {
                 _ => {}
             }
         }
+        Damage::of(events()).stretches().for_each(|s| {
+            history.lost.push((s.start_us, s.end_us, Reason::DAMAGED, s.detail.clone()));
+        });
         history.stops.sort_by_key(|s| s.0);
         history.lost.sort_by_key(|l| l.0);
         history
@@ -408,6 +437,29 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn an_event_reads_back(
+            kind in 0u8..9, at_us: i64, until_us: i64, text in "\\PC{0,60}", number: u32, count: u32,
+        ) {
+            let (run, detail, reason) = (text.clone(), text.clone(), Reason(text.into()));
+            let event = match kind {
+                0 => Event::RunStarted { at_us, run, epoch: number },
+                1 => Event::RunEnded { at_us, run, reason, detail },
+                2 => Event::Down { at_us, reason, detail },
+                3 => Event::Lost { at_us, until_us, reason, detail },
+                4 => Event::RunCopied { at_us, run, epoch: number },
+                5 => Event::Absent { at_us, until_us, reason, detail },
+                6 => Event::Expired { at_us, until_us },
+                7 => Event::Damaged {
+                    at_us, until_us, run, sequence: number, fragments: count, detail,
+                },
+                _ => Event::Intact { at_us, run, sequence: number },
+            };
+            let line = format_line(&event).unwrap();
+            prop_assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+            prop_assert_eq!(parse_line(&line), Some(event));
+        }
+
         #[test]
         fn causes_fill_the_gap(
             events in proptest::collection::vec((0i64..100_000_000, 0u8..4, 1i64..9_000_000), 0..20),

@@ -6,6 +6,7 @@ pub(crate) mod copying;
 #[cfg(test)]
 mod counts;
 pub mod coverage;
+pub mod damage;
 mod disks;
 pub mod events;
 mod holds;
@@ -13,6 +14,7 @@ pub mod layout;
 mod read;
 pub(crate) mod recover;
 mod retention;
+pub mod scrub;
 pub mod stream;
 pub mod visible;
 

@@ -404,7 +404,7 @@ pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
 }
 
-fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
+pub(super) fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
     let file = match fs.create_new(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => fs.open_rw(path),
         other => other,

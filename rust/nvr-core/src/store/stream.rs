@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::damage::Damage;
 use super::events::{Event, EventLog, History};
 use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
 use super::visible::{Held, Visible};
@@ -40,6 +41,7 @@ pub struct StreamStore {
     beginning_us: AtomicI64,
     /// Bytes of segments, by folder.
     bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
+    damage: RwLock<Arc<Damage>>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
@@ -133,6 +135,7 @@ impl StreamStore {
             logs.insert(dir.clone(), EventLog::open(&*fs, &dir.join(EVENTS), writable)?);
         }
         let visible = RwLock::new(Arc::new(visible_of(&logs)));
+        let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         Ok(StreamStore {
             id,
             fs,
@@ -143,6 +146,7 @@ impl StreamStore {
             open: RwLock::new(None),
             beginning_us: AtomicI64::new(i64::MAX),
             bytes: Mutex::default(),
+            damage: RwLock::new(Arc::new(damage)),
             copying: Mutex::default(),
         })
     }
@@ -268,6 +272,8 @@ impl StreamStore {
 
     /// Appends to the log in one of the stream's folders; the file is to be synced by the caller.
     pub fn log(&self, dir: &Path, event: Event) -> Result<Named> {
+        let damage = matches!(event, Event::Damaged { .. } | Event::Intact { .. });
+        let damage = damage.then(|| event.clone());
         let mut logs = self.logs.lock();
         let shown = matches!(
             event,
@@ -276,13 +282,11 @@ impl StreamStore {
                 | Event::Hold { .. }
                 | Event::Released { .. }
         );
-        let file = match logs.get_mut(dir) {
-            Some(log) => log.append(&*self.fs, event)?,
-            None => {
-                let what = format!("{} is no folder of this stream", dir.display());
-                return Err(Error::Invalid(what));
-            }
-        };
+        let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
+        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
+        if let Some(event) = damage {
+            Arc::make_mut(&mut self.damage.write()).note(&event);
+        }
         if shown {
             *self.visible.write() = Arc::new(visible_of(&logs));
         }
@@ -434,6 +438,21 @@ impl StreamStore {
     /// run began later.
     pub fn expired_before_us(&self) -> i64 {
         self.visible().expired_before_us()
+    }
+
+    /// Which stored fragments are known to be damaged.
+    pub fn damage(&self) -> Arc<Damage> {
+        self.damage.read().clone()
+    }
+
+    /// Whether the index of a run's day may be written to.
+    pub(super) fn is_writing(&self, run: RunId, day: i64) -> bool {
+        let open = self.open.read();
+        open.as_ref().is_some_and(|open| {
+            let table = open.table.read();
+            let first = table.fragments.first();
+            table.run == run && first.is_none_or(|f| day_start_us(f.wall_start_us) == day)
+        })
     }
 
     /// A segment that starts at an instant is about to be written: retention is to leave it alone.
