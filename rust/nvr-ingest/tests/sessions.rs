@@ -345,7 +345,7 @@ fn another_codec_after_a_reconnect() {
     let h265 = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
                 a=rtpmap:96 H265/90000\r\na=control:video\r\n";
     let (first, last) = ([0x26, 0x01, 0xaf, 0x11], [0x02, 0x01, 0xd0, 0x22]);
-    let media = [&H265_SETS[0][..], &H265_SETS[1], &H265_SETS[2], &first, &last]
+    let media = [H265_SETS[0], H265_SETS[1], H265_SETS[2], &first, &last]
         .into_iter()
         .zip([(1, 0), (2, 0), (3, 0), (4, 0), (5, 6_000)])
         .flat_map(|(nal, (sequence, timestamp))| picture(sequence, timestamp, nal))

@@ -104,11 +104,10 @@ impl ClipPart {
         // In one go the file system finds room for the whole file, not for each page that is
         // written: half the time of the copy, and a disk that is too full says so before anything
         // is copied. Only a hint where it is not offered.
-        match rustix::fs::fallocate(out, FallocateFlags::empty(), 0, self.size) {
-            Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) => {
-                return Err(Error::io("write", path, e.into()));
-            }
-            _ => {}
+        if let Err(e @ (Errno::NOSPC | Errno::DQUOT | Errno::FBIG)) =
+            rustix::fs::fallocate(out, FallocateFlags::empty(), 0, self.size)
+        {
+            return Err(Error::io("write", path, e.into()));
         }
         out.write_all_at(&self.head, 0).map_err(|e| Error::io("write", path, e))?;
         for range in &self.ranges {
