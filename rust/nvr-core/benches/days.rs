@@ -108,7 +108,7 @@ fn write_segment(dir: &Path, id: StreamId, run: RunId, day: (i64, i64), minute: 
         size: 16_000,
         duration: 6000,
         composition_offset: 0,
-        sync: n % PICTURES == 0,
+        sync: n.is_multiple_of(PICTURES),
     };
     table.video_samples = (0..PICTURES * SEGMENT_FRAGMENTS as u32).map(sample).collect();
     let path = dir.join(segment_name(segment_ms(minute * SEGMENT_FRAGMENTS), run));

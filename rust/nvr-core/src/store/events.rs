@@ -439,11 +439,11 @@ mod tests {
     proptest! {
         #[test]
         fn an_event_reads_back(
-            kind in 0u8..9, at_us: i64, until_us: i64, text in "\\PC{0,60}", number: u32, count: u32,
+            kind in 0u8..11, at_us: i64, until_us: i64, text in "\\PC{0,60}", number: u32, count: u32,
         ) {
             let (run, detail, reason) = (text.clone(), text.clone(), Reason(text.into()));
             let event = match kind {
-                0 => Event::RunStarted { at_us, run, epoch: number },
+                0 => Event::RunStarted { at_us, run, epoch: number, late: number % 2 == 1 },
                 1 => Event::RunEnded { at_us, run, reason, detail },
                 2 => Event::Down { at_us, reason, detail },
                 3 => Event::Lost { at_us, until_us, reason, detail },
@@ -453,7 +453,9 @@ mod tests {
                 7 => Event::Damaged {
                     at_us, until_us, run, sequence: number, fragments: count, detail,
                 },
-                _ => Event::Intact { at_us, run, sequence: number },
+                8 => Event::Intact { at_us, run, sequence: number },
+                9 => Event::Hold { at_us, hold: run, from_us: until_us, until_us: at_us, detail },
+                _ => Event::Released { at_us, hold: run },
             };
             let line = format_line(&event).unwrap();
             prop_assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
