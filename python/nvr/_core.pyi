@@ -25,6 +25,7 @@ __all__ = [
     "CodecConfig",
     "Copied",
     "CopyWriter",
+    "DamagedStretch",
     "DiskUsage",
     "EventWatch",
     "FanoutClient",
@@ -44,10 +45,12 @@ __all__ = [
     "RtspReplay",
     "RtspServer",
     "RtspSignal",
+    "Scrubbed",
     "SimMedia",
     "Span",
     "Store",
     "StoreReport",
+    "StoredStream",
     "StreamEvent",
     "StreamStatus",
     "StreamWriter",
@@ -278,7 +281,7 @@ class Store:
         max_age_us: int | None = None,
         max_bytes: int | None = None,
         min_free_bytes: int | None = None,
-        groups: Sequence[tuple[Sequence[str], int | None, int | None]] = (),
+        groups: Sequence[tuple[Sequence[str], int | None, int | None]] | None = None,
     ) -> tuple[int, int]:
         """Deletes the oldest segments until the limits hold.
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import av
 
-from nvr._core import Store
 from nvr import nal
+from nvr._core import Store
 
 ALL_TIME = (0, 1 << 52)
 

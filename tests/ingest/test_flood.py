@@ -5,8 +5,8 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from nvr._core import CameraSim, SimMedia
 from nvr import nal
+from nvr._core import CameraSim, SimMedia
 from tests.ingest import pictures
 from tests.ingest.conftest import Recorder
 

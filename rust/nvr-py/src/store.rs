@@ -290,21 +290,21 @@ impl Store {
         Ok(usage.into_iter().map(DiskUsage::from).collect())
     }
 
-    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None, groups=Vec::new()))]
+    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None, groups=None))]
     fn enforce_retention(
         &self,
         py: Python<'_>,
         max_age_us: Option<i64>,
         max_bytes: Option<u64>,
         min_free_bytes: Option<u64>,
-        groups: Vec<(Vec<String>, Option<i64>, Option<u64>)>,
+        groups: Option<Vec<(Vec<String>, Option<i64>, Option<u64>)>>,
     ) -> PyResult<(usize, u64)> {
         let limits = Limits { max_age_us, max_bytes, min_free_bytes };
         let group = |(cameras, max_age_us, max_bytes): (Vec<String>, Option<i64>, Option<u64>)| {
             let cameras: nvr_core::Result<_> = cameras.iter().map(|id| id.parse()).collect();
             cameras.map(|cameras| GroupLimits { cameras, max_age_us, max_bytes })
         };
-        let groups: nvr_core::Result<Vec<_>> = groups.into_iter().map(group).collect();
+        let groups: nvr_core::Result<Vec<_>> = groups.into_iter().flatten().map(group).collect();
         let groups = groups.py()?;
         let retained = py.detach(|| self.store.retain(limits, &groups)).py()?;
         Ok((retained.segments, retained.bytes_over))
