@@ -108,7 +108,7 @@ class CodecConfig:
     video_codec: str
     """RFC 6381, e.g. ``avc1.4d401f``."""
     audio_codec: str
-    """RFC 6381, or empty."""
+    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``), or empty."""
     width: int
     height: int
     init_segment: bytes
@@ -371,6 +371,7 @@ class StreamWriter:
         extra_data: bytes,
         width: int,
         height: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
         audio_channels: int = 0,
@@ -495,6 +496,7 @@ class SimMedia:
         width: int,
         height: int,
         timescale: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
         audio_channels: int = 0,
@@ -502,7 +504,7 @@ class SimMedia:
     def add_video(self, data: Buffer, pts: int, keyframe: bool) -> None:
         """Length-prefixed NAL units of one access unit, in decoding order; pts in 1/timescale s from 0."""
     def add_audio(self, data: Buffer, pts: int) -> None:
-        """One AAC frame; pts in 1/audio_sample_rate_hz s from 0."""
+        """One frame of sound; pts in 1/audio_sample_rate_hz s from 0."""
     def finish(self, duration: int) -> None:
         """``duration`` in 1/timescale s: after it the media starts anew."""
 
@@ -539,6 +541,7 @@ class RtspFormat:
         extra_data: bytes,
         width: int,
         height: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
     ) -> RtspFormat:

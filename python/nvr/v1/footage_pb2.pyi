@@ -776,7 +776,7 @@ class CodecConfig(_message.Message):
     video_codec: _builtins.str
     """RFC 6381 codec of the video."""
     audio_codec: _builtins.str
-    """RFC 6381 codec of the sound, or empty."""
+    """RFC 6381 codec of the sound (`mp4a.40.2`; G.711: `ulaw`, `alaw`), or empty."""
     width: _builtins.int
     """Pixels across."""
     height: _builtins.int
@@ -788,7 +788,7 @@ class CodecConfig(_message.Message):
     video_extra_data: _builtins.bytes
     """Decoder configuration record of the video (avcC or hvcC content)."""
     audio_extra_data: _builtins.bytes
-    """AudioSpecificConfig of the sound, or empty."""
+    """AudioSpecificConfig of AAC, or empty."""
     audio_sample_rate_hz: _builtins.int
     """Ticks a second of the sound's sample times; 0 without sound."""
     def __init__(
@@ -1548,7 +1548,9 @@ class AccessUnit(_message.Message):
     random_access: _builtins.bool
     """A decoder can start here."""
     data: _builtins.bytes
-    """Video: NAL units, each after its length in 4 bytes, big-endian. AAC: one raw frame."""
+    """Video: NAL units, each after its length in 4 bytes, big-endian; JPEG: a picture.
+    AAC: one raw frame. G.711: the samples of a packet.
+    """
     run_id: _builtins.str
     """The run it belongs to."""
     def __init__(

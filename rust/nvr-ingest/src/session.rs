@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream as _;
-use nvr_core::codec::VideoInfo;
+use nvr_core::codec::{AudioInfo, VideoInfo};
 use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -315,9 +315,9 @@ impl Pump<'_> {
         if *self.feed.begun {
             self.feed.sink.video_params(params.clone());
         } else {
-            let sound = self.choice.audio.and_then(|i| params::audio_parameters(&streams[i]));
-            let codec = sound.and_then(|p| p.rfc6381_codec()).unwrap_or_default();
-            self.feed.status.recording(codec, &self.choice.left_out);
+            let sound = self.audio.as_ref().and_then(|a| AudioInfo::parse(a).ok());
+            let codec = sound.map(|info| info.rfc6381).unwrap_or_default();
+            self.feed.status.recording(&codec, &self.choice.left_out);
             *self.feed.begun = true;
             self.feed.sink.begin(now, params.clone(), self.audio.take());
         }

@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_H264, SDP_PCMU, SPS, SPS_640,
+    Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_H264, SDP_OPUS, SPS, SPS_640,
     aac, good, interleaved, options, recorder, rtp, sender_report, stap_a, stream,
 };
 use nvr_core::Error;
-use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoCodec, VideoParams};
+use nvr_core::media::{
+    AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink, VideoCodec, VideoParams,
+};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock as _, Moment, SystemClock};
 use nvr_ingest::{Options, State, Supervisor, probe};
@@ -134,12 +136,40 @@ fn parameters_that_change_come_before_their_picture() {
 }
 
 #[test]
-fn sound_that_is_not_aac_is_left_out_and_said() {
-    let camera = camera(format!("{SDP_H264}{SDP_PCMU}"), picture(1, 0, &IDR));
+fn g711_is_recorded_packet_by_packet() {
+    for (payload_type, codec, name) in
+        [(0, AudioCodec::G711Ulaw, "ulaw"), (8, AudioCodec::G711Alaw, "alaw")]
+    {
+        let media = [
+            picture(1, 0, &IDR),
+            interleaved(2, &rtp(payload_type, 1, u32::MAX - 79, &[0xd5; 160])),
+            interleaved(2, &rtp(payload_type, 2, 80, &[0x55; 320])),
+        ]
+        .concat();
+        let sdp = format!("{SDP_H264}m=audio 0 RTP/AVP {payload_type}\r\na=control:audio\r\n");
+        let camera = camera(sdp, media);
+        let (supervisor, calls) = record(&camera, options());
+        let Call::Begin(_, Some(audio)) = calls.next() else { panic!("`begin` with sound is due") };
+        let expected =
+            AudioParams { codec, extra_data: [][..].into(), sample_rate: 8_000, channels: 1 };
+        assert_eq!(audio, expected);
+        let Call::Audio(first, 160, data) = calls.until(|c| matches!(c, Call::Audio(..))) else {
+            panic!("160 samples are due")
+        };
+        assert_eq!(data, [0xd5; 160]);
+        // The timestamp wraps between them.
+        assert_eq!(calls.next(), Call::Audio(first + 160, 320, vec![0x55; 320]));
+        assert_eq!(supervisor.status()[0].audio_codec, name);
+    }
+}
+
+#[test]
+fn sound_that_cannot_be_recorded_is_left_out_and_said() {
+    let camera = camera(format!("{SDP_H264}{SDP_OPUS}"), picture(1, 0, &IDR));
     let (supervisor, calls) = record(&camera, options());
     assert!(matches!(calls.next(), Call::Begin(_, None)));
     let status = supervisor.status().remove(0);
-    assert!(status.detail.contains("audio PCMU"), "{status:?}");
+    assert!(status.detail.contains("audio OPUS"), "{status:?}");
     assert_eq!(status.state, State::Recording);
     let setups = camera.requests.lock().unwrap().iter().filter(|r| r.starts_with("SETUP")).count();
     assert_eq!(setups, 1);

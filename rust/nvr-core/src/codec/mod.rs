@@ -11,7 +11,7 @@ pub mod h265;
 
 use bytes::Bytes;
 
-use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 use crate::{Error, Result};
 
 /// What a decoder configuration record says.
@@ -42,13 +42,11 @@ impl VideoInfo {
     }
 }
 
-/// What an AudioSpecificConfig says.
+/// What the parameters of a sound track say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioInfo {
-    /// RFC 6381 name, e.g. `mp4a.40.2`.
+    /// RFC 6381 name: `mp4a.40.2`, `ulaw`, `alaw`.
     pub rfc6381: String,
-    /// Audio object type (ISO/IEC 14496-3, table 1.17); 2 is AAC LC.
-    pub object_type: u8,
     /// Sampling rate of the core coder in Hz.
     pub sample_rate: u32,
     /// Channels; 0 if the configuration leaves them to the bitstream.
@@ -56,9 +54,15 @@ pub struct AudioInfo {
 }
 
 impl AudioInfo {
-    /// Reads the AudioSpecificConfig of a sound track. [`Error::Media`] if it is not one.
+    /// Reads the parameters of a sound track. [`Error::Media`] if that of AAC is no
+    /// AudioSpecificConfig.
     pub fn parse(params: &AudioParams) -> Result<Self> {
-        aac::parse_config(&params.extra_data)
+        let rfc6381 = match params.codec {
+            AudioCodec::Aac => return aac::parse_config(&params.extra_data),
+            AudioCodec::G711Ulaw => "ulaw".to_owned(),
+            AudioCodec::G711Alaw => "alaw".to_owned(),
+        };
+        Ok(AudioInfo { rfc6381, sample_rate: params.sample_rate, channels: params.channels })
     }
 }
 

@@ -268,7 +268,8 @@ pub(crate) const SDP_H264: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0
 pub(crate) const SDP_AAC: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/1\r\n\
     a=fmtp:97 streamtype=5;mode=AAC-hbr;config=1188;sizelength=13;indexlength=3;indexdeltalength=3\r\n\
     a=control:audio\r\n";
-pub(crate) const SDP_PCMU: &str = "m=audio 0 RTP/AVP 0\r\na=control:audio\r\n";
+pub(crate) const SDP_OPUS: &str =
+    "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\na=control:audio\r\n";
 
 /// The SPS and PPS in [`SDP_H264`], and the SPS of the same at 640×480.
 pub(crate) const SPS: [u8; 24] = [
