@@ -14,7 +14,7 @@
 
 use bytes::{Buf as _, Bytes};
 use nvr_core::codec::{self, AudioInfo, NalUnits, VideoInfo};
-use nvr_core::media::{AudioParams, VideoCodec, VideoParams};
+use nvr_core::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 use nvr_core::reason::Reason;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
@@ -127,6 +127,7 @@ fn parse(kind: u8, mut content: Bytes) -> Result<Message, Failure> {
             let begin: BeginText = json(&content)?;
             let audio = begin.audio.map(|audio| -> Result<AudioParams, Failure> {
                 Ok(AudioParams {
+                    codec: AudioCodec::Aac,
                     extra_data: from_hex(&audio.extra_data)?,
                     sample_rate: audio.sample_rate,
                     channels: audio.channels,
@@ -272,6 +273,7 @@ mod tests {
         ]
         .concat();
         let audio = AudioParams {
+            codec: AudioCodec::Aac,
             extra_data: Bytes::from_static(&[0x12, 8]),
             sample_rate: 44_100,
             channels: 1,
