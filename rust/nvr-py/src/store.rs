@@ -27,6 +27,9 @@ use crate::errors::IntoPy;
 use crate::values::{CodecConfig, Fragment, Gap, Span, stream_id};
 use crate::writer::StreamWriter;
 
+/// Limits of a group: its cameras, age and bytes.
+type PyGroup = (Vec<String>, Option<i64>, Option<u64>);
+
 /// The footage of a node, on one or more roots (one for each disk).
 #[pyclass(frozen, module = "nvr._core")]
 pub(crate) struct Store {
@@ -297,10 +300,10 @@ impl Store {
         max_age_us: Option<i64>,
         max_bytes: Option<u64>,
         min_free_bytes: Option<u64>,
-        groups: Option<Vec<(Vec<String>, Option<i64>, Option<u64>)>>,
+        groups: Option<Vec<PyGroup>>,
     ) -> PyResult<(usize, u64)> {
         let limits = Limits { max_age_us, max_bytes, min_free_bytes };
-        let group = |(cameras, max_age_us, max_bytes): (Vec<String>, Option<i64>, Option<u64>)| {
+        let group = |(cameras, max_age_us, max_bytes): PyGroup| {
             let cameras: nvr_core::Result<_> = cameras.iter().map(|id| id.parse()).collect();
             cameras.map(|cameras| GroupLimits { cameras, max_age_us, max_bytes })
         };
