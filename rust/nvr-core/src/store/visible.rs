@@ -63,15 +63,20 @@ pub struct Held {
 
 impl Held {
     fn keeps(&self, run: RunId, start_us: i64, now: &Expiry) -> bool {
+        self.keeps_all(run, (start_us, start_us), now)
+    }
+
+    /// Both, and all between them.
+    fn keeps_all(&self, run: RunId, (first_us, last_us): (i64, i64), now: &Expiry) -> bool {
         let there = match (self.later_runs.get(&run), now.later_runs.contains_key(&run)) {
-            (Some(from_us), _) => start_us >= *from_us,
+            (Some(from_us), _) => first_us >= *from_us,
             // A run that began after the hold, at an earlier time, lost nothing before it.
             (None, true) => true,
             (None, false) => {
-                self.there.iter().any(|(from, until)| (*from..*until).contains(&start_us))
+                self.there.iter().any(|(from, until)| *from <= first_us && last_us < *until)
             }
         };
-        (self.from_us..self.until_us).contains(&start_us) && there
+        self.from_us <= first_us && last_us < self.until_us && there
     }
 }
 
@@ -137,9 +142,10 @@ impl Visible {
         self.of(path).is_none_or(|kept| {
             first_us >= kept.expiry.of(run)
                 || (first_us == last_us && kept.holds(run, first_us))
-                || kept.holds.values().any(|held| {
-                    [first_us, last_us].iter().all(|start| held.keeps(run, *start, &kept.expiry))
-                })
+                || kept
+                    .holds
+                    .values()
+                    .any(|held| held.keeps_all(run, (first_us, last_us), &kept.expiry))
         })
     }
 
@@ -190,5 +196,28 @@ impl Visible {
             later.chain(held).fold(kept.expiry.before_us, i64::min)
         };
         self.dirs.iter().map(|(_, kept)| least(kept)).min().unwrap_or(i64::MIN)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_deleted_before_a_hold_is_no_part_of_it() {
+        let run = RunId(uuid::Uuid::from_u128(1));
+        let mut kept = Kept::default();
+        kept.hold("first".into(), 0, 10);
+        kept.expiry.expire(50);
+        // It keeps what the first one kept and what is not deleted yet, and nothing between.
+        kept.hold("second".into(), 0, 100);
+        kept.expiry.expire(100);
+        let visible = Visible::new(vec![(PathBuf::from("/a"), kept)]);
+        let path = Path::new("/a/index");
+        for (start_us, shown) in [(5, true), (20, false), (60, true)] {
+            assert_eq!(visible.shows_segment(path, run, start_us), shown, "{start_us}");
+        }
+        assert!(visible.shows_all(path, run, (60, 90)));
+        assert!(!visible.shows_all(path, run, (5, 60)), "what is between is gone");
     }
 }
