@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::day::Day;
 use super::steps::Step;
@@ -118,10 +119,15 @@ fn act() -> impl Strategy<Value = Act> {
     ]
 }
 
+/// The same cases each time, as with the days' seeds; others when more are asked for.
+fn config() -> ProptestConfig {
+    let more = std::env::var_os("PROPTEST_CASES").is_some();
+    let rng_seed = if more { RngSeed::Random } else { RngSeed::Fixed(1) };
+    ProptestConfig { cases: ProptestConfig::default().cases / 4, rng_seed, ..Default::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig {
-        cases: ProptestConfig::default().cases / 4, ..ProptestConfig::default()
-    })]
+    #![proptest_config(config())]
 
     #[test]
     fn retention_deletes_what_is_too_much_and_nothing_else(

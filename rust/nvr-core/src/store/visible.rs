@@ -34,7 +34,8 @@ impl Expiry {
 
     /// A run begins to be recorded here.
     pub(super) fn run_started(&mut self, run: RunId, at_us: i64) {
-        if at_us < self.before_us {
+        // Its first segment is named by the millisecond, which may have begun before.
+        if at_us.div_euclid(1000) * 1000 < self.before_us {
             self.later_runs.insert(run, i64::MIN);
         }
     }
@@ -202,6 +203,16 @@ impl Visible {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_run_that_begins_as_the_deleted_one_ended_is_shown() {
+        let run = RunId(uuid::Uuid::from_u128(2));
+        let mut kept = Kept::default();
+        kept.expiry.expire(5_400);
+        kept.expiry.run_started(run, 5_400);
+        let visible = Visible::new(vec![(PathBuf::from("/a"), kept)]);
+        assert!(visible.shows_segment(Path::new("/a/index"), run, 5_000));
+    }
 
     #[test]
     fn what_was_deleted_before_a_hold_is_no_part_of_it() {
