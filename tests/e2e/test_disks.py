@@ -51,7 +51,9 @@ def test_a_full_disk_costs_seconds_and_says_so(
     recorder = Recorder(tmp_path / "node", {"gate": station.cameras.url("h264")})
     text = recorder.settings.read_text()
     stores = ", ".join(f'"{disk / "store"}"' for disk in disks)
-    text = text.replace(f'stores = ["{recorder.store}"]', f"stores = [{stores}]")
+    # What the node itself writes is elsewhere: without its audit record nothing is answered.
+    folders = f'stores = [{stores}]\ndata = "{tmp_path / "data"}"'
+    text = text.replace(f'stores = ["{recorder.store}"]', folders)
     recorder.settings.write_text(text + '\n[retention]\nmin_free = "1B"\n')
     try:
         recorder.start()

@@ -71,7 +71,7 @@ class ToldCameras:
                 await self._tell(self._cameras.some(changed))
             except StoreError as error:
                 # A full disk costs what the node above knows for now, and no recording.
-                logger.error("changes of cameras wait to be told: %s", error.message)
+                logger.warning("changes of cameras wait to be told: %s", error.message)
                 self._changed |= changed
                 self._wake.set()
                 await asyncio.sleep(_AGAIN_S)
