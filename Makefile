@@ -115,7 +115,7 @@ test-deps: ## install the Debian packages and Rust components that tests need
 
 .PHONY: soak
 soak: venv ## what takes longer than `make test` may: more examples, crashes, cuts, the last release beside
-	HYPOTHESIS_PROFILE=slow PROPTEST_CASES=10000 cargo test --workspace --exclude nvr-py --locked --release
+	NVR_SIM_SEEDS=5000 HYPOTHESIS_PROFILE=slow PROPTEST_CASES=10000 cargo test --workspace --exclude nvr-py --locked --release
 	scripts/build_previous.sh
 	NVR_SOAK=1 HYPOTHESIS_PROFILE=slow $(BIN)/pytest --timeout=7200 $(ARGS)
 

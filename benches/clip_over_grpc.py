@@ -1,20 +1,27 @@
-"""Throughput of a clip from a node to a client's file, beside sendfile."""
+"""Throughput of a clip from a node to a client's file, beside sendfile, and how clients share it."""
 
 import hashlib
 import os
 import shutil
 import socket
+import statistics
+import subprocess
 import sys
+import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import nvr
 from benches import stores
-from benches.harness import Row, Settings, median_seconds, process, wait_until
+from benches.harness import Row, Settings, medians_by_turns, process, wait_until
 from benches.node import recorder
 
 MB = 1e6
 RECEIVE_BYTES = 1 << 20
+CLIENTS = 16
+SHARE_S = 5.0
+MIN_RATIO = 0.55
+MIN_SHARE = 0.7
 
 
 def serve_by_sendfile(path: Path, state: Path) -> None:
@@ -55,6 +62,50 @@ def digest(path: Path) -> str:
         return hashlib.file_digest(source, "sha256").hexdigest()
 
 
+def count_bytes(address: str, start_us: int, end_us: int) -> None:
+    """Reads a clip over and over for a while once standard input ends, and prints how many bytes came."""
+    with nvr.connect(address) as net:
+        clip = net.camera(stores.CAMERA).clip(utc(start_us), utc(end_us))
+        clip.plan()
+        print("ready", flush=True)
+        sys.stdin.read()
+        end, count = time.monotonic() + SHARE_S, 0
+        while time.monotonic() < end:
+            with clip.chunks() as chunks:
+                for chunk in chunks:
+                    count += len(chunk.data)
+                    if time.monotonic() >= end:
+                        break
+        print(count, flush=True)
+
+
+def at_once(address: str, written: stores.Written) -> list[int]:
+    """Bytes that each of many clients got of a node that they all read from."""
+    words = ["count", address, str(written.start_us + 777_000), str(written.end_us - 1_000_000)]
+    clients = [
+        subprocess.Popen(
+            [sys.executable, "-m", "benches.clip_over_grpc", *words],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(CLIENTS)
+    ]
+    for client in clients:
+        assert client.stdout is not None
+        if client.stdout.readline() != "ready\n":
+            raise RuntimeError("a client did not start")
+    for client in clients:
+        assert client.stdin is not None
+        client.stdin.close()
+    counts = []
+    for client in clients:
+        assert client.stdout is not None
+        counts.append(int(client.stdout.readline()))
+        client.wait()
+    return counts
+
+
 def measure(settings: Settings) -> list[Row]:
     """The same bytes from a process to another one's file, over loopback."""
     hours = min(settings.clip_hours, 0.25)
@@ -73,20 +124,20 @@ def measure(settings: Settings) -> list[Row]:
             for _ in camera.clip(start, end).chunks():
                 pass
 
-        our_s = median_seconds(by_us, repeats)
-        our_read_s = median_seconds(read_by_us, repeats)
-    state = settings.work / "sendfile.port"
-    command = [sys.executable, "-m", "benches.clip_over_grpc", str(ours), str(state)]
-    with process(command, settings.work / "sendfile.log"):
-        wait_until(lambda: state.exists() and state.read_text() != "", "the sendfile server listens")
-        port = int(state.read_text())
+        by_us()
+        state = settings.work / "sendfile.port"
+        command = [sys.executable, "-m", "benches.clip_over_grpc", "sendfile", str(ours), str(state)]
+        with process(command, settings.work / "sendfile.log"):
+            wait_until(lambda: state.exists() and state.read_text() != "", "the sendfile server listens")
+            port = int(state.read_text())
 
-        def by_sendfile() -> None:
-            theirs.unlink(missing_ok=True)
-            receive(port, theirs)
+            def by_sendfile() -> None:
+                theirs.unlink(missing_ok=True)
+                receive(port, theirs)
 
-        their_s = median_seconds(by_sendfile, repeats)
-        their_read_s = median_seconds(lambda: drain(port), repeats)
+            our_read_s, their_read_s = medians_by_turns([read_by_us, lambda: drain(port)], 2 * repeats)
+            our_s, their_s = medians_by_turns([by_us, by_sendfile], repeats)
+        shares = at_once(node.address, written)
     if digest(ours) != digest(theirs):
         raise RuntimeError("the two files differ")
     size_mb = ours.stat().st_size / MB
@@ -95,14 +146,30 @@ def measure(settings: Settings) -> list[Row]:
     settings.conditions.append(
         f"Clip over gRPC: {size_mb:.0f} MB from `nvr recorder` to the Python client, planning included, "
         "loopback, page cache warm; sendfile: the finished file from a Python process. Saved: to a file and "
-        "to the disk (fsync), on both sides; read: the bytes are taken and dropped. More is better here."
+        "to the disk (fsync), on both sides; read: the bytes are taken and dropped. More is better here. "
+        f"{CLIENTS} clients: processes with a connection each, {SHARE_S:g} s; the least that one got, as a "
+        "part of the mean."
     )
+    least = min(shares) / statistics.mean(shares)
+    total_mb_s = sum(shares) / SHARE_S / MB
+    fast = our_read_s <= their_read_s / MIN_RATIO
     what = "throughput of a clip over gRPC"
     return [
-        Row(f"{what}, read", size_mb / our_read_s, "MB/s", "sendfile", size_mb / their_read_s),
+        Row(
+            f"{what}, read", size_mb / our_read_s, "MB/s", "sendfile", size_mb / their_read_s,
+            f"≥ {MIN_RATIO} × sendfile", fast,
+        ),
         Row(f"{what}, saved", size_mb / our_s, "MB/s", "sendfile, fsync", size_mb / their_s),
-    ]
+        Row(f"{what}, {CLIENTS} clients at once", total_mb_s, "MB/s"),
+        Row(
+            f"the same: least share of {CLIENTS}", least, "of the mean",
+            floor=f"≥ {MIN_SHARE}", met=least >= MIN_SHARE,
+        ),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":
-    serve_by_sendfile(Path(sys.argv[1]), Path(sys.argv[2]))
+    if sys.argv[1] == "sendfile":
+        serve_by_sendfile(Path(sys.argv[2]), Path(sys.argv[3]))
+    else:
+        count_bytes(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))

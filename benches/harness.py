@@ -50,6 +50,9 @@ class Settings:
     seeks: int = 100_000
     live_s: float = 30.0
     day_s: float = 150.0
+    soak_s: float = 300.0
+    streams: int = 200
+    store_days: int = 30
     full: bool = True
     say: Callable[[str], None] = print
     conditions: list[str] = field(default_factory=list)
@@ -100,8 +103,10 @@ def cpu_per_camera_hour(pids: Sequence[int], cameras: int, window_s: float) -> t
 
 
 @contextmanager
-def process(command: Sequence[str | Path], log: Path) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that is asked to end on the way out, and made to if it does not."""
+def process(
+    command: Sequence[str | Path], log: Path, *, by_force: bool = False
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that is asked to end on the way out, and made to if it does not (or ``by_force``)."""
     with log.open("ab") as output:
         running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
@@ -109,7 +114,7 @@ def process(command: Sequence[str | Path], log: Path) -> Iterator[subprocess.Pop
         if running.poll() is not None:
             raise RuntimeError(f"{command[0]} ended while it was measured; see {log}")
     finally:
-        running.send_signal(signal.SIGTERM)
+        running.send_signal(signal.SIGKILL if by_force else signal.SIGTERM)
         try:
             running.wait(20)
         except subprocess.TimeoutExpired:
@@ -135,6 +140,28 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
         work()
         taken.append(time.perf_counter() - start)
     return statistics.median(taken)
+
+
+def medians_by_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median wall times of pieces of work that take turns, after one round that is not counted.
+
+    A machine that is slower for a while is slower for all of them.
+    """
+    taken: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats + 1):
+        for work, each in zip(works, taken, strict=True):
+            start = time.perf_counter()
+            work()
+            if turn:
+                each.append(time.perf_counter() - start)
+    return [statistics.median(each) for each in taken]
+
+
+def slope(points: Sequence[tuple[float, float]]) -> float:
+    """How fast y grows with x, by least squares."""
+    mean_x, mean_y = (statistics.mean(point[axis] for point in points) for axis in (0, 1))
+    across = sum((x - mean_x) ** 2 for x, _ in points)
+    return sum((x - mean_x) * (y - mean_y) for x, y in points) / across if across else 0.0
 
 
 def percentile(values: Sequence[float], percent: float) -> float:

@@ -12,6 +12,8 @@ from benches.node import recorder, recording
 from benches.simulator import simulated_cameras
 from nvr.v1 import common_pb2, footage_pb2, footage_pb2_grpc
 
+MAX_P95_MS = 60.0
+
 
 def measure(settings: Settings) -> list[Row]:
     """From the instant that the camera shows a picture to the client's having its bytes."""
@@ -48,7 +50,8 @@ def measure(settings: Settings) -> list[Row]:
         "its media time in an SEI message; the simulator tells the wall time of media time zero. Lateness "
         "of the simulator itself is part of the figure."
     )
+    p95 = percentile(delays_ms, 95)
     return [
         Row("WatchLive delay p50", percentile(delays_ms, 50), "ms"),
-        Row("WatchLive delay p95", percentile(delays_ms, 95), "ms"),
+        Row("WatchLive delay p95", p95, "ms", floor=f"≤ {MAX_P95_MS:g} ms", met=p95 <= MAX_P95_MS),
     ]

@@ -1,7 +1,7 @@
 """A recorder node in a process of its own, as somebody would run it."""
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple, cast
@@ -21,8 +21,20 @@ class Node(NamedTuple):
 
 
 @contextmanager
-def recorder(store: Path, cameras: Mapping[str, str], work: Path) -> Iterator[Node]:
-    """A recorder that answers; it may still be on its way to its cameras (names and addresses)."""
+def recorder(
+    store: Path,
+    cameras: Mapping[str, str],
+    work: Path,
+    *,
+    subs: Mapping[str, str] | None = None,
+    settings: Sequence[str] = (),
+    by_force: bool = False,
+) -> Iterator[Node]:
+    """A recorder that answers; it may still be on its way to its cameras (names and addresses).
+
+    ``subs``: addresses of sub-streams, by the cameras' names. ``settings``: further lines of its
+    file. ``by_force``: it is killed in the end, and closes nothing.
+    """
     address = f"127.0.0.1:{free_port()}"
     lines = [
         "[node]",
@@ -31,13 +43,16 @@ def recorder(store: Path, cameras: Mapping[str, str], work: Path) -> Iterator[No
         f'grpc = "{address}"',
         f'metrics = "127.0.0.1:{free_port()}"',
     ]
+    lines += settings
     for name, url in cameras.items():
         lines += ["", "[[camera]]", f'name = "{name}"', f'main = "{url}"']
+        if subs and name in subs:
+            lines.append(f'sub = "{subs[name]}"')
     config = work / "recorder.toml"
     config.write_text("\n".join(lines) + "\n")
     command = [str(Path(sys.executable).with_name("nvr")), "recorder", "--config", str(config)]
     log = work / "recorder.log"
-    with process(command, log) as running, grpc.insecure_channel(address) as channel:
+    with process(command, log, by_force=by_force) as running, grpc.insecure_channel(address) as channel:
         # The stubs are typed for grpc.aio; they serve a blocking channel as well.
         service: Any = node_pb2_grpc.NodeServiceStub(cast(Any, channel))
 
@@ -54,19 +69,31 @@ def recorder(store: Path, cameras: Mapping[str, str], work: Path) -> Iterator[No
         yield Node(running.pid, address)
 
 
-def main_streams(address: str) -> list[footage_pb2.StreamInfo]:
-    """The main stream of every camera of a node, as it is now."""
+def cameras_of(address: str) -> list[footage_pb2.Camera]:
+    """The cameras of a node, as they are now."""
     with grpc.insecure_channel(address) as channel:
         service: Any = footage_pb2_grpc.FootageServiceStub(cast(Any, channel))
         answer = service.ListCameras(footage_pb2.ListCamerasRequest(), timeout=10)
-        return [
-            step.item.streams[0] for step in answer if step.WhichOneof("step") == "item" and step.item.streams
-        ]
+        return [step.item for step in answer if step.WhichOneof("step") == "item"]
+
+
+def main_streams(address: str) -> list[footage_pb2.StreamInfo]:
+    """The main stream of every camera of a node, as it is now."""
+    return [camera.streams[0] for camera in cameras_of(address) if camera.streams]
 
 
 def recording(address: str) -> int:
     """How many cameras a node records at this moment."""
     return sum(stream.state == footage_pb2.STREAM_STATE_RECORDING for stream in main_streams(address))
+
+
+def streams_recording(address: str) -> int:
+    """How many streams, main and sub, a node records at this moment."""
+    return sum(
+        stream.state == footage_pb2.STREAM_STATE_RECORDING
+        for camera in cameras_of(address)
+        for stream in camera.streams
+    )
 
 
 def newest_us(address: str) -> int:

@@ -34,6 +34,14 @@ TINY = [
     *("-video_track_timescale", "90000"),
 ]
 
+# What the same camera sends by its sub-stream: 640 by 360, 10 pictures a second, 300 kbit/s.
+SUB = [
+    *("-f", "lavfi", "-i", "testsrc2=size=640x360:rate=10,noise=alls=8:allf=t", "-t", "60"),
+    *("-c:v", "libx264", "-preset", "veryfast", "-pix_fmt", "yuv420p", "-bf", "0", "-g", "20"),
+    *("-keyint_min", "20", "-sc_threshold", "0", "-b:v", "300k", "-maxrate", "300k", "-bufsize", "300k"),
+    *("-x264-params", "nal-hrd=cbr", "-threads", "1", "-video_track_timescale", "90000", "-an"),
+]
+
 # A small picture twice a second, 8 kbit/s or so: for many recorders with long footage on one disk.
 SMALL_FPS = 2
 SMALL = [
@@ -67,9 +75,21 @@ def make(folder: Path, seconds: int = SECONDS) -> Path:
     return _made(folder / f"two-mbit-{seconds}s.mp4", command)
 
 
+def lengthened(file: Path, seconds: float) -> Path:
+    """The same over and over until it lasts so long, in a file beside it."""
+    times = int(seconds // SECONDS)
+    command = ["-stream_loop", str(times), "-i", str(file), "-c", "copy", "-video_track_timescale", "90000"]
+    return _made(file.with_name(f"{file.stem}-{times + 1}-times.mp4"), command)
+
+
 def make_tiny(folder: Path) -> Path:
     """Makes the file of one small picture, unless it is there."""
     return _made(folder / "tiny.mp4", TINY)
+
+
+def make_sub(folder: Path) -> Path:
+    """Makes the file of a sub-stream, unless it is there."""
+    return _made(folder / "sub.mp4", SUB)
 
 
 def make_small(folder: Path) -> Path:

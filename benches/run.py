@@ -11,6 +11,8 @@ import nvr._core
 from benches import (
     clip_over_grpc,
     clips,
+    days,
+    digests,
     federation,
     live,
     province,
@@ -18,14 +20,18 @@ from benches import (
     recording,
     seek,
     simulating,
+    streams,
 )
 from benches.harness import Row, Settings, first_line, page, program, table
 
 RESULTS = Path(__file__).with_name("RESULTS.md")
 MEASUREMENTS = {
     "recording": recording.measure,
+    "streams": streams.measure,
+    "digests": digests.measure,
     "simulator": simulating.measure,
     "seek": seek.measure,
+    "days": days.measure,
     "clips": clips.measure,
     "clip-over-grpc": clip_over_grpc.measure,
     "live": live.measure,
@@ -42,6 +48,8 @@ def arguments(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--work", type=Path, help="folder for footage, 5 GB free (default: temporary)")
     parser.add_argument("--cameras", type=int, default=Settings.cameras)
     parser.add_argument("--window", type=float, default=Settings.window_s, help="seconds measured each turn")
+    parser.add_argument("--soak", type=float, default=Settings.soak_s, help="seconds of the whole node")
+    parser.add_argument("--streams", type=int, default=Settings.streams, help="cameras of the whole node")
     parser.add_argument("--quick", action="store_true", help="does everything run? Writes no page")
     return parser.parse_args(words)
 
@@ -54,10 +62,12 @@ def main(words: Sequence[str]) -> int:
         return 2
     with tempfile.TemporaryDirectory(prefix="nvr-bench-", dir=asked.work) as work:
         settings = Settings(work=Path(work), cameras=asked.cameras, window_s=asked.window)
+        settings.soak_s, settings.streams = asked.soak, asked.streams
         if asked.quick:
             settings.cameras, settings.window_s, settings.rounds, settings.repeats = 4, 5.0, 1, 3
             settings.clip_hours, settings.seek_days, settings.seeks, settings.live_s = 0.05, 1, 2000, 5.0
             settings.day_s, settings.full = 10.0, False
+            settings.soak_s, settings.streams, settings.store_days = 20.0, 4, 3
         rows: list[Row] = []
         for name, measure in MEASUREMENTS.items():
             if not asked.only or name in asked.only:

@@ -25,6 +25,7 @@ __all__ = [
     "CodecConfig",
     "Copied",
     "CopyWriter",
+    "DamagedStretch",
     "DiskUsage",
     "EventWatch",
     "FanoutClient",
@@ -44,10 +45,12 @@ __all__ = [
     "RtspReplay",
     "RtspServer",
     "RtspSignal",
+    "Scrubbed",
     "SimMedia",
     "Span",
     "Store",
     "StoreReport",
+    "StoredStream",
     "StreamEvent",
     "StreamStatus",
     "StreamWriter",
@@ -105,7 +108,7 @@ class CodecConfig:
     video_codec: str
     """RFC 6381, e.g. ``avc1.4d401f``."""
     audio_codec: str
-    """RFC 6381, or empty."""
+    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``), or empty."""
     width: int
     height: int
     init_segment: bytes
@@ -127,6 +130,8 @@ class ClipPart:
     audio_codec: str
     def read(self, offset: int, length: int) -> bytes:
         """At most ``length`` bytes from ``offset``; empty at the end."""
+    def read_after(self, head: bytes, offset: int, length: int) -> bytes:
+        """``head``, and behind it what :meth:`read` gives: one object, nothing is copied twice."""
     def save(self, path: str | PathLike[str], *, durable: bool = True) -> None:
         """Copies the whole file, in the kernel where that can be done.
 
@@ -175,6 +180,36 @@ class StoreReport:
     problems: list[str]
 
 @final
+class DamagedStretch:
+    """Stored fragments of a segment, one after another, that cannot be read."""
+
+    camera_id: str
+    stream: str
+    run_id: str
+    sequence: int
+    """The first one's."""
+    fragments: int
+    start_us: int
+    end_us: int
+    detail: str
+    """Which file, where, and what is wrong."""
+
+@final
+class Scrubbed:
+    """What a scrub found in a segment."""
+
+    segment: str
+    fragments: int
+    bytes: int
+    damaged: list[DamagedStretch]
+    """What was not known to be."""
+    intact: list[DamagedStretch]
+    """What was damaged, and is sound now."""
+    problems: list[str]
+    """What is wrong and costs no footage."""
+    repaired: list[str]
+
+@final
 class DiskUsage:
     """One store root."""
 
@@ -184,6 +219,8 @@ class DiskUsage:
     footage_bytes: int
     held_bytes: int
     oldest_us: int | None
+    trouble: tuple[str, str] | None
+    """What is wrong with the disk: ``disk_full`` or ``disk_error``, and words for people."""
 
 @final
 class Store:
@@ -211,6 +248,8 @@ class Store:
         """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
         """``mode``: ``at``, ``next`` or ``previous`` (what to give inside a gap)."""
+    def stream(self, camera_id: str, stream: str) -> StoredStream:
+        """One stream, found once: for many questions about it. It may have no footage yet."""
     def fragments(
         self,
         camera_id: str,
@@ -242,17 +281,53 @@ class Store:
         max_age_us: int | None = None,
         max_bytes: int | None = None,
         min_free_bytes: int | None = None,
-    ) -> int:
-        """Deletes the oldest segments until the limits hold; how many."""
+        groups: Sequence[tuple[Sequence[str], int | None, int | None]] | None = None,
+    ) -> tuple[int, int]:
+        """Deletes the oldest segments until the limits hold.
+
+        How many, and how many bytes are still too many because what is left is held or being written.
+        ``groups``: camera ids, the age (µs) that holds for them instead, and the bytes that they
+        may take together.
+        """
+    def hold(
+        self, camera_id: str, stream: str, hold: str, start_us: int, end_us: int, *, detail: str = ""
+    ) -> tuple[int, int]:
+        """Retention leaves the range alone, under this id, until it is released: whole segments.
+
+        Durable on return. Answers the range of starts of segments that are held.
+        """
+    def release(self, camera_id: str, stream: str, hold: str) -> bool:
+        """Ends a hold; whether there was one."""
+    def holds(self, camera_id: str, stream: str) -> dict[str, tuple[int, int]]:
+        """By id: the range of starts of segments that are held."""
     def writer(self, camera_id: str, stream: str, *, epoch: int = 0) -> StreamWriter: ...
     def copy_writer(self, camera_id: str, stream: str) -> CopyWriter:
         """For copies of footage that other nodes recorded; several at once are possible."""
+    def scrub_next(self, *, bytes_per_s: int = 0) -> Scrubbed | None:
+        """Checks every byte of the next segment, no faster than this (0: as fast as it can be read).
+
+        What is damaged is written into the event log and is a gap from then on. None at the end of
+        a pass; the next call begins another.
+        """
+    def scrub_again(self) -> None:
+        """The next call of :meth:`scrub_next` begins a pass, wherever the last one has come to."""
     @staticmethod
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""
+
+@final
+class StoredStream:
+    """One stream of a store, found once: for many questions about it."""
+
+    def locate_us(self, at_us: int, mode: str | None = None) -> Fragment | None:
+        """The fragment that shows an instant (microseconds since the epoch, UTC).
+
+        ``mode``: ``at`` (the default), ``next`` or ``previous``: what to give inside a gap.
+        Raises :exc:`nvr.errors.Closed` when the store is closed.
+        """
 
 @final
 class Copied:
@@ -296,6 +371,7 @@ class StreamWriter:
         extra_data: bytes,
         width: int,
         height: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
         audio_channels: int = 0,
@@ -338,8 +414,15 @@ class Ingest:
     """Sessions with cameras, on a runtime of its own."""
 
     def __new__(
-        cls, store: Store, *, threads: int = 1, max_handshakes: int = 16, silent_after_ms: int = 10000
-    ) -> Ingest: ...
+        cls,
+        store: Store,
+        *,
+        threads: int = 1,
+        max_handshakes: int = 16,
+        silent_after_ms: int = 10000,
+        source_command: Sequence[str] = ...,
+    ) -> Ingest:
+        """``source_command``: program and arguments of a process that reads a source that is not RTSP."""
     def add(self, camera_id: str, stream: str, url: str, *, epoch: int = 0) -> None:
         """Starts recording. ``url`` may carry a password, never shown; it replaces an earlier one."""
     def remove(self, camera_id: str, stream: str, reason: str = "removed") -> None:
@@ -353,7 +436,7 @@ class Ingest:
     def watch_live(self, camera_id: str, stream: str, *, audio: bool = True) -> LiveWatch: ...
     def watch_events(self) -> EventWatch: ...
     @staticmethod
-    def probe(url: str, timeout_ms: int = 10000) -> tuple[str, str]:
+    def probe(url: str, timeout_ms: int = 10000, *, source_command: Sequence[str] = ...) -> tuple[str, str]:
         """Connects once: (gap reason, detail), reason empty when pictures arrive."""
 
 @final
@@ -413,6 +496,7 @@ class SimMedia:
         width: int,
         height: int,
         timescale: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
         audio_channels: int = 0,
@@ -420,7 +504,7 @@ class SimMedia:
     def add_video(self, data: Buffer, pts: int, keyframe: bool) -> None:
         """Length-prefixed NAL units of one access unit, in decoding order; pts in 1/timescale s from 0."""
     def add_audio(self, data: Buffer, pts: int) -> None:
-        """One AAC frame; pts in 1/audio_sample_rate_hz s from 0."""
+        """One frame of sound; pts in 1/audio_sample_rate_hz s from 0."""
     def finish(self, duration: int) -> None:
         """``duration`` in 1/timescale s: after it the media starts anew."""
 
@@ -457,6 +541,7 @@ class RtspFormat:
         extra_data: bytes,
         width: int,
         height: int,
+        audio_codec: str = "aac",
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
     ) -> RtspFormat:

@@ -37,7 +37,7 @@ def test_hosts_and_ports(url: str, host: str, port: int, path: str) -> None:
     [
         ("", "an address is needed"),
         ("10.0.0.7/main", "must begin with rtsp://"),
-        ("http://u:geheim@10.0.0.7/main", "must begin with rtsp://, not http:"),
+        ("ftp://u:geheim@10.0.0.7/main", "must begin with rtsp://, not ftp:"),
         ("rtsps://u:geheim@10.0.0.7/main", "must begin with rtsp://, not rtsps:"),
         ("rtsp:///main", "names no host"),
         ("rtsp://u:geheim@/main", "names no host"),

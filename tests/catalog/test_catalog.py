@@ -131,7 +131,7 @@ def test_update_replaces_and_keeps_the_id(catalog: Catalog) -> None:
         (CameraSettings("0190a0a0-0000-7000-8000-000000000000", "rtsp://h/"), "name"),
         (CameraSettings("x", "rtsp://h/", title="a\nb"), "title"),
         (CameraSettings("x", "rtsp://h/", title="a" * 201), "title"),
-        (CameraSettings("x", "http://h/"), "main_url"),
+        (CameraSettings("x", "gopher://h/"), "main_url"),
         (CameraSettings("x", "rtsp://u:***@h/"), "main_url"),
         (CameraSettings("x", "rtsp://h/", "h"), "sub_url"),
         (CameraSettings("x", "rtsp://h/", place=Place(91, 0)), "place"),

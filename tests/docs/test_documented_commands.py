@@ -95,6 +95,15 @@ SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "
 NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"} | {
     "pip install '.[postgresql]'",
     "NVR_HISTORY=7:60 pytest tests/network/test_partitions.py",
+    "NVR_SIM_SEED=7 cargo test -p nvr-core --lib bad_days -- --nocapture",
+    # These ask cameras: tests/onvif and tests/sources run them with some.
+    "nvr cameras add pier --main http://admin@10.0.0.9/live.m3u8 --ask-password",
+    "nvr cameras discover",
+    "nvr cameras discover --user admin --ask-password",
+    "nvr cameras discover 10.0.0.0/24 10.0.7.9:8080 --user admin --ask-password --json",
+    "nvr cameras discover --user admin --ask-password --add --dry-run",
+    'nvr cameras discover --user admin --ask-password --add --name "gate-{number}" --area 38-381 '
+    "--only 10.0.0.7",
 }
 
 

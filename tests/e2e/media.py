@@ -8,7 +8,7 @@ from pathlib import Path
 import av
 from av.video.frame import PictureType
 
-from nvr.simulate import nal
+from nvr import nal
 
 
 def assert_decodes(*paths: Path) -> None:

@@ -276,6 +276,21 @@ async def test_a_caller_has_so_many_streams_open() -> None:
         assert await anext(again) == EVENT
 
 
+async def test_all_callers_together_have_so_many_streams_open() -> None:
+    class OneEvent(MemoryFootage):
+        async def watch_events(self, *_: Any) -> Answer[Event]:
+            yield EVENT
+            await asyncio.Event().wait()
+
+    async with serve(OneEvent(memory_world()), limits=Limits(streams=3, streams_per_caller=9)) as served:
+        watches = [served.source.watch_events(CONTEXT) for _ in range(3)]
+        for watch in watches:
+            assert await anext(watch) == EVENT
+        with pytest.raises(LimitExceeded) as caught:
+            await anext(served.source.watch_events(CONTEXT))
+        assert caught.value.facts == {"limit": "streams", "value": "3"}
+
+
 async def test_a_read_that_is_left_is_cancelled_on_the_node() -> None:
     source = MemoryFootage(memory_world())
     async with serve(source) as served:

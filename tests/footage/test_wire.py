@@ -1,13 +1,14 @@
 import random
 
 import pytest
+from google.protobuf.message import DecodeError
 from hypothesis import given
 from hypothesis import strategies as st
 
 from nvr.errors import InternalError
 from nvr.footage import convert, wire
 from nvr.footage.types import CodecConfig, Fragment, FragmentRef, Picture, PictureFormat
-from nvr.v1 import footage_pb2
+from nvr.v1 import common_pb2, footage_pb2
 
 UINT32 = st.integers(0, (1 << 32) - 1)
 UINT64 = st.integers(0, (1 << 64) - 1)
@@ -19,6 +20,67 @@ def test_clip_bytes_are_written_as_protobuf_writes_them(part: int, offset: int, 
     (message,) = wire.clip_data(part, offset, data)
     item = footage_pb2.ClipItem(data=footage_pb2.ClipData(part=part, offset=offset, data=data))
     assert message == footage_pb2.ReadClipResponse(item=item).SerializeToString()
+
+
+@given(part=UINT32, offset=st.integers(0, 1 << 62), data=st.binary(min_size=1, max_size=300))
+def test_clip_bytes_read_into_their_message_are_the_same(part: int, offset: int, data: bytes) -> None:
+    asked: list[tuple[int, int]] = []
+
+    def read(head: bytes, at: int, size: int) -> bytes:
+        asked.append((at, size))
+        return head + data
+
+    written = wire.read_clip_data(part, offset, len(data), read)
+    assert [written.message] == list(wire.clip_data(part, offset, data))
+    assert asked == [(offset, len(data))]
+    for same in (written, wire.clip_step(written.message)):
+        assert isinstance(same, wire.EncodedClipData)
+        assert (same.part, same.offset, same.data, same.size) == (part, offset, data, len(data))
+        assert same.view == data
+
+
+@given(
+    part=UINT32,
+    offset=UINT64,
+    size=SIZES,
+    half=st.booleans(),
+    flip=st.integers(0, 40),
+    bit=st.integers(0, 7),
+)
+def test_a_clip_step_says_what_protobuf_says(
+    part: int, offset: int, size: int, half: bool, flip: int, bit: int
+) -> None:
+    data = random.Random(size).randbytes(size)
+    step = footage_pb2.ReadClipResponse(
+        item=footage_pb2.ClipItem(data=footage_pb2.ClipData(part=part, offset=offset >> half, data=data))
+    )
+    message = bytearray(step.SerializeToString())
+    if flip < min(30, len(message)):
+        message[flip] ^= 1 << bit
+    try:
+        expected = footage_pb2.ReadClipResponse.FromString(bytes(message))
+    except DecodeError:
+        with pytest.raises(DecodeError):
+            wire.clip_step(bytes(message))
+        return
+    found = wire.clip_step(bytes(message))
+    if isinstance(found, wire.EncodedClipData):
+        value = expected.item.data
+        assert (found.part, found.offset, found.data) == (value.part, value.offset, value.data)
+        # Sent on as it is, it says nothing else.
+        assert list(wire.clip_data(found.part, found.offset, found.data)) == [found.message]
+    else:
+        assert found == expected
+
+
+def test_other_clip_steps_are_parsed() -> None:
+    for step in (
+        footage_pb2.ReadClipResponse(item=footage_pb2.ClipItem(head=footage_pb2.ClipHead())),
+        footage_pb2.ReadClipResponse(warning=common_pb2.Warning(code="pending")),
+        footage_pb2.ReadClipResponse(end=common_pb2.End(complete=True)),
+        footage_pb2.ReadClipResponse(),
+    ):
+        assert wire.clip_step(step.SerializeToString()) == step
 
 
 @given(size=SIZES, offset=st.integers(0, 1 << 50))

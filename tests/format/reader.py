@@ -190,6 +190,8 @@ PARAMETERS = (
     ("audio_extra_len", "u32"),
     ("audio_extra", "bytes[audio_extra_len]"),
 )
+PARAMETERS_2 = (("audio_codec", "u8"),)
+"""Behind the others in version 2."""
 
 
 T = TypeVar("T")
@@ -340,10 +342,10 @@ class Segment:
     footer: Footer | None
 
 
-def read_parameters(data: bytes, at: int) -> tuple[dict[str, Any], int]:
+def read_parameters(data: bytes, at: int, version: int) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
     sizes = {"u8": 1, "u16": 2, "u32": 4}
-    for name, kind in PARAMETERS:
+    for name, kind in PARAMETERS + (PARAMETERS_2 if version == 2 else ()):
         size = sizes[kind] if kind in sizes else found[f"{name}_len"]
         check(at + size <= len(data), f"{name} is cut")
         value = data[at : at + size]
@@ -354,7 +356,7 @@ def read_parameters(data: bytes, at: int) -> tuple[dict[str, Any], int]:
 
 def read_identity(data: bytes) -> Identity:
     identity = take(Identity, data)
-    check(identity.version == 1, f"version {identity.version} is not known")
+    check(identity.version in (1, 2), f"version {identity.version} is not known")
     check(identity.stream in (0, 1), "the stream is not known")
     return identity
 
@@ -368,7 +370,7 @@ def read_head(data: bytes) -> Head:
     check(content.user_type == HEADER_TYPE, "this is no header")
     body, crc = data[header.start + 24 : header.end - 4], data[header.end - 4 : header.end]
     check(crc32c(body) == int.from_bytes(crc, "big"), "the header fails its CRC")
-    parameters, end = read_parameters(body, LAYOUTS[Identity].size)
+    parameters, end = read_parameters(body, LAYOUTS[Identity].size, take(Identity, body).version)
     check(end == len(body), "the header is longer than it should be")
     return Head(read_identity(body), content.identity, parameters, moov.end)
 
@@ -427,7 +429,8 @@ def read_footer(data: bytes) -> Footer | None:
     check(crc32c(data[start + 8 : len(data) - 12]) == trailer.crc, "the footer fails its CRC")
     header = take(Header, data, start)
     check(header.size == trailer.size and header.user_type == FOOTER_TYPE, "this is no footer")
-    _, at = read_parameters(data, start + 24 + LAYOUTS[Identity].size)
+    identity = take(Identity, data, start + 24)
+    _, at = read_parameters(data, start + 24 + LAYOUTS[Identity].size, identity.version)
     head_bytes = data[start + 24 : at]
     fragment_count, picture_count, sound_count = struct.unpack_from(">III", data, at)
     at += 12

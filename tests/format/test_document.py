@@ -47,7 +47,7 @@ def size(kind: str) -> int:
 
 
 def test_every_table_has_a_structure() -> None:
-    assert set(TABLES) == set(TYPES) | {"parameters"}
+    assert set(TABLES) == set(TYPES) | {"parameters", "parameters_2"}
     assert set(TYPES.values()) == set(reader.LAYOUTS)
 
 
@@ -71,6 +71,7 @@ def test_offsets_of_a_table_add_up(name: str) -> None:
 
 def test_codec_parameters_are_the_readers() -> None:
     assert tuple((field, kind) for kind, field, _ in TABLES["parameters"]) == reader.PARAMETERS
+    assert tuple((field, kind) for kind, field, _ in TABLES["parameters_2"]) == reader.PARAMETERS_2
 
 
 def test_sizes_in_the_text_are_those_of_the_tables() -> None:

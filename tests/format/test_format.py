@@ -283,7 +283,7 @@ def test_an_expired_event_stands_in_the_log_before_footage_goes(recorded: Record
     store = _core.Store([str(root)])
     try:
         # The oldest segment is to go, and no other.
-        assert store.enforce_retention(max_bytes=total - 1) == 1
+        assert store.enforce_retention(max_bytes=total - 1) == (1, 0)
     finally:
         store.close()
     assert [name.path.exists() for name in names] == [False, True]

@@ -32,7 +32,7 @@ class Recorder:
 
     def status(self) -> StreamStatus:
         """What the stream does now."""
-        (status,) = self.ingest.status()
+        (status,) = (s for s in self.ingest.status() if s.camera_id == self.camera_id)
         return status
 
     def wait_until(self, what: str, condition: Callable[[StreamStatus], bool]) -> StreamStatus:
@@ -43,6 +43,10 @@ class Recorder:
                 raise TimeoutError(f"{what}: {status.state} {status.reason} {status.detail}")
             time.sleep(0.05)
         return status
+
+    def segments(self) -> list[Path]:
+        """The files of what was recorded, oldest first."""
+        return sorted((self.root / self.camera_id / "main").glob("*/*.mp4"))
 
     def stop(self) -> None:
         """Ends the recording; all of it is in the files then."""

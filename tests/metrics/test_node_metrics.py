@@ -18,6 +18,7 @@ from prometheus_client.registry import CollectorRegistry
 from nvr.errors import ConfigError
 from nvr.metrics.http import MetricsServer
 from nvr.metrics.node_metrics import CallMetrics, IoHistogram, NodeMetrics, node_registry
+from nvr.recorder.scrub import ScrubCounts
 from tests.support.skips import needs_program
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "metrics.md"
@@ -49,6 +50,7 @@ class Usage:
     footage_bytes: int = 500
     held_bytes: int = 0
     oldest_us: int | None = 1_700_000_000_000_000
+    trouble: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ def registry(
         status=lambda: status,
         disk_usage=lambda: usage,
         io_histograms=lambda: {"write": histogram, "sync": histogram},
+        scrub=lambda: ScrubCounts(bytes=5_000, damaged_fragments=2, passes=1),
         camera_name={CAMERA: "market-gate"}.__getitem__,
     )
     counted = CallMetrics(["nvr.v1.FootageService/ReadClip"])
@@ -104,6 +107,9 @@ def test_values_are_in_base_units_and_named() -> None:
     assert found[f"nvr_stream_reconnects_total{{{of},reason=refused,stream=main}}"] == 2
     assert found["nvr_store_free_bytes{store=/srv/a}"] == 400
     assert found["nvr_store_oldest_timestamp_seconds{store=/srv/a}"] == 1_700_000_000
+    assert found["nvr_scrub_read_bytes_total{}"] == 5_000
+    assert found["nvr_scrub_damaged_fragments_total{}"] == 2
+    assert found["nvr_scrub_passes_total{}"] == 1
 
 
 def test_reasons_that_are_not_known_share_one_label() -> None:
@@ -137,6 +143,12 @@ def test_calls_by_method_and_code() -> None:
     assert found[f"nvr_rpc_seconds_count{{code=OK,{name}}}"] == 3
     assert found[f"nvr_rpc_seconds_count{{code=NOT_FOUND,{name}}}"] == 1
     assert found["nvr_rpc_seconds_count{code=OK,method=other}"] == 1
+
+
+def test_a_failed_disk_is_told_with_its_reason() -> None:
+    found = samples(registry([], [Usage(trouble=("disk_full", "write …: No space left on device"))], []))
+    assert found["nvr_store_trouble{reason=disk_full,store=/srv/a}"] == 1
+    assert not [key for key in samples(registry()) if "trouble" in key]
 
 
 def test_what_is_not_known_is_absent() -> None:
@@ -220,7 +232,14 @@ def test_a_failing_collector_is_logged_and_told_without_details(caplog: pytest.L
 
     broken = CollectorRegistry(auto_describe=False)
     broken.register(
-        NodeMetrics(version="1", status=fails, disk_usage=list, io_histograms=dict, camera_name=str)
+        NodeMetrics(
+            version="1",
+            status=fails,
+            disk_usage=list,
+            io_histograms=dict,
+            scrub=ScrubCounts,
+            camera_name=str,
+        )
     )
     with caplog.at_level(logging.ERROR, "nvr.metrics"), served(source=broken) as server:
         status, _, body = get(server, "/metrics")

@@ -3,8 +3,8 @@
 Prints ``port N`` when it listens (on 127.0.0.1), serves until it is killed or its
 standard input ends, so that it never outlives the test that started it.
 
-Generates pictures unless ``--file`` names an MP4 to play (H.264 or H.265, with AAC if it
-has sound); then every client sees it from its start, once.
+Generates pictures unless ``--file`` names an MP4, a QuickTime file or an MPEG transport
+stream to play; then every client sees it from its start, once.
 """
 
 # Needs gstreamer1.0-rtsp, gir1.2-gst-rtsp-server-1.0 and python3-gi, so it imports nothing of ours.
@@ -34,6 +34,16 @@ def encoder(options: argparse.Namespace) -> str:
     )
 
 
+PARSERS = {"h264": "h264parse", "h265": "h265parse", "jpeg": "jpegparse"}
+PAYERS = {"h264": "rtph264pay", "h265": "rtph265pay", "jpeg": "rtpjpegpay"}
+SOUNDS = {
+    "aac": "aacparse ! rtpmp4gpay",
+    "ulaw": "rtppcmupay",
+    "alaw": "rtppcmapay",
+    "opus": "opusparse ! rtpopuspay",
+}
+
+
 def generated(options: argparse.Namespace) -> str:
     """A pipeline that makes its pictures, in real time."""
     pay = "rtph264pay" if options.codec == "h264" else "rtph265pay"
@@ -43,22 +53,27 @@ def generated(options: argparse.Namespace) -> str:
         f" ! {pay} name=pay0 pt=96 config-interval={options.config_interval}"
     )
     if options.audio:
+        rate, coder = {"aac": (48000, "voaacenc"), "opus": (48000, "opusenc")}.get(
+            options.audio_codec, (8000, f"{options.audio_codec.replace('u', 'mu')}enc")
+        )
         pipeline += (
-            " audiotestsrc is-live=true ! audio/x-raw,rate=48000,channels=1 ! voaacenc ! aacparse"
-            " ! rtpmp4gpay name=pay1 pt=97"
+            f" audiotestsrc is-live=true ! audio/x-raw,rate={rate},channels=1 ! {coder}"
+            f" ! {SOUNDS[options.audio_codec]} name=pay1 pt=97"
         )
     return pipeline
 
 
 def played(options: argparse.Namespace) -> str:
     """A pipeline that plays a file, in real time (the server's clock paces it)."""
-    pay = "h264parse ! rtph264pay" if options.codec == "h264" else "h265parse ! rtph265pay"
+    ts = options.file.endswith(".ts")
     pipeline = (
-        f'filesrc location="{options.file}" ! qtdemux name=d'
-        f" d.video_0 ! queue ! {pay} name=pay0 pt=96 config-interval={options.config_interval}"
+        f'filesrc location="{options.file}" ! {"tsdemux" if ts else "qtdemux"} name=d'
+        f" d.{'' if ts else 'video_0'} ! queue ! {PARSERS[options.codec]} ! {PAYERS[options.codec]} name=pay0"
     )
+    if options.codec != "jpeg":
+        pipeline += f" pt=96 config-interval={options.config_interval}"
     if options.audio:
-        pipeline += " d.audio_0 ! queue ! aacparse ! rtpmp4gpay name=pay1 pt=97"
+        pipeline += f" d.audio_0 ! queue ! {SOUNDS[options.audio_codec]} name=pay1 pt=97"
     return pipeline
 
 
@@ -86,9 +101,12 @@ def main() -> None:
     """Serves until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", default="/live")
-    parser.add_argument("--codec", choices=("h264", "h265"), default="h264")
-    parser.add_argument("--file", help="an MP4 to play instead of generated pictures")
-    parser.add_argument("--audio", action="store_true", help="AAC sound")
+    parser.add_argument(
+        "--codec", choices=("h264", "h265", "jpeg"), default="h264", help="jpeg: with --file only"
+    )
+    parser.add_argument("--file", help="a file to play instead of generated pictures")
+    parser.add_argument("--audio", action="store_true", help="with sound")
+    parser.add_argument("--audio-codec", choices=tuple(SOUNDS), default="aac")
     parser.add_argument("--b-frames", type=int, default=0)
     parser.add_argument("--gop", type=int, default=30, help="pictures from one keyframe to the next")
     parser.add_argument("--fps", type=int, default=15)

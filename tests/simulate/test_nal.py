@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nvr import nal
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal
 
 # As in a stream: no start code inside (emulation prevention sees to that), no zero at the end.
 UNITS = st.lists(

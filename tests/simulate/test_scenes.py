@@ -7,8 +7,9 @@ import av
 import numpy as np
 import pytest
 
+from nvr import nal
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal, scenes, timecode
+from nvr.simulate import scenes, timecode
 from nvr.simulate.scenes import Scene
 
 from .conftest import H264, SCENES, rgb

@@ -6,7 +6,8 @@ from pathlib import Path
 import av
 import pytest
 
-from nvr.simulate import nal, timecode
+from nvr import nal
+from nvr.simulate import timecode
 from nvr.simulate.server import SimulatedCameras
 
 from .conftest import SCENES, rgb

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import av
 
-from nvr import _core
-from nvr.simulate import nal
+from nvr import _core, nal
 
 _TICKS = 90_000
 _SECOND_US = 1_000_000

@@ -66,7 +66,7 @@ COMMANDS: dict[str, Lazy] = {
     "sheet": Lazy("nvr.cli.footage", "sheet", "Save a contact sheet of a range as PNG or JPEG."),
     "live": Lazy("nvr.cli.live", "live", "Write a camera's pictures as they arrive (Annex B)."),
     "events": Lazy("nvr.cli.live", "events", "Print what happens to cameras, as it happens."),
-    "cameras": Lazy("nvr.cli.cameras", "app", "List, add, edit, remove and import cameras."),
+    "cameras": Lazy("nvr.cli.cameras", "app", "List, find, add, edit, remove and import cameras."),
     "leases": Lazy(
         "nvr.cli.leases",
         "app",

@@ -14,6 +14,7 @@ from nvr.cli import records
 from nvr.cli.asking import asked
 from nvr.cli.cameras_csv import COLUMNS, read_cameras
 from nvr.cli.complete import CameraArgument, area_codes, camera_names
+from nvr.cli.discover import discover
 from nvr.cli.exit_codes import exit_unless
 from nvr.cli.settings import Settings, with_node
 from nvr.client import Network
@@ -26,8 +27,9 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
-    help="List, add, edit, remove and import cameras.",
+    help="List, find, add, edit, remove and import cameras.",
 )
+app.command("discover")(discover)
 
 _URL = "rtsp://user:password@host:port/path; special characters of a password as %XX."
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, on the node too; change nothing.")]

@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from nvr.cli.exit_codes import ExitCode
+from nvr.cli.records import range_ as range_record
 from nvr.cli.settings import Settings, with_output
 from nvr.client._show import size_text
+from nvr.footage.types import TimeRange
 
 if TYPE_CHECKING:
-    from nvr._core import StoreReport
+    from nvr._core import Scrubbed, Store, StoreReport
+    from nvr.cli.output import Output
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -45,6 +48,92 @@ def check(
     from nvr._core import Store
 
     _show(settings, Store.check([str(folder) for folder in folders], digests=digests))
+
+
+@app.command("scrub")
+@with_output
+def scrub(
+    settings: Settings,
+    folders: _Folders,
+    rate: Annotated[
+        str,
+        typer.Option("--rate", metavar="SIZE", help="Read so much a second at most, such as 20MB."),
+    ] = "",
+    again: Annotated[
+        bool, typer.Option("--again", help="Begin at the first segment, not where the last one stopped.")
+    ] = False,
+) -> None:
+    """Read all footage, and remember what is damaged: its range is a gap from then on.
+
+    Deletes nothing. Stopped, it goes on where it was. The recorder must be stopped; while it runs
+    it does the same by itself.
+    """
+    from nvr._core import Store
+    from nvr.node.folder_lock import FolderLocks
+    from nvr.settings.fields import parse_size
+
+    bytes_per_s = parse_size(rate) if rate else 0
+    with FolderLocks(folders, "nvr store scrub"):
+        store = Store([str(folder) for folder in folders])
+        try:
+            if again:
+                store.scrub_again()
+            _scrub(settings, store, bytes_per_s)
+        finally:
+            store.close()
+
+
+def _scrub(settings: Settings, store: Store, bytes_per_s: int) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, DownloadColumn, Progress, TimeRemainingColumn, TransferSpeedColumn
+
+    output = settings.output
+    segments = fragments = read = faults = 0
+    total = sum(usage.footage_bytes for usage in store.disk_usage())
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not output.progress) as progress:
+        task = progress.add_task("scrub", total=total)
+        while found := store.scrub_next(bytes_per_s=bytes_per_s):
+            segments, fragments, read = segments + 1, fragments + found.fragments, read + found.bytes
+            faults += len(found.damaged) + len(found.problems)
+            progress.update(task, completed=read)
+            _show_found(output, found)
+    if output.as_json:
+        output.record({"type": "scrub", "segments": segments, "fragments": fragments, "bytes": read})
+    else:
+        output.line(f"{segments} segments, {fragments} fragments, {size_text(read)}")
+        if not faults:
+            output.line("no new damage")
+    if faults:
+        raise typer.Exit(ExitCode.DAMAGED)
+
+
+def _show_found(output: Output, found: Scrubbed) -> None:
+    for word, stretches in (("damaged", found.damaged), ("intact", found.intact)):
+        for stretch in stretches:
+            range_ = TimeRange(stretch.start_us, stretch.end_us)
+            if output.as_json:
+                output.record(
+                    {
+                        "type": word,
+                        "camera_id": stretch.camera_id,
+                        "stream": stretch.stream,
+                        "run_id": stretch.run_id,
+                        "sequence": stretch.sequence,
+                        "fragments": stretch.fragments,
+                        **range_record(range_),
+                        "detail": stretch.detail,
+                    }
+                )
+            else:
+                count = f"{stretch.fragments} fragment{'s' if stretch.fragments > 1 else ''}"
+                output.line(f"{word}: {output.range(range_)}, {count}: {stretch.detail}")
+    for word, lines in (("problem", found.problems), ("repaired", found.repaired)):
+        for line in lines:
+            if output.as_json:
+                output.record({"type": word, "detail": line})
+            else:
+                output.line(f"{word}: {line}")
 
 
 @app.command("rebuild")

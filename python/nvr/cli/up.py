@@ -36,9 +36,10 @@ def up(
 
     Until SIGTERM or Ctrl-C. They are opened in the order given, and closed in the reverse one.
     """
-    from nvr.node.process import facts, log_to_stderr
+    from nvr.node.process import allow_open_files, facts, log_to_stderr
 
     log_to_stderr(log_level)
+    allow_open_files()
     nodes = [_node(config) for config in configs]
 
     async def run() -> None:

@@ -239,13 +239,13 @@ class ClipSaver:
                     if step.part != part.index:
                         # An older node goes on with the next part, which gets its own request.
                         return
-                    after = state.offset + len(step.data)
+                    after = state.offset + step.size
                     if step.offset != state.offset or after > part.size_bytes:
                         raise InternalError(
-                            f"the node sent bytes {step.offset} to {step.offset + len(step.data)} of a file "
+                            f"the node sent bytes {step.offset} to {step.offset + step.size} of a file "
                             f"of {part.size_bytes} bytes where byte {state.offset} was due; report this"
                         )
-                    await _to_thread(_write, file, step.data)
+                    await _to_thread(_write, file, step.view)
                     state.offset = after
                     self._failures = 0
                     self._progress(Progress(name, after, part.size_bytes, self._cuts))
@@ -347,7 +347,7 @@ def _lock(file: BinaryIO, path: Path) -> None:
         raise StoreError(message, error.errno, str(path)) from error
 
 
-def _write(file: BinaryIO, data: bytes) -> None:
+def _write(file: BinaryIO, data: memoryview) -> None:
     with file_errors("cannot write", Path(file.name)):
         file.write(data)
 

@@ -21,7 +21,7 @@ __all__ = [
 MASK = "***"
 _LOGIN = re.compile(r"^((?:[a-z][a-z0-9+.-]*://)?[^:@/]*:)(?!//).*@", re.DOTALL | re.IGNORECASE)
 # Cameras of many makes take the login in the path or the query instead.
-_IN_QUERY = re.compile(r"(?i)((?:password|passwd|passwort|pass|pwd)=)([^&/?#]*)")
+_IN_QUERY = re.compile(r"(?i)((?:password|passwd|passwort|passphrase|pass|pwd|token)=)([^&/?#]*)")
 
 
 def mask_password(url: str) -> str:

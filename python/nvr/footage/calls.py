@@ -81,11 +81,13 @@ _NO_DEADLINE_S = 365 * 86_400
 class Limits:
     """What callers may use of a node.
 
-    ``streams_per_caller``: streams that one caller has open at once; default
-    256, least 1. ``unary_timeout_s``: an answer without stream that takes
-    longer fails, also when the caller would wait; default 30, above 0.
+    ``streams``: streams that are open at once, whoever opened them; default
+    1024, least 1. ``streams_per_caller``: of these, one caller's; default 256,
+    least 1. ``unary_timeout_s``: an answer without stream that takes longer
+    fails, also when the caller would wait; default 30, above 0.
     """
 
+    streams: int = 1024
     streams_per_caller: int = 256
     unary_timeout_s: float = 30.0
 
@@ -392,6 +394,12 @@ class CallRunner:
             raise LimitExceeded(
                 f"you have {most} streams open on this node, which is the most: close one, or ask later",
                 facts={"limit": "streams_per_caller", "value": str(most)},
+            )
+        most = self._limits.streams
+        if self._open.total() >= most:
+            raise LimitExceeded(
+                f"{most} streams are open on this node, which is the most: ask later",
+                facts={"limit": "streams", "value": str(most)},
             )
         self._open[key] += 1
         try:

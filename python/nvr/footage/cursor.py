@@ -18,15 +18,27 @@ def encode_cursor(kind: str, values: Sequence[Any]) -> str:
 
 
 def decode_cursor(kind: str, text: str) -> list[Any]:
-    """The values, of any type: the caller checks them. Raises :exc:`InvalidArgument`."""
+    """The values, of any type: the caller checks them. Integers have 64 bits, and texts are UTF-8.
+
+    Raises :exc:`InvalidArgument`.
+    """
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        values: list[Any] = list(json.loads(raw))
+        values: list[Any] = list(json.loads(raw, parse_int=_int64))
+        # Halves of surrogate pairs can be written in JSON, and nowhere else.
+        json.dumps(values, ensure_ascii=False).encode()
         if values[0] == kind:
             return values[1:]
     except (binascii.Error, ValueError, TypeError, IndexError, RecursionError):
         pass
     raise bad_cursor()
+
+
+def _int64(digits: str) -> int:
+    number = int(digits)
+    if not -(2**63) <= number < 2**63:
+        raise ValueError("more than 64 bits")
+    return number
 
 
 def bad_cursor() -> InvalidArgument:

@@ -115,6 +115,10 @@ class Remote:
             call = method(request, timeout=onward.timeout_s(), metadata=onward.metadata())
             try:
                 async for response in call:
+                    if isinstance(response, ClipData):
+                        # Left in its message: see wire.clip_step.
+                        yield response
+                        continue
                     if joined:
                         for item in response.items:
                             with self._answers():
@@ -155,6 +159,11 @@ class RemoteFootage(Remote):
         super().__init__(channel, target=target, timeout_s=timeout_s)
         self._stub = footage_pb2_grpc.FootageServiceStub(channel)
         self._node = node_pb2_grpc.NodeServiceStub(channel)
+        self._read_clip = channel.unary_stream(
+            "/nvr.v1.FootageService/ReadClip",
+            request_serializer=footage_pb2.ReadClipRequest.SerializeToString,
+            response_deserializer=wire.clip_step,
+        )
 
     async def node(self) -> NodeInfo:
         """Who answers there."""
@@ -209,7 +218,7 @@ class RemoteFootage(Remote):
     def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
         """See :meth:`FootageSource.read_clip`."""
         message = convert.clip_request_to_pb(request, context)
-        return self._stream(self._stub.ReadClip, message, ItemConverter(_clip_item))
+        return self._stream(self._read_clip, message, ItemConverter(_clip_item))
 
     def read_frames(
         self,

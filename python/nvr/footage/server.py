@@ -202,6 +202,8 @@ class _FootageService:
         response = footage_pb2.ReadClipResponse
 
         def item(value: ClipHead | ClipData) -> Iterator[bytes]:
+            if isinstance(value, wire.EncodedClipData):
+                return iter((value.message,))
             if isinstance(value, ClipData):
                 return wire.clip_data(value.part, value.offset, value.data)
             head = footage_pb2.ClipItem(head=convert.clip_head_to_pb(value))

@@ -275,6 +275,16 @@ class ClipData:
     offset: int
     data: bytes
 
+    @property
+    def view(self) -> memoryview:
+        """The bytes for who only looks at them or writes them: never copied for it."""
+        return memoryview(self.data)
+
+    @property
+    def size(self) -> int:
+        """How many bytes."""
+        return len(self.data)
+
 
 @dataclass(frozen=True, slots=True)
 class ClipRequest:

@@ -5,23 +5,26 @@ the few bytes before the payload, then the payload, copied once. Letting
 protobuf write them costs half as much CPU again; parsing by hand gains nothing.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 from nvr.errors import InternalError
 from nvr.footage import convert
-from nvr.footage.types import CodecConfig, Fragment, LiveUnit, Picture
+from nvr.footage.types import ClipData, CodecConfig, Fragment, LiveUnit, Picture
 from nvr.v1 import footage_pb2
 
 __all__ = [
     "CHUNK_BYTES",
+    "EncodedClipData",
     "FragmentAssembler",
     "FragmentEncoder",
     "LiveAssembler",
     "PictureAssembler",
     "clip_data",
+    "clip_step",
     "fragment_data",
     "live_unit",
     "picture",
+    "read_clip_data",
 ]
 
 CHUNK_BYTES = 1 << 20
@@ -42,15 +45,19 @@ def _varint(value: int) -> bytes:
     return bytes(out)
 
 
-def _payload_step(kind_field: int, fields: Iterable[tuple[int, int]], data_field: int, data: bytes) -> bytes:
-    """A step {item {kind {fields…, data}}} as ``SerializeToString`` would write it."""
+def _payload_head(kind_field: int, fields: Iterable[tuple[int, int]], data_field: int, size: int) -> bytes:
+    """A step {item {kind {fields…, data}}} as ``SerializeToString`` would write it, up to the data."""
     inner = b"".join(_varint(number << 3) + _varint(value) for number, value in fields if value)
-    if data:
-        inner += _varint(data_field << 3 | _LENGTH_DELIMITED) + _varint(len(data))
-    kind_size = len(inner) + len(data)
+    if size:
+        inner += _varint(data_field << 3 | _LENGTH_DELIMITED) + _varint(size)
+    kind_size = len(inner) + size
     kind_head = _varint(kind_field << 3 | _LENGTH_DELIMITED) + _varint(kind_size)
     item_head = _varint(_STEP_ITEM << 3 | _LENGTH_DELIMITED) + _varint(len(kind_head) + kind_size)
-    return b"".join((item_head, kind_head, inner, data))
+    return item_head + kind_head + inner
+
+
+def _payload_step(kind_field: int, fields: Iterable[tuple[int, int]], data_field: int, data: bytes) -> bytes:
+    return b"".join((_payload_head(kind_field, fields, data_field, len(data)), data))
 
 
 def _chunks(data: bytes) -> Iterator[tuple[int, bytes]]:
@@ -76,6 +83,100 @@ def clip_data(part: int, offset: int, data: bytes) -> Iterator[bytes]:
     """Serialized ``ReadClipResponse`` steps that carry these bytes of a part."""
     for at, chunk in _chunks(data):
         yield _payload_step(_CLIP_DATA, ((_CLIP_PART, part), (_CLIP_OFFSET, offset + at)), _CLIP_BYTES, chunk)
+
+
+class EncodedClipData(ClipData):
+    """Bytes of a part, still in the message that carries them.
+
+    Whoever sends them on sends the message; whoever writes them to a file takes the view: neither
+    copies them.
+    """
+
+    __slots__ = ("_data", "_start", "message")
+
+    message: bytes
+    """A serialized ``ReadClipResponse`` step, as protobuf writes it."""
+    _start: int
+    _data: bytes | None
+
+    def __init__(self, part: int, offset: int, message: bytes, start: int) -> None:
+        # Frozen, as what it stands for.
+        for name, value in (
+            ("part", part),
+            ("offset", offset),
+            ("message", message),
+            ("_start", start),
+            ("_data", None),
+        ):
+            object.__setattr__(self, name, value)
+
+    @property
+    def data(self) -> bytes:
+        """The bytes alone, copied when they are asked for first."""
+        data = self._data
+        if data is None:
+            data = self.message[self._start :]
+            object.__setattr__(self, "_data", data)
+        return data
+
+    @property
+    def view(self) -> memoryview:
+        """The bytes, where they are."""
+        return memoryview(self.message)[self._start :]
+
+    @property
+    def size(self) -> int:
+        """How many."""
+        return len(self.message) - self._start
+
+
+def read_clip_data(
+    part: int, offset: int, size: int, read: Callable[[bytes, int, int], bytes]
+) -> EncodedClipData:
+    """Bytes of a part, read into the very message that carries them.
+
+    ``read(head, offset, size)`` gives ``head`` and ``size`` bytes from ``offset`` on, as one.
+    """
+    head = _payload_head(_CLIP_DATA, ((_CLIP_PART, part), (_CLIP_OFFSET, offset)), _CLIP_BYTES, size)
+    return EncodedClipData(part, offset, read(head, offset, size), len(head))
+
+
+def clip_step(message: bytes) -> EncodedClipData | footage_pb2.ReadClipResponse:
+    """A received ``ReadClip`` step; one with bytes as :func:`clip_data` writes them is left as it is."""
+    found = _clip_data_start(message)
+    if found is None:
+        return footage_pb2.ReadClipResponse.FromString(message)
+    return EncodedClipData(*found[:2], message, found[2])
+
+
+def _clip_data_start(message: bytes) -> tuple[int, int, int] | None:
+    """Part, offset, and where the bytes begin; None unless it is written exactly as we write it."""
+    at = 0
+    for field in (_STEP_ITEM, _CLIP_DATA):
+        # Each holds all of the rest.
+        length, after = _field(message, at, field << 3 | _LENGTH_DELIMITED)
+        if length != len(message) - after:
+            return None
+        at = after
+    part, at = _field(message, at, _CLIP_PART << 3)
+    offset, at = _field(message, at, _CLIP_OFFSET << 3)
+    size, at = _field(message, at, _CLIP_BYTES << 3 | _LENGTH_DELIMITED)
+    if size != len(message) - at or not 0 < size <= CHUNK_BYTES or part >= 1 << 32 or offset >= 1 << 63:
+        return None
+    return part, offset, at
+
+
+def _field(message: bytes, at: int, tag: int) -> tuple[int, int]:
+    """The number behind a tag of one byte, and where it ends; 0 and the same place if it is another."""
+    if at >= len(message) or message[at] != tag:
+        return 0, at
+    value = shift = 0
+    for end in range(at + 1, min(at + 11, len(message))):
+        value |= (message[end] & 0x7F) << shift
+        if message[end] < 0x80:
+            return value, end + 1
+        shift += 7
+    return 0, at
 
 
 def fragment_data(data: bytes) -> Iterator[bytes]:

@@ -350,8 +350,10 @@ class Timeline:
                 if isinstance(step, ClipData):
                     if (step.part, step.offset) != (part.index, offset):
                         break
-                    offset += len(step.data)
-                    yield ClipData(index, step.offset, step.data)
+                    offset += step.size
+                    # Where the part has the same number here, its bytes go on in the message they came in.
+                    same = step.part == index
+                    yield step if same else ClipData(index, step.offset, step.data)
                 elif isinstance(step, Notice):
                     yield step
         if offset != part.size_bytes:

@@ -26,6 +26,7 @@ _REASONS = frozenset(
         "no_such_path",
         "codec_not_supported",
         "silent",
+        "no_keyframe",
         "protocol_error",
         "disconnected",
         "disabled",
@@ -92,6 +93,19 @@ class _Usage(Protocol):
     def held_bytes(self) -> int: ...
     @property
     def oldest_us(self) -> int | None: ...
+    @property
+    def trouble(self) -> tuple[str, str] | None: ...
+
+
+class _Scrub(Protocol):
+    """What is read of ``nvr.recorder.scrub.ScrubCounts``."""
+
+    @property
+    def bytes(self) -> int: ...
+    @property
+    def damaged_fragments(self) -> int: ...
+    @property
+    def passes(self) -> int: ...
 
 
 class _Report(Protocol):
@@ -135,12 +149,14 @@ class NodeMetrics(Collector):
         status: Callable[[], Sequence[_Status]],
         disk_usage: Callable[[], Sequence[_Usage]],
         io_histograms: Callable[[], Mapping[str, IoHistogram]],
+        scrub: Callable[[], _Scrub],
         camera_name: Callable[[str], str],
     ) -> None:
         self._version = version
         self._status = status
         self._disk_usage = disk_usage
         self._io_histograms = io_histograms
+        self._scrub = scrub
         self._camera_name = camera_name
 
     def describe(self) -> Iterable[Metric]:
@@ -153,6 +169,7 @@ class NodeMetrics(Collector):
         yield from self._streams()
         yield from self._io()
         yield from self._disks()
+        yield from self._scrubs()
 
     def _streams(self) -> Iterator[Metric]:
         up = GaugeMetricFamily(
@@ -233,14 +250,32 @@ class NodeMetrics(Collector):
             "Start of the oldest footage in the store, Unix time; absent without footage.",
             labels=labels,
         )
+        trouble = GaugeMetricFamily(
+            "nvr_store_trouble",
+            "1: the disk is full or failed, for this reason; streams go to another store, or lose footage.",
+            labels=[*labels, "reason"],
+        )
         for usage in self._disk_usage():
+            if usage.trouble is not None:
+                trouble.add_metric([usage.root, usage.trouble[0]], 1)
             total.add_metric([usage.root], usage.total_bytes)
             free.add_metric([usage.root], usage.free_bytes)
             footage.add_metric([usage.root], usage.footage_bytes)
             held.add_metric([usage.root], usage.held_bytes)
             if usage.oldest_us is not None:
                 oldest.add_metric([usage.root], usage.oldest_us / _US)
-        yield from (total, free, footage, held, oldest)
+        yield from (total, free, footage, held, oldest, trouble)
+
+    def _scrubs(self) -> Iterator[Metric]:
+        counts = self._scrub()
+        for name, text, value in (
+            ("nvr_scrub_read_bytes", "Footage read again to find what is damaged.", counts.bytes),
+            ("nvr_scrub_damaged_fragments", "Fragments found damaged.", counts.damaged_fragments),
+            ("nvr_scrub_passes", "Times that all footage was read again.", counts.passes),
+        ):
+            family = CounterMetricFamily(name, text)
+            family.add_metric([], value)
+            yield family
 
 
 def _buckets(bounds: Sequence[float], counts: Sequence[int]) -> list[tuple[str, float]]:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -19,6 +20,7 @@ __all__ = [
     "JsonOption",
     "LogLevelOption",
     "ReadyFileOption",
+    "allow_open_files",
     "facts",
     "log_to_stderr",
     "run_node",
@@ -41,7 +43,18 @@ LogLevelOption = Annotated[str, typer.Option(help="debug, info, warning or error
 def run_node(node: Node, does: str, *, as_json: bool, ready_file: Path | None, log_level: str) -> None:
     """Runs a node until SIGTERM or Ctrl-C. ``does``: what to say of it ("records")."""
     log_to_stderr(log_level)
+    allow_open_files()
     asyncio.run(_serve(node, does, as_json, ready_file))
+
+
+def allow_open_files() -> None:
+    """Takes as many open files as the system gives: each index of a day that somebody asked for is one.
+
+    A month of 200 streams has 6,000; the usual limit to begin with is 1,024, for the sake of
+    programs that call select(2).
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def facts(node: Node) -> dict[str, Any]:

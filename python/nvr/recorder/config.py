@@ -26,6 +26,7 @@ from nvr.settings.fields import (
     SizeBytes,
     TlsSettings,
 )
+from nvr.sources.rules import SourceRules
 from nvr.uplink.settings import UplinkSettings, uplink_faults
 
 __all__ = ["Settings", "load_settings", "parse_settings"]
@@ -51,8 +52,19 @@ class NodeSettings(Section):
         return self.data or self.stores[0] / ".node"
 
 
+class RetentionGroup(Section):
+    """``[[retention.groups]]``: limits of some cameras."""
+
+    cameras: tuple[str, ...] = Field(min_length=1)
+    """Their names."""
+    max_age: DurationUs | None = None
+    """Instead of the node's; of several groups, the shortest."""
+    max_bytes: SizeBytes | None = None
+    """Footage of these cameras together; the node's limit holds beside it."""
+
+
 class RetentionSettings(Section):
-    """``[retention]``: the oldest footage is deleted until all of these hold."""
+    """``[retention]``: the oldest footage is deleted until all of these hold. Held footage stays."""
 
     max_age: DurationUs | None = None
     """Footage older than this goes; stored as microseconds."""
@@ -60,6 +72,8 @@ class RetentionSettings(Section):
     """Footage in all stores together."""
     min_free: SizeBytes | None = 2_000_000_000
     """Free space on each store's disk; default 2 GB."""
+    groups: tuple[RetentionGroup, ...] = ()
+    """Limits of some cameras."""
 
 
 class LimitSettings(Section):
@@ -77,6 +91,8 @@ class LimitSettings(Section):
     """A camera that sends nothing for so long is reconnected; 1 s to 10 min."""
     sync_interval: DurationUs = 2_000_000
     """How much footage a power failure may cost; 100 ms to 1 min."""
+    scrub: SizeBytes = 2_000_000
+    """How much footage is read again each second to find what is damaged; 0: none."""
 
 
 class LeaseSettings(Section):
@@ -91,13 +107,28 @@ class LeaseSettings(Section):
     authority names."""
 
 
+class SourceSettings(Section):
+    """``[sources]``: what of its own machine the recorder may read as a camera. Nothing by default."""
+
+    folders: list[AbsolutePath] = Field(default=[], max_length=1000)
+    """Files in these, and below, may be played (``file:/path``)."""
+    devices: list[Annotated[str, Field(pattern=r"^/dev/[A-Za-z0-9/_.:-]{1,200}$")]] = Field(
+        default=[], max_length=1000
+    )
+    """Video devices that may be recorded (``v4l2:/dev/video0``)."""
+
+    def rules(self) -> SourceRules:
+        """As sources are checked by."""
+        return SourceRules(tuple(map(str, self.folders)), tuple(self.devices))
+
+
 class CameraEntry(Section):
     """``[[camera]]``: imported into the catalog when the node first starts."""
 
     name: str
     """Slug, unique within the node."""
     main: str = Field(repr=False)
-    """Address of the main stream: rtsp://user:password@host:port/path."""
+    """Address of the main stream: rtsp://user:password@host:port/path, or of another kind of source."""
     sub: str = Field(default="", repr=False)
     """Address of the small stream; default: none."""
     title: str = ""
@@ -145,6 +176,7 @@ class Settings(Section):
     tls: TlsSettings | None = None
     retention: RetentionSettings = RetentionSettings()
     limits: LimitSettings = LimitSettings()
+    sources: SourceSettings = SourceSettings()
     lease: LeaseSettings = LeaseSettings()
     catalog: HolderSettings = HolderSettings()
     rtsp: RtspSettings | None = None

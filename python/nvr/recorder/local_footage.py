@@ -42,6 +42,7 @@ from nvr.footage.types import (
     StreamName,
     TimeRange,
 )
+from nvr.footage.wire import read_clip_data
 from nvr.node.events import EventBus
 from nvr.recorder.camera_view import camera_view
 from nvr.recorder.directory import CameraDirectory
@@ -201,9 +202,8 @@ class LocalFootage:
                 if index < request.part or (request.one_part and index > request.part):
                     continue
                 offset = request.offset if index == request.part else 0
-                async for data in self._pool.ahead(_chunks(part, offset)):
-                    yield ClipData(index, offset, data)
-                    offset += len(data)
+                async for data in self._pool.ahead(_chunks(index, part, offset)):
+                    yield data
         yield End(complete=pending is None)
 
     def _check_resume(self, request: ClipRequest, parts: "Sequence[_core.ClipPart]") -> None:
@@ -428,13 +428,15 @@ def _gaps(gaps: "Iterable[_core.Gap]") -> list[Gap]:
     return [Gap(TimeRange(gap.start_us, gap.end_us), gap.reason, gap.detail) for gap in gaps]
 
 
-def _chunks(part: "_core.ClipPart", offset: int) -> Callable[[], bytes | None]:
+def _chunks(index: int, part: "_core.ClipPart", offset: int) -> Callable[[], ClipData | None]:
     position = offset
 
-    def read() -> bytes | None:
+    def read() -> ClipData | None:
         nonlocal position
-        data = part.read(position, _CHUNK_BYTES)
-        position += len(data)
-        return data or None
+        at, size = position, min(_CHUNK_BYTES, part.size_bytes - position)
+        if size <= 0:
+            return None
+        position += size
+        return read_clip_data(index, at, size, part.read_after)
 
     return read

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
 from nvr.recorder.rate_limit import TokenBucket
 from nvr.recorder.read_pool import ReadPool
+from nvr.recorder.scrub import Scrubber
 from nvr.recorder.supervisor import Supervisor
 from nvr.recorder.told import ToldCameras
 from nvr.security.audit import AuditLog
@@ -114,15 +116,19 @@ class RecorderNode(Node):
         )
         pool = ReadPool(limits.read_threads, "nvr-read")
         stack.callback(pool.close)
+        scrub_pool = ReadPool(1, "nvr-scrub")
+        stack.callback(scrub_pool.close)
         # Runs before the pool closes, on a thread of it: it waits for the disks.
         stack.push_async_callback(pool.run, store.close)
         decoders = Decoders(limits.decoders)
         stack.callback(decoders.close)
+        sources = settings.sources.rules()
         ingest = _core.Ingest(
             store,
             threads=limits.ingest_threads,
             max_handshakes=limits.handshakes,
             silent_after_ms=limits.silent_after // 1000,
+            source_command=sources.command(),
         )
         stack.push_async_callback(pool.run, ingest.close, "recorder_stopped")
         self.info = NodeInfo(
@@ -149,6 +155,7 @@ class RecorderNode(Node):
             pool=pool,
             retention=settings.retention,
             told=told,
+            sources=sources,
         )
         self._footage = LocalFootage(
             node=self.info,
@@ -170,7 +177,7 @@ class RecorderNode(Node):
             supervisor=self._supervisor,
             store=store,
             ingest=ingest,
-            probe=_core.Ingest.probe,
+            probe=partial(_core.Ingest.probe, source_command=sources.command()),
             adopt=catalog.adopt,
             peers=settings.lease.peers,
         )
@@ -182,7 +189,15 @@ class RecorderNode(Node):
         server = make_server()
         # A wrong address is told before anything is recorded.
         self._listen(server, settings.node.grpc, tls=settings.tls is not None)
-        node_metrics = self._node_metrics(store, ingest, directory)
+        scrubber = Scrubber(
+            store,
+            scrub_pool,
+            bytes_per_s=limits.scrub,
+            events=self._events,
+            node=settings.node.name,
+            now_us=lambda: time.time_ns() // 1000,
+        )
+        node_metrics = self._node_metrics(store, ingest, directory, scrubber)
         self._serve_metrics(settings.node.metrics, node_registry(node_metrics, calls))
         live.start()
         stack.callback(live.stop)
@@ -192,6 +207,8 @@ class RecorderNode(Node):
         self._run("told", told.keep_telling())
         self._run("assigned", assigned.keep())
         self._run("retention", self._supervisor.keep_space())
+        if limits.scrub:
+            self._run("scrub", scrubber.run())
         self._keep_copies(store, catalog, directory, told, pool)
         await server.start()
         stack.push_async_callback(self._stop_serving, server)
@@ -281,13 +298,14 @@ class RecorderNode(Node):
         )
 
     def _node_metrics(
-        self, store: "_core.Store", ingest: "_core.Ingest", directory: CameraDirectory
+        self, store: "_core.Store", ingest: "_core.Ingest", directory: CameraDirectory, scrubber: Scrubber
     ) -> NodeMetrics:
         return NodeMetrics(
             version=self.info.version,
             status=ingest.status,
             disk_usage=store.disk_usage,
             io_histograms=store.io_histograms,
+            scrub=lambda: scrubber.counts,
             camera_name=directory.name_of,
         )
 

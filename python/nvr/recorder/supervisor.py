@@ -18,6 +18,7 @@ from nvr.recorder.directory import CameraDirectory
 from nvr.recorder.live import LiveHub
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.told import ToldCameras
+from nvr.sources.rules import SourceRules
 
 if TYPE_CHECKING:
     from nvr import _core
@@ -47,6 +48,7 @@ class Supervisor:
         pool: ReadPool,
         retention: RetentionSettings,
         told: ToldCameras,
+        sources: SourceRules,
     ) -> None:
         self._node_name = node_name
         self._catalog = catalog
@@ -58,10 +60,14 @@ class Supervisor:
         self._pool = pool
         self._retention = retention
         self._told = told
+        self._sources = sources
         self._changes = asyncio.Lock()
         self._recorded: dict[tuple[str, StreamName], tuple[str, int]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._low_on_space: set[str] = set()
+        self._troubled: dict[str, str] = {}
+        self._over = False
+        self._unknown: set[str] = set()
 
     async def start_recording(self) -> None:
         """Starts all cameras of the catalog. One that cannot be started does not keep the others from it."""
@@ -97,7 +103,7 @@ class Supervisor:
         self, context: ReadContext, settings: CameraSettings, *, dry_run: bool = False
     ) -> Camera:
         """The camera, recording; its id is empty on a dry run."""
-        check_settings(settings)
+        self._check(settings)
 
         async def change() -> Camera:
             self._refuse_taken(settings.name, "")
@@ -117,7 +123,7 @@ class Supervisor:
         async def change() -> Camera:
             old = self._own(camera)
             settings = changes.apply(old.settings)
-            check_settings(settings)
+            self._check(settings)
             self._refuse_taken(settings.name, old.id)
             if dry_run:
                 return await self._view(replace(old, settings=settings))
@@ -165,6 +171,11 @@ class Supervisor:
                     self._publish(kind, changed.id)
 
         await self._one_at_a_time(change)
+
+    def _check(self, settings: CameraSettings) -> None:
+        check_settings(settings)
+        self._sources.check(settings.main_url)
+        self._sources.check(settings.sub_url, field="sub_url")
 
     def _own(self, camera: str) -> CatalogCamera:
         found = self._directory.resolve(camera, active=True)
@@ -253,22 +264,63 @@ class Supervisor:
     def _enforce_retention(self) -> bool:
         """One pass; whether anything was deleted. Blocks."""
         limits = self._retention
-        deleted = self._store.enforce_retention(
-            max_age_us=limits.max_age, max_bytes=limits.max_bytes, min_free_bytes=limits.min_free
+        ids = {camera.settings.name: camera.id for camera in self._directory.active()}
+        unknown = {name for group in limits.groups for name in group.cameras} - ids.keys()
+        if unknown - self._unknown:
+            logger.warning("retention: no camera is named %s", ", ".join(sorted(unknown)))
+        self._unknown = unknown
+        groups = [
+            ([ids[name] for name in group.cameras if name in ids], group.max_age, group.max_bytes)
+            for group in limits.groups
+        ]
+        deleted, bytes_over = self._store.enforce_retention(
+            max_age_us=limits.max_age,
+            max_bytes=limits.max_bytes,
+            min_free_bytes=limits.min_free,
+            groups=groups,
         )
         if deleted:
             logger.info("retention deleted %d segments", deleted)
+        if bytes_over and not self._over:
+            logger.error(
+                "retention: %d MB are too many, and nothing is left that may be deleted: it is held, "
+                "or being written",
+                bytes_over // 1_000_000,
+            )
+        self._over = bytes_over > 0
         for disk in self._store.disk_usage():
             low = limits.min_free is not None and disk.free_bytes < limits.min_free
             if low and disk.root not in self._low_on_space:
+                what = (
+                    "what is left is held: release it, or give the store more room"
+                    if disk.held_bytes
+                    else "something else fills this disk"
+                )
                 logger.error(
-                    "store %s: only %d MB are free, and no footage is left that may be deleted; "
-                    "something else fills this disk",
+                    "store %s: only %d MB are free, and no footage is left that may be deleted; %s",
                     disk.root,
                     disk.free_bytes // 1_000_000,
+                    what,
                 )
             (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
+            self._tell_trouble(disk)
         return bool(deleted)
+
+    def _tell_trouble(self, disk: "_core.DiskUsage") -> None:
+        """Says once, in words, that a disk fails, and that it is well again."""
+        before = self._troubled.get(disk.root)
+        if disk.trouble is not None and disk.trouble[0] != before:
+            reason, detail = disk.trouble
+            self._troubled[disk.root] = reason
+            logger.error(
+                "store %s: %s: %s; its cameras are recorded on another store if there is one",
+                disk.root,
+                reason,
+                detail,
+            )
+        elif disk.trouble is None and before is not None:
+            del self._troubled[disk.root]
+            logger.warning("store %s: records again", disk.root)
 
     def _publish(
         self,

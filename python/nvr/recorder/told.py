@@ -1,12 +1,14 @@
 """Keeps a recorder's directory in step with its cameras: what the node above is told."""
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
 from nvr.catalog.catalog import CatalogCamera
 from nvr.directory.directory import Directory
 from nvr.directory.types import CameraEntry
+from nvr.errors import StoreError
 from nvr.footage.types import Camera
 from nvr.recorder.camera_view import camera_view
 from nvr.recorder.directory import CameraDirectory
@@ -19,6 +21,9 @@ __all__ = ["ToldCameras"]
 
 # Runs of many cameras begin and end together when a switch or a disk fails.
 _GATHER_S = 0.2
+_AGAIN_S = 10.0
+
+logger = logging.getLogger("nvr.recorder")
 
 
 class ToldCameras:
@@ -62,7 +67,14 @@ class ToldCameras:
             await asyncio.sleep(_GATHER_S)
             self._wake.clear()
             changed, self._changed = self._changed, set()
-            await self._tell(self._cameras.some(changed))
+            try:
+                await self._tell(self._cameras.some(changed))
+            except StoreError as error:
+                # A full disk costs what the node above knows for now, and no recording.
+                logger.warning("changes of cameras wait to be told: %s", error.message)
+                self._changed |= changed
+                self._wake.set()
+                await asyncio.sleep(_AGAIN_S)
 
     async def _tell(self, cameras: Iterable[CatalogCamera]) -> None:
         told = list(cameras)

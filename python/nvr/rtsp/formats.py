@@ -25,6 +25,7 @@ def format_of(config: CodecConfig) -> "_core.RtspFormat":
         extra_data=config.video_extra_data,
         width=config.width,
         height=config.height,
+        audio_codec=config.audio_codec or "aac",
         audio_extra_data=config.audio_extra_data,
         audio_sample_rate_hz=config.audio_sample_rate_hz,
     )

@@ -45,7 +45,7 @@ def simulate(
     """Plays files or made-up street scenes as cameras over RTSP until Ctrl-C.
 
     Prints each camera's addresses and the wall time at which its media time is
-    zero. H.264 and H.265 with AAC sound are played as they are.
+    zero. H.264 and H.265 with sound in AAC or G.711 are played as they are.
     """
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -11,18 +11,21 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
+from nvr import nal
 from nvr._core import SimMedia
 from nvr.errors import InvalidArgument
-from nvr.simulate import nal
 
 __all__ = ["load"]
 
 _CODECS = {"h264": "h264", "hevc": "h265"}
+_SOUND = {"aac": "aac", "pcm_mulaw": "ulaw", "pcm_alaw": "alaw"}
+_G711_PACKET = 320
+"""Bytes: 40 ms of one channel at 8 kHz, as cameras send them."""
 _FALLBACK_TIMESCALE = 90_000
 
 
 def load(path: str | PathLike[str]) -> SimMedia:
-    """Loads the pictures (H.264, H.265) and the sound (AAC) of a file that PyAV opens.
+    """Loads the pictures (H.264, H.265) and the sound (AAC, G.711) of a file that PyAV opens.
 
     Nothing is decoded or changed: the NAL units are the file's, without the
     parameter sets, which the camera sends before each random-access point.
@@ -57,7 +60,7 @@ def _load(name: str, container: InputContainer) -> SimMedia:
     video = next((stream for stream in container.streams.video if stream.codec.name in _CODECS), None)
     if video is None:
         raise InvalidArgument(f"{name}: has no H.264 or H.265 pictures")
-    audio = next((stream for stream in container.streams.audio if _is_aac(stream)), None)
+    audio = next((stream for stream in container.streams.audio if _can_be_sent(stream)), None)
     packets: list[_Sample] = []
     sound: list[_Sample] = []
     for packet in container.demux([stream for stream in (video, audio) if stream is not None]):
@@ -79,6 +82,7 @@ def _load(name: str, container: InputContainer) -> SimMedia:
         width=video.codec_context.width,
         height=video.codec_context.height,
         timescale=timescale,
+        audio_codec=_SOUND[context.name] if context else "aac",
         audio_extra_data=bytes(context.extradata or b"") if context else b"",
         audio_sample_rate_hz=context.sample_rate if context else 0,
         audio_channels=context.channels if context else 0,
@@ -88,6 +92,8 @@ def _load(name: str, container: InputContainer) -> SimMedia:
         if units:
             media.add_video(nal.join(units), pts, any(nal.is_random_access(codec, unit) for unit in units))
     if context:
+        if context.name != "aac":
+            sound = _g711_packets(sound, context.sample_rate, context.channels)
         _add_sound(media, sound, zero, context.sample_rate)
     media.finish(max(times) + _last_duration(times, video, timescale))
     return media
@@ -108,9 +114,20 @@ def _timescale(video: VideoStream) -> int:
     return base.denominator if base is not None and base.numerator == 1 else _FALLBACK_TIMESCALE
 
 
-def _is_aac(stream: AudioStream) -> bool:
-    # Without its configuration (as in MPEG-TS) it cannot be described to a viewer.
-    return stream.codec.name == "aac" and bool(stream.codec_context.extradata)
+def _can_be_sent(stream: AudioStream) -> bool:
+    # Without its configuration (as in MPEG-TS) AAC cannot be described to a viewer.
+    name = stream.codec.name
+    return name in _SOUND and (name != "aac" or bool(stream.codec_context.extradata))
+
+
+def _g711_packets(sound: list[_Sample], sample_rate_hz: int, channels: int) -> list[_Sample]:
+    """The same in packets of a camera's size: files have it in pieces of any."""
+    size = _G711_PACKET * channels
+    return [
+        _Sample(piece.data[at : at + size], piece.seconds + Fraction(at // channels, sample_rate_hz))
+        for piece in sound
+        for at in range(0, len(piece.data), size)
+    ]
 
 
 def _add_sound(media: SimMedia, sound: list[_Sample], zero: Fraction, sample_rate_hz: int) -> None:

@@ -511,8 +511,8 @@ class Gap(_message.Message):
     reason: _builtins.str
     """Stable, lower_snake_case. Known so far: `not_recorded` (before the first
     or with no cause on record), `refused`, `unreachable`, `auth_failed`,
-    `no_such_path`, `codec_not_supported`, `silent`, `protocol_error`,
-    `disconnected`, `disabled`, `removed`, `recorder_stopped`,
+    `no_such_path`, `codec_not_supported`, `silent`, `no_keyframe`,
+    `protocol_error`, `disconnected`, `disabled`, `removed`, `recorder_stopped`,
     `recorder_crashed`, `clock_step`, `overload`, `disk_full`, `disk_error`,
     `parameter_flood`, `yielded` (another node took the camera), `not_copied`
     (this node keeps a copy, which does not have it), `expired` (deleted by
@@ -776,7 +776,7 @@ class CodecConfig(_message.Message):
     video_codec: _builtins.str
     """RFC 6381 codec of the video."""
     audio_codec: _builtins.str
-    """RFC 6381 codec of the sound, or empty."""
+    """RFC 6381 codec of the sound (`mp4a.40.2`; G.711: `ulaw`, `alaw`), or empty."""
     width: _builtins.int
     """Pixels across."""
     height: _builtins.int
@@ -788,7 +788,7 @@ class CodecConfig(_message.Message):
     video_extra_data: _builtins.bytes
     """Decoder configuration record of the video (avcC or hvcC content)."""
     audio_extra_data: _builtins.bytes
-    """AudioSpecificConfig of the sound, or empty."""
+    """AudioSpecificConfig of AAC, or empty."""
     audio_sample_rate_hz: _builtins.int
     """Ticks a second of the sound's sample times; 0 without sound."""
     def __init__(
@@ -1548,7 +1548,9 @@ class AccessUnit(_message.Message):
     random_access: _builtins.bool
     """A decoder can start here."""
     data: _builtins.bytes
-    """Video: NAL units, each after its length in 4 bytes, big-endian. AAC: one raw frame."""
+    """Video: NAL units, each after its length in 4 bytes, big-endian; JPEG: a picture.
+    AAC: one raw frame. G.711: the samples of a packet.
+    """
     run_id: _builtins.str
     """The run it belongs to."""
     def __init__(
@@ -1980,7 +1982,9 @@ class Event(_message.Message):
     kind: _builtins.str
     """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
     `camera_added`, `camera_changed`, `camera_removed`, `segments_expired`,
-    `disk_full`, `disk_error`, `node_stopping`; of a recorder's leases
+    `disk_full`, `disk_error`, `node_stopping`; `footage_damaged` and
+    `footage_intact` (a scrub found stored footage damaged, or sound again; the
+    detail names file, byte and fragment); of a recorder's leases
     `lease_taken`, `lease_yielded`; of the authority over them
     `lease_taken_over` (the holder was silent or without pictures), `lease_moved`,
     `lease_given_back`, `standby_unreachable` (no node can take a camera whose

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use nvr_rtsp::{
-    AudioDescription, Clock, Description, Packets, Play, Started, StatusCode, Stream, Track,
-    VideoDescription,
+    AudioCodec, AudioDescription, Clock, Description, Packets, Play, Started, StatusCode, Stream,
+    Track, VideoDescription,
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -71,6 +71,7 @@ impl Camera {
                 height: media.video.height,
             },
             audio: media.audio.as_ref().map(|audio| AudioDescription {
+                codec: audio.codec,
                 extra_data: audio.extra_data.clone(),
                 sample_rate_hz: audio.sample_rate_hz,
                 channels: audio.channels,
@@ -189,7 +190,8 @@ impl Camera {
                 packets.video(self.media.video.codec, unit, sets, self.max_payload);
             }
             Track::Audio => {
-                packets.aac(unit, self.max_payload);
+                let codec = self.media.audio.as_ref().map_or(AudioCodec::Aac, |a| a.codec);
+                packets.sound(codec, unit, self.max_payload).map_err(std::io::Error::other)?;
             }
         }
         let now_us = self.clock.now_us();

@@ -14,5 +14,5 @@ mod server;
 mod viewer;
 
 pub use media::{AudioFormat, Media, MediaBuilder, VideoFormat};
-pub use nvr_rtsp::{Error, Result, VideoCodec};
+pub use nvr_rtsp::{AudioCodec, Error, Result, VideoCodec};
 pub use server::{Config, Server, Stats};

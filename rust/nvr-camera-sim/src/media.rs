@@ -5,7 +5,8 @@ use std::io;
 use std::os::unix::fs::FileExt;
 
 use nvr_rtsp::{
-    Error, MAX_AAC_FRAME, ParameterSets, Result, Track, VIDEO_CLOCK_HZ, VideoCodec, check_sample,
+    AudioCodec, Error, MAX_AAC_FRAME, ParameterSets, Result, Track, VIDEO_CLOCK_HZ, VideoCodec,
+    check_sample,
 };
 
 const SECOND_US: i128 = 1_000_000;
@@ -34,7 +35,9 @@ pub struct VideoFormat {
 /// What the sound is.
 #[derive(Clone, Debug)]
 pub struct AudioFormat {
-    /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    /// How it is coded.
+    pub codec: AudioCodec,
+    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711: nothing.
     pub extra_data: Vec<u8>,
     /// Ticks of presentation time a second.
     pub sample_rate_hz: u32,
@@ -80,7 +83,7 @@ impl MediaBuilder {
             {
                 return Err(Error::invalid("audio: sample rate or channels are out of range"));
             }
-            if audio.extra_data.is_empty() {
+            if audio.codec == AudioCodec::Aac && audio.extra_data.is_empty() {
                 return Err(Error::invalid("audio_extra_data: an AudioSpecificConfig is needed"));
             }
         }
@@ -112,14 +115,14 @@ impl MediaBuilder {
         Ok(())
     }
 
-    /// The next AAC frame. `pts` counts from 0 in ticks of the sample rate.
+    /// The next frame of sound. `pts` counts from 0 in ticks of the sample rate.
     pub fn add_audio(&mut self, frame: &[u8], pts: i64) -> Result<()> {
         if self.audio.is_none() {
             return Err(Error::invalid("data: this media was made without sound"));
         }
         if frame.is_empty() || frame.len() > MAX_AAC_FRAME {
             return Err(Error::invalid(format!(
-                "data: an AAC frame has from 1 to {MAX_AAC_FRAME} bytes, not {}",
+                "data: a sound frame has from 1 to {MAX_AAC_FRAME} bytes, not {}",
                 frame.len()
             )));
         }
@@ -357,8 +360,12 @@ pub(crate) mod tests {
         let extra_data = avcc(&[0x67, 0x42, 0, 30, 1], &[0x68, 1]);
         let video =
             VideoFormat { codec: VideoCodec::H264, extra_data, width: 64, height: 64, timescale };
-        let audio =
-            AudioFormat { extra_data: vec![0x14, 0x08], sample_rate_hz: 16_000, channels: 1 };
+        let audio = AudioFormat {
+            codec: AudioCodec::Aac,
+            extra_data: vec![0x14, 0x08],
+            sample_rate_hz: 16_000,
+            channels: 1,
+        };
         let mut builder = MediaBuilder::new(video, Some(audio))?;
         for &(pts, random_access) in pictures {
             let nal = [vec![if random_access { 0x65 } else { 0x41 }], pts.to_be_bytes().to_vec()]

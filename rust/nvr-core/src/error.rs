@@ -52,6 +52,14 @@ impl Error {
         Error::Io { op, path: path.to_owned(), source }
     }
 
+    /// The file that it concerns.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Error::Io { path, .. } | Error::Damaged { path, .. } => Some(path),
+            _ => None,
+        }
+    }
+
     /// Reports damage found in a file.
     pub fn damaged(path: &Path, offset: u64, what: impl Into<String>) -> Self {
         Error::Damaged { path: path.to_owned(), offset, what: what.into() }

@@ -20,6 +20,8 @@ pub mod mux;
 pub mod reason;
 pub mod record;
 pub mod segment;
+#[cfg(test)]
+mod sim;
 pub mod store;
 pub mod table;
 pub mod time;

@@ -28,10 +28,23 @@ pub struct VideoParams {
     pub height: u16,
 }
 
-/// Parameters of a sound track (AAC).
+/// How sound is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AudioCodec {
+    /// MPEG-4 AAC.
+    Aac,
+    /// ITU-T G.711, µ-law.
+    G711Ulaw,
+    /// ITU-T G.711, A-law.
+    G711Alaw,
+}
+
+/// Parameters of a sound track.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct AudioParams {
-    /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    /// How it is coded.
+    pub codec: AudioCodec,
+    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711: nothing.
     pub extra_data: Bytes,
     /// Ticks a second of its media time.
     pub sample_rate: u32,
@@ -59,7 +72,7 @@ pub struct AudioFrame {
     pub duration: u32,
     /// When its last byte reached the recorder.
     pub arrival: Moment,
-    /// One raw AAC frame.
+    /// AAC: one raw frame. G.711: as many samples as came in a packet, one byte each and channel.
     pub data: Bytes,
 }
 

@@ -36,6 +36,8 @@ reasons! {
     PROTOCOL_ERROR = "protocol_error";
     /// The connection ended.
     DISCONNECTED = "disconnected";
+    /// Pictures arrive, but none at which decoding can start.
+    NO_KEYFRAME = "no_keyframe";
     /// Switched off by its settings.
     DISABLED = "disabled";
     /// The camera was removed.

@@ -106,8 +106,9 @@ impl SegmentTable {
         let mut decode = fragment.video.decode_time as i64;
         let mut first = i64::MAX;
         for sample in self.video_of(fragment) {
-            first = first.min(decode + i64::from(sample.composition_offset));
-            decode += i64::from(sample.duration);
+            // Of another node's fragment any number may be in it.
+            first = first.min(decode.saturating_add(i64::from(sample.composition_offset)));
+            decode = decode.saturating_add(i64::from(sample.duration));
         }
         first
     }

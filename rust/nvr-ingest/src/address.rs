@@ -13,7 +13,12 @@ const MASK: &str = "***";
 
 /// Words after which some cameras take a password inside the path or query, such as
 /// `/user=admin&password=…&channel=1`.
-const SECRET_KEYS: [&str; 6] = ["password=", "passwd=", "passwort=", "pass=", "pwd=", "token="];
+const SECRET_KEYS: [&str; 7] =
+    ["password=", "passwd=", "passwort=", "pass=", "passphrase=", "pwd=", "token="];
+
+/// What is read by a process of its own rather than by this crate.
+const OTHER_SCHEMES: [&str; 9] =
+    ["file", "http", "https", "rtmp", "rtmps", "srt", "tcp", "udp", "v4l2"];
 
 /// A camera's URL without login, and the login.
 #[derive(Clone)]
@@ -22,6 +27,8 @@ pub(crate) struct Address {
     login: Option<Credentials>,
     /// Every form in which the password could come back from a camera; longest first.
     secrets: Vec<String>,
+    /// For a source that is not RTSP: all of it as it was given, with its secrets.
+    other: Option<String>,
 }
 
 impl Address {
@@ -34,13 +41,15 @@ impl Address {
                  with special characters in user and password percent-encoded"
             ))
         })?;
-        if url.scheme() != "rtsp" {
+        let other = OTHER_SCHEMES.contains(&url.scheme()).then(|| text.trim().to_owned());
+        if other.is_none() && url.scheme() != "rtsp" {
             return Err(Error::Invalid(format!(
-                "'{}' is no scheme for a camera: use rtsp://",
-                url.scheme()
+                "'{}' is no scheme for a camera: use rtsp://, or one of {}",
+                url.scheme(),
+                OTHER_SCHEMES.join(", ")
             )));
         }
-        if url.host_str().is_none_or(str::is_empty) {
+        if other.is_none() && url.host_str().is_none_or(str::is_empty) {
             return Err(Error::Invalid("the camera's URL names no host".to_owned()));
         }
         let login = if url.username().is_empty() && url.password().is_none() {
@@ -59,11 +68,21 @@ impl Address {
                 password: decode(url.password().unwrap_or_default())?,
             })
         };
-        let secrets = login.as_ref().map_or_else(Vec::new, |l| secrets(l, url.password()));
-        // Both fail only for URLs that cannot have a login, which have no host either.
-        let cleared = url.set_username("").and_then(|()| url.set_password(None));
-        cleared.map_err(|()| Error::Invalid("the camera's URL names no host".to_owned()))?;
-        Ok(Address { url, login, secrets })
+        let mut secrets = login.as_ref().map_or_else(Vec::new, |l| secrets(l, url.password()));
+        if other.is_some() {
+            secrets.extend(secrets_of_query(&url));
+        }
+        if login.is_some() {
+            // Both fail only for URLs that cannot have a login, which have no host either.
+            let cleared = url.set_username("").and_then(|()| url.set_password(None));
+            cleared.map_err(|()| Error::Invalid("the camera's URL names no host".to_owned()))?;
+        }
+        Ok(Address { url, login, secrets, other })
+    }
+
+    /// For a source that is not RTSP: the whole address, with its secrets.
+    pub(crate) fn other(&self) -> Option<&str> {
+        self.other.as_deref()
     }
 
     /// The URL to ask for; without login.
@@ -120,6 +139,22 @@ fn secrets(login: &Credentials, encoded: Option<&str>) -> Vec<String> {
     all.extend(encoded.map(str::to_owned));
     all.retain(|s| !s.is_empty());
     // A secret that contains another has to go first.
+    all.sort_by_key(|s| std::cmp::Reverse(s.len()));
+    all.dedup();
+    all
+}
+
+/// Values of the query that are secret, such as the passphrase of SRT, as written and decoded.
+fn secrets_of_query(url: &Url) -> Vec<String> {
+    let is_secret = |key: &str| {
+        let key = format!("{}=", key.to_ascii_lowercase());
+        SECRET_KEYS.iter().any(|secret| key.ends_with(secret))
+    };
+    let written =
+        url.query().unwrap_or_default().split('&').filter_map(|pair| pair.split_once('='));
+    let written = written.filter(|(key, _)| is_secret(key)).map(|(_, value)| value.to_owned());
+    let decoded = url.query_pairs().filter(|(key, _)| is_secret(key)).map(|(_, v)| v.into_owned());
+    let mut all: Vec<String> = written.chain(decoded).filter(|s| !s.is_empty()).collect();
     all.sort_by_key(|s| std::cmp::Reverse(s.len()));
     all.dedup();
     all
@@ -191,7 +226,7 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_camera_url_without_repeating_it() {
-        for bad in ["http://u:hunter2@h/", "rtsp://u:hun#ter2@h/", "hunter2", "rtsp:///hunter2", ""]
+        for bad in ["ftp://u:hunter2@h/", "rtsp://u:hun#ter2@h/", "hunter2", "rtsp:///hunter2", ""]
         {
             let e = Address::parse(bad).unwrap_err().to_string();
             assert!(!e.contains("hun"), "{bad}: {e}");

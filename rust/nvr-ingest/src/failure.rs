@@ -78,6 +78,22 @@ pub(crate) fn classify(error: &retina::Error, phase: Phase, address: &Address) -
     }
 }
 
+/// Whether an error is about one packet of media: the connection is as good as before.
+pub(crate) fn is_about_a_packet(error: &retina::Error) -> bool {
+    // The variant's name comes first: no need for the rest, which can be long.
+    struct Head(String);
+    impl std::fmt::Write for Head {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.push_str(text);
+            if self.0.len() < PACKET_ERROR.len() { Ok(()) } else { Err(std::fmt::Error) }
+        }
+    }
+    const PACKET_ERROR: &str = "RtpPacketError";
+    let mut head = Head(String::new());
+    let _ = write!(head, "{error:?}");
+    head.0.starts_with(PACKET_ERROR)
+}
+
 fn by_status(status: u16, phase: Phase, address: &Address, said: &str) -> Failure {
     match (status, phase) {
         (401 | 403, _) if address.login().is_none() => Failure::new(

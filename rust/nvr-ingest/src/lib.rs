@@ -18,6 +18,7 @@ mod params;
 mod probe;
 mod sender_report;
 mod session;
+mod source;
 mod status;
 mod stream;
 mod supervisor;

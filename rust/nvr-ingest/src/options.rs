@@ -26,6 +26,11 @@ pub struct Options {
     /// sockets have data. What arrives meanwhile is read at once: far fewer wake-ups and
     /// reads. Arrival times and live pictures are late by at most this. Zero turns it off.
     pub batch: Duration,
+    /// Program and arguments of a process that reads one source that is not RTSP (module
+    /// `source`); empty: there are no such sources.
+    pub source_command: Vec<String>,
+    /// How long such a source may take from its start to the first picture.
+    pub source_start: Duration,
 }
 
 impl Default for Options {
@@ -40,6 +45,8 @@ impl Default for Options {
             backoff_limit: Duration::from_secs(30),
             backoff_reset_after: Duration::from_secs(60),
             batch: Duration::from_millis(5),
+            source_command: Vec::new(),
+            source_start: Duration::from_secs(30),
         }
     }
 }

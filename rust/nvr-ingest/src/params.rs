@@ -1,10 +1,10 @@
 //! Which of a camera's streams are recorded, and their parameters.
 
 use bytes::Bytes;
-use nvr_core::media::{AudioParams, VideoCodec, VideoParams};
+use nvr_core::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 use nvr_core::reason::Reason;
 use retina::client::Stream;
-use retina::codec::{AudioParameters, ParametersRef, VideoParameters, VideoParametersCodec};
+use retina::codec::{ParametersRef, VideoParameters, VideoParametersCodec};
 
 use crate::failure::Failure;
 
@@ -19,7 +19,7 @@ pub(crate) struct Choice {
     pub(crate) left_out: String,
 }
 
-/// Chooses the first H.264 or H.265 video, and the first AAC sound.
+/// Chooses the first H.264 or H.265 video, and the first sound in AAC or G.711.
 pub(crate) fn choose(streams: &[Stream]) -> Result<Choice, Failure> {
     let is_video =
         |s: &Stream| s.media() == "video" && matches!(s.encoding_name(), "h264" | "h265");
@@ -69,20 +69,23 @@ pub(crate) fn video_params(p: &VideoParameters) -> Option<VideoParams> {
     })
 }
 
-/// The parameters of an AAC stream. Its description carries them always; a stream whose
-/// description is broken has none and is left out, since it could not be decoded.
-pub(crate) fn audio_parameters(stream: &Stream) -> Option<&AudioParameters> {
-    match stream.parameters() {
-        Some(ParametersRef::Audio(p)) if stream.encoding_name() == "mpeg4-generic" => Some(p),
-        _ => None,
-    }
-}
-
-/// In the recorder's terms.
+/// The parameters of a sound stream in the recorder's terms; none when it cannot be recorded. That
+/// of AAC stand in its description always; a stream whose description is broken has none and is
+/// left out, since it could not be decoded.
 pub(crate) fn audio_params(stream: &Stream) -> Option<AudioParams> {
-    let p = audio_parameters(stream)?;
+    let codec = match stream.encoding_name() {
+        "mpeg4-generic" => AudioCodec::Aac,
+        "pcmu" => AudioCodec::G711Ulaw,
+        "pcma" => AudioCodec::G711Alaw,
+        _ => return None,
+    };
+    let Some(ParametersRef::Audio(p)) = stream.parameters() else { return None };
     Some(AudioParams {
-        extra_data: Bytes::copy_from_slice(p.extra_data()),
+        codec,
+        extra_data: match codec {
+            AudioCodec::Aac => Bytes::copy_from_slice(p.extra_data()),
+            AudioCodec::G711Ulaw | AudioCodec::G711Alaw => Bytes::new(),
+        },
         sample_rate: p.clock_rate(),
         channels: p.channels().get(),
     })

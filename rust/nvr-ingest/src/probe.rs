@@ -8,26 +8,33 @@ use nvr_core::reason::Reason;
 use nvr_core::time::{Moment, SystemClock};
 use retina::client::SessionGroup;
 use tokio::runtime::Builder;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::failure::Failure;
+use crate::options::Options;
 use crate::session::{self, Feed};
+use crate::source;
 use crate::status::StatusCell;
 use crate::stream::TEARDOWN_LIMIT;
 
-/// Connects once and waits for the first picture, on a runtime of its own.
+/// Connects once and waits for the first picture, on a runtime of its own. `source_command`: as in
+/// [`Options`].
 ///
 /// # Errors
 /// The reason and the detail, without secrets, that recording would give.
-pub fn probe(url: &str, limit: Duration) -> Result<(), (Reason, String)> {
+pub fn probe(
+    url: &str,
+    limit: Duration,
+    source_command: &[String],
+) -> Result<(), (Reason, String)> {
     let address = Address::parse(url).map_err(|e| (Reason::UNREACHABLE, e.to_string()))?;
     let runtime = Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|e| (Reason::NOT_RECORDED, format!("cannot start a probe: {e}")))?;
-    let result = runtime.block_on(first_picture(&address, limit));
+    let result = runtime.block_on(first_picture(&address, limit, source_command));
     runtime.shutdown_background();
     result.map_err(|f| {
         let f = f.scrubbed(&address);
@@ -35,16 +42,34 @@ pub fn probe(url: &str, limit: Duration) -> Result<(), (Reason, String)> {
     })
 }
 
-async fn first_picture(address: &Address, limit: Duration) -> Result<(), Failure> {
-    let group = Arc::new(SessionGroup::default());
-    let started = tokio::time::Instant::now();
-    let playing = session::connect(address, &group, limit).await?;
-    let left = limit.saturating_sub(started.elapsed());
+async fn first_picture(
+    address: &Address,
+    limit: Duration,
+    source_command: &[String],
+) -> Result<(), Failure> {
     let (seen, arrived) = oneshot::channel();
     let (clock, status) = (SystemClock::default(), StatusCell::default());
     let mut sink = FirstPicture(Some(seen));
     let mut begun = false;
     let feed = Feed { clock: &clock, sink: &mut sink, status: &status, begun: &mut begun };
+    if let Some(url) = address.other() {
+        let options = Options {
+            source_command: source_command.to_vec(),
+            handshake_timeout: limit,
+            source_start: limit,
+            silent_after: limit,
+            ..Options::default()
+        };
+        let turn = Semaphore::new(1);
+        return tokio::select! {
+            Ok(()) = arrived => Ok(()),
+            failure = source::record(url, &options, &turn, feed) => Err(failure),
+        };
+    }
+    let group = Arc::new(SessionGroup::default());
+    let started = tokio::time::Instant::now();
+    let playing = session::connect(address, &group, limit).await?;
+    let left = limit.saturating_sub(started.elapsed());
     let result = tokio::select! {
         Ok(()) = arrived => Ok(()),
         failure = session::feed(playing, address, left, feed) => Err(failure),

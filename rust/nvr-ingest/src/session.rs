@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream as _;
+use nvr_core::codec::{AudioInfo, VideoInfo};
 use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -21,7 +22,7 @@ use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
-use crate::failure::{Failure, Phase, classify};
+use crate::failure::{Failure, Phase, classify, is_about_a_packet};
 use crate::params;
 use crate::sender_report::clock_offset_us;
 use crate::status::StatusCell;
@@ -124,7 +125,16 @@ pub(crate) async fn feed(
 ) -> Failure {
     let Playing { mut demuxed, choice } = playing;
     let audio = choice.audio.and_then(|i| params::audio_params(&demuxed.streams()[i]));
-    let mut pump = Pump { feed, choice, audio, video: None, without_params: false };
+    let mut pump = Pump {
+        feed,
+        choice,
+        audio,
+        video: None,
+        without_params: false,
+        refused: None,
+        bad_packets: 0,
+        error: None,
+    };
     let mut watch = Silence::new(silent_after);
     let mut tick = pin!(interval(watch.period()));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -140,11 +150,18 @@ pub(crate) async fn feed(
             tick.poll_tick(cx).map(|_| Wake::Tick)
         });
         match wake.await {
-            Wake::Item(Some(Ok(item))) => pump.item(item, &demuxed),
-            Wake::Item(Some(Err(e))) => return classify(&e, Phase::Media, address),
-            Wake::Item(None) => {
-                return Failure::new(Reason::DISCONNECTED, "the camera closed the connection");
+            Wake::Item(Some(Ok(item))) => {
+                pump.item(item, &demuxed);
+                if let Some(failure) = pump.refused.take() {
+                    return failure;
+                }
             }
+            Wake::Item(Some(Err(e))) => {
+                if !pump.bad_packet(e) {
+                    return pump.end(address);
+                }
+            }
+            Wake::Item(None) => return pump.end(address),
             Wake::Tick => {
                 if watch.is_silent(pump.feed.status.frames()) {
                     return pump.silence(silent_after);
@@ -155,23 +172,23 @@ pub(crate) async fn feed(
 }
 
 /// Notices, at ticks, that no picture came for a while.
-struct Silence {
+pub(crate) struct Silence {
     limit: Duration,
     frames: Option<u64>,
     since: tokio::time::Instant,
 }
 
 impl Silence {
-    fn new(limit: Duration) -> Self {
+    pub(crate) fn new(limit: Duration) -> Self {
         Silence { limit, frames: None, since: tokio::time::Instant::now() }
     }
 
     /// How often to look.
-    fn period(&self) -> Duration {
+    pub(crate) fn period(&self) -> Duration {
         (self.limit / 8).clamp(Duration::from_millis(10), Duration::from_secs(1))
     }
 
-    fn is_silent(&mut self, frames: u64) -> bool {
+    pub(crate) fn is_silent(&mut self, frames: u64) -> bool {
         if self.frames != Some(frames) {
             self.frames = Some(frames);
             self.since = tokio::time::Instant::now();
@@ -189,10 +206,41 @@ struct Pump<'a> {
     video: Option<VideoParams>,
     /// Pictures came before their parameters.
     without_params: bool,
+    /// Why what the camera sends cannot be recorded.
+    refused: Option<Failure>,
+    /// Packets that made no sense since the last picture.
+    bad_packets: u32,
+    /// The newest thing that came, if it was an error.
+    error: Option<retina::Error>,
 }
 
+/// Packets that make no sense, one after the other: more than the largest picture has, and the
+/// camera sends nothing else. (A picture of which one packet is bad costs all behind it.)
+const BAD_PACKETS: u32 = 4096;
+
 impl Pump<'_> {
+    /// Counts a packet that cannot be understood like one that was lost: a session is worth more
+    /// than a picture. False when the session is over.
+    fn bad_packet(&mut self, error: retina::Error) -> bool {
+        let goes_on = is_about_a_packet(&error) && self.bad_packets < BAD_PACKETS;
+        self.error = Some(error);
+        if goes_on {
+            self.bad_packets += 1;
+            self.feed.status.lost(1);
+        }
+        goes_on
+    }
+
+    /// Why there is nothing more. The library ends some sessions of itself after an error.
+    fn end(&mut self, address: &Address) -> Failure {
+        match self.error.take() {
+            Some(e) => classify(&e, Phase::Media, address),
+            None => Failure::new(Reason::DISCONNECTED, "the camera closed the connection"),
+        }
+    }
+
     fn item(&mut self, item: CodecItem, demuxed: &Demuxed) {
+        self.error = None;
         match item {
             CodecItem::VideoFrame(frame) => self.picture(frame, demuxed),
             CodecItem::AudioFrame(frame) => {
@@ -225,6 +273,7 @@ impl Pump<'_> {
     }
 
     fn picture(&mut self, frame: VideoFrame, demuxed: &Demuxed) {
+        self.bad_packets = 0;
         let arrival = arrival(self.feed.clock, frame.end_ctx().received());
         if (frame.has_new_parameters() || self.video.is_none())
             && !self.parameters(arrival, demuxed)
@@ -257,13 +306,18 @@ impl Pump<'_> {
         if self.video.as_ref() == Some(&params) {
             return true;
         }
+        if let Err(e) = VideoInfo::parse(&params) {
+            let detail = format!("the camera's pictures cannot be recorded: {e}");
+            self.refused = Some(Failure::new(Reason::CODEC_NOT_SUPPORTED, detail));
+            return false;
+        }
         self.feed.status.video(codec, params.width, params.height);
         if *self.feed.begun {
             self.feed.sink.video_params(params.clone());
         } else {
-            let sound = self.choice.audio.and_then(|i| params::audio_parameters(&streams[i]));
-            let codec = sound.and_then(|p| p.rfc6381_codec()).unwrap_or_default();
-            self.feed.status.recording(codec, &self.choice.left_out);
+            let sound = self.audio.as_ref().and_then(|a| AudioInfo::parse(a).ok());
+            let codec = sound.map(|info| info.rfc6381).unwrap_or_default();
+            self.feed.status.recording(&codec, &self.choice.left_out);
             *self.feed.begun = true;
             self.feed.sink.begin(now, params.clone(), self.audio.take());
         }

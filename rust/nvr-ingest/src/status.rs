@@ -38,7 +38,7 @@ pub struct Status {
     /// Why the last session ended, or none began; none while recording.
     pub reason: Option<Reason>,
     /// The reason in words, without secrets; while recording, what is left out (sound that
-    /// is not AAC).
+    /// is neither AAC nor G.711).
     pub detail: String,
     /// RFC 6381, of the newest session; empty before the first.
     pub video_codec: String,
@@ -54,7 +54,7 @@ pub struct Status {
     pub frames: u64,
     /// Bytes of pictures and sound delivered.
     pub bytes: u64,
-    /// RTP packets that the camera numbered and did not deliver.
+    /// RTP packets that the camera numbered and did not deliver, or that made no sense.
     pub lost_packets: u64,
     /// The camera's clock minus the recorder's, by the newest sender report.
     pub clock_offset_us: Option<i64>,
@@ -153,7 +153,7 @@ impl StatusCell {
         slow.detail = if left_out.is_empty() {
             String::new()
         } else {
-            format!("not recorded, since only AAC can be: {left_out}")
+            format!("not recorded, since only AAC and G.711 can be: {left_out}")
         };
     }
 

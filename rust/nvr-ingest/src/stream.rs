@@ -20,6 +20,7 @@ use crate::backoff::Backoff;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::session::{self, Feed};
+use crate::source;
 use crate::status::StatusCell;
 
 /// How long a polite goodbye to a camera may hold up the next session with it.
@@ -115,6 +116,16 @@ impl Task {
     async fn session(&mut self, group: &Arc<SessionGroup>) -> Failure {
         let Recording { id, address, sink, clock, options, status, handshakes } =
             &mut self.recording;
+        let begun = &mut self.begun;
+        if let Some(url) = address.other() {
+            let start = Instant::now();
+            let feed = Feed { clock: &**clock, sink: &mut **sink, status, begun };
+            let failure = source::record(url, options, handshakes, feed).await;
+            if self.begun && start.elapsed() >= options.backoff_reset_after {
+                self.backoff.reset();
+            }
+            return failure;
+        }
         let playing = {
             // Never closed, so there is always a permit to wait for.
             let _turn = handshakes.acquire().await;
@@ -128,10 +139,9 @@ impl Task {
             log::info!(target: LOG, "{id}: connected to {address}");
         } else {
             let left_out = address.scrub(left_out);
-            log::info!(target: LOG, "{id}: connected to {address}; not recorded, since only AAC can be: {left_out}");
+            log::info!(target: LOG, "{id}: connected to {address}; not recorded, since only AAC and G.711 can be: {left_out}");
         }
         let start = Instant::now();
-        let begun = &mut self.begun;
         let feed = Feed { clock: &**clock, sink: &mut **sink, status, begun };
         let failure = session::feed(playing, address, options.silent_after, feed).await;
         if self.begun && start.elapsed() >= options.backoff_reset_after {

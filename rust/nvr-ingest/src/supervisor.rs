@@ -101,6 +101,11 @@ impl Supervisor {
     /// [`Error::Closed`] after [`Supervisor::shutdown`]. The stream stays as it was then.
     pub fn add(&self, id: StreamId, url: &str, sink: Box<dyn MediaSink>) -> Result<()> {
         let address = Address::parse(url)?;
+        if address.other().is_some() && self.options.source_command.is_empty() {
+            return Err(Error::Invalid(
+                "this recorder has no reader for other than RTSP".to_owned(),
+            ));
+        }
         let _change = self.changes.lock();
         let earlier = {
             let mut running = self.running.lock();

@@ -182,7 +182,7 @@ fn a_session_without_pictures_is_silent() {
 #[test]
 fn probe_says_the_same() {
     let camera = Camera::new(|_| response("404 Not Found", "", ""));
-    let (reason, detail) = probe(&camera.url(LOGIN), common::HANG).unwrap_err();
+    let (reason, detail) = probe(&camera.url(LOGIN), common::HANG, &[]).unwrap_err();
     assert_eq!(reason, Reason::NO_SUCH_PATH);
     assert_no_secret(&detail);
 }

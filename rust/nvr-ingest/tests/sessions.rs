@@ -8,11 +8,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Answer, Call, Calls, Camera, HANG, PPS, SDP_AAC, SDP_H264, SDP_PCMU, SPS, SPS_640, aac, good,
-    interleaved, options, recorder, rtp, sender_report, stap_a, stream,
+    Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_H264, SDP_OPUS, SPS, SPS_640,
+    aac, good, interleaved, options, recorder, rtp, sender_report, stap_a, stream,
 };
 use nvr_core::Error;
-use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoCodec, VideoParams};
+use nvr_core::media::{
+    AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink, VideoCodec, VideoParams,
+};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock as _, Moment, SystemClock};
 use nvr_ingest::{Options, State, Supervisor, probe};
@@ -134,12 +136,40 @@ fn parameters_that_change_come_before_their_picture() {
 }
 
 #[test]
-fn sound_that_is_not_aac_is_left_out_and_said() {
-    let camera = camera(format!("{SDP_H264}{SDP_PCMU}"), picture(1, 0, &IDR));
+fn g711_is_recorded_packet_by_packet() {
+    for (payload_type, codec, name) in
+        [(0, AudioCodec::G711Ulaw, "ulaw"), (8, AudioCodec::G711Alaw, "alaw")]
+    {
+        let media = [
+            picture(1, 0, &IDR),
+            interleaved(2, &rtp(payload_type, 1, u32::MAX - 79, &[0xd5; 160])),
+            interleaved(2, &rtp(payload_type, 2, 80, &[0x55; 320])),
+        ]
+        .concat();
+        let sdp = format!("{SDP_H264}m=audio 0 RTP/AVP {payload_type}\r\na=control:audio\r\n");
+        let camera = camera(sdp, media);
+        let (supervisor, calls) = record(&camera, options());
+        let Call::Begin(_, Some(audio)) = calls.next() else { panic!("`begin` with sound is due") };
+        let expected =
+            AudioParams { codec, extra_data: [][..].into(), sample_rate: 8_000, channels: 1 };
+        assert_eq!(audio, expected);
+        let Call::Audio(first, 160, data) = calls.until(|c| matches!(c, Call::Audio(..))) else {
+            panic!("160 samples are due")
+        };
+        assert_eq!(data, [0xd5; 160]);
+        // The timestamp wraps between them.
+        assert_eq!(calls.next(), Call::Audio(first + 160, 320, vec![0x55; 320]));
+        assert_eq!(supervisor.status()[0].audio_codec, name);
+    }
+}
+
+#[test]
+fn sound_that_cannot_be_recorded_is_left_out_and_said() {
+    let camera = camera(format!("{SDP_H264}{SDP_OPUS}"), picture(1, 0, &IDR));
     let (supervisor, calls) = record(&camera, options());
     assert!(matches!(calls.next(), Call::Begin(_, None)));
     let status = supervisor.status().remove(0);
-    assert!(status.detail.contains("audio PCMU"), "{status:?}");
+    assert!(status.detail.contains("audio OPUS"), "{status:?}");
     assert_eq!(status.state, State::Recording);
     let setups = camera.requests.lock().unwrap().iter().filter(|r| r.starts_with("SETUP")).count();
     assert_eq!(setups, 1);
@@ -192,6 +222,183 @@ fn lost_packets_are_counted() {
 }
 
 #[test]
+fn packets_that_make_no_sense_cost_their_picture_and_not_the_session() {
+    let media = [
+        picture(1, 0, &IDR),
+        // Forbidden bit; the middle of a fragment that never began; an aggregate that is cut; the
+        // reserved type 30; nothing at all.
+        picture(2, 6_000, &[0xff; 40]),
+        picture(3, 12_000, &[0x7c, 0x05, 1, 2, 3]),
+        picture(4, 18_000, &[0x78, 0xff, 0xff, 1]),
+        picture(5, 24_000, &[0x7e, 1, 2]),
+        picture(6, 30_000, &[]),
+        picture(7, 36_000, &SLICE),
+    ]
+    .concat();
+    let camera = camera(SDP_H264.to_owned(), media);
+    let (supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert_eq!(calls.next(), Call::Video(0, sample(&[&IDR])));
+    assert_eq!(calls.next(), Call::Video(36_000, sample(&[&SLICE])));
+    assert_eq!(supervisor.status()[0].lost_packets, 5);
+    assert_eq!(camera.connections(), 1);
+}
+
+#[test]
+fn a_camera_that_sends_nothing_but_garbage_is_left() {
+    let garbage: Vec<u8> = (0..5000).flat_map(|n| picture(n + 2, 6_000, &[0xff; 40])).collect();
+    let media = [picture(1, 0, &IDR), garbage].concat();
+    let camera = camera(SDP_H264.to_owned(), media);
+    let (supervisor, calls) = record(&camera, options());
+    let ended = calls.until(|c| matches!(c, Call::End(..)));
+    assert!(ended.ends(&Reason::PROTOCOL_ERROR), "{ended:?}");
+    // It is tried again, and does the same.
+    assert!(supervisor.status()[0].lost_packets >= 4096);
+}
+
+#[test]
+fn parameter_sets_that_come_in_the_stream_only() {
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+               a=rtpmap:96 H264/90000\r\na=control:video\r\n";
+    let media = [
+        picture(1, 0, &SLICE),
+        picture(2, 6_000, &stap_a(&[&SPS, &PPS, &IDR])),
+        picture(3, 12_000, &SLICE),
+    ]
+    .concat();
+    let camera = camera(sdp.to_owned(), media);
+    let (_supervisor, calls) = record(&camera, options());
+    let Call::Begin(video, None) = calls.next() else { panic!("`begin` is due") };
+    assert_eq!((video.width, video.height), (320, 240));
+    assert_eq!(calls.next(), Call::Video(6_000, sample(&[&IDR])));
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[&SLICE])));
+}
+
+#[test]
+fn a_picture_of_65520_by_65520_pixels_is_refused() {
+    const HUGE: &[u8] = &[0x67, 0x42, 0xc0, 0x3e, 0xed, 0x00, 0x07, 0xff, 0x80, 0x0f, 0xff, 0xc8];
+    let camera = camera(
+        SDP_H264.to_owned(),
+        [picture(1, 0, &IDR), picture(2, 6_000, &stap_a(&[HUGE, &PPS, &IDR]))].concat(),
+    );
+    let (supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(video, _) if video.width == 320));
+    assert!(matches!(calls.next(), Call::Video(0, _)));
+    let Call::End(reason, detail) = calls.next() else { panic!("`end` is due") };
+    assert_eq!(reason, Reason::CODEC_NOT_SUPPORTED);
+    assert!(detail.contains("65520 × 65520 pixels"), "{detail}");
+    assert!(supervisor.status()[0].reconnects.contains(&(Reason::CODEC_NOT_SUPPORTED, 1)));
+}
+
+#[test]
+fn a_flood_is_taken_and_others_are_not_held_up() {
+    // A second of 500 Mbit/s as fast as the network gives it, again and again.
+    let big = [&[0x41][..], &vec![7; 60_000]].concat();
+    let flood: Vec<u8> = (2..1042).flat_map(|n| picture(n, u32::from(n) * 90, &big)).collect();
+    let bytes = flood.len();
+    let flooding = camera(SDP_H264.to_owned(), [picture(1, 0, &IDR), flood].concat());
+    let other =
+        camera(SDP_H264.to_owned(), [picture(1, 0, &IDR), picture(2, 6_000, &SLICE)].concat());
+    let supervisor = supervisor(options());
+    let (sink, flooded) = recorder();
+    supervisor.add(stream(1), &flooding.url(""), sink).unwrap();
+    assert!(matches!(flooded.next(), Call::Begin(..)));
+    let (sink, calls) = recorder();
+    supervisor.add(stream(2), &other.url(""), sink).unwrap();
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    calls.until(|c| matches!(c, Call::Video(6_000, _)));
+    flooded.until(|c| matches!(c, Call::Video(pts, _) if *pts == 1041 * 90));
+    let status = supervisor.status().into_iter().find(|s| s.id == stream(1)).unwrap();
+    assert!(status.bytes as usize > bytes * 99 / 100, "{}", status.bytes);
+    assert_eq!(status.lost_packets, 0);
+}
+
+#[test]
+fn a_marker_bit_that_is_never_set_or_set_too_soon() {
+    let unmarked = |sequence, timestamp, payload: &[u8]| {
+        let mut packet = rtp(96, sequence, timestamp, payload);
+        packet[1] &= 0x7f;
+        interleaved(0, &packet)
+    };
+    let late: &[u8] = &[0x65, 0x20, 1];
+    let media = [
+        // Never: the next picture's time ends a picture.
+        unmarked(1, 0, &IDR),
+        unmarked(2, 0, late),
+        unmarked(3, 6_000, &SLICE),
+        // After each slice, and after the SEI and parameter sets before the first.
+        picture(4, 12_000, &SEI),
+        picture(5, 12_000, &SPS),
+        picture(6, 12_000, &PPS),
+        picture(7, 12_000, &IDR),
+        picture(8, 12_000, late),
+    ]
+    .concat();
+    let camera = camera(SDP_H264.to_owned(), media);
+    let (_supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert_eq!(calls.next(), Call::Video(0, sample(&[&IDR, late])));
+    assert_eq!(calls.next(), Call::Video(6_000, sample(&[&SLICE])));
+    // The muxer puts these together again.
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[&SEI, &IDR])));
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[late])));
+}
+
+#[test]
+fn sei_behind_the_slices_stays_there() {
+    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+               a=rtpmap:96 H265/90000\r\na=control:video\r\n";
+    // Prefix and suffix SEI, and slices (H.265, table 7-1).
+    let (before, behind) = ([39 << 1, 1, 5, 1, 9, 0x80], [40 << 1, 1, 5, 1, 7, 0x80]);
+    let (first, last) = ([0x26, 0x01, 0xaf, 0x11], [0x02, 0x01, 0xd0, 0x22]);
+    let [vps, sps, pps] = H265_SETS;
+    let units: [&[u8]; 9] = [vps, sps, pps, &before, &first, &behind, &before, &last, &behind];
+    let media: Vec<u8> = (1..)
+        .zip(units)
+        .flat_map(|(n, unit)| {
+            let mut packet = rtp(96, n, if n <= 6 { 0 } else { 6_000 }, unit);
+            if n != 6 && n != 9 {
+                packet[1] &= 0x7f; // the marker is the picture's last packet's
+            }
+            interleaved(0, &packet)
+        })
+        .collect();
+    let camera = camera(sdp.to_owned(), media);
+    let (_supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert_eq!(calls.next(), Call::Video(0, sample(&[&before, &first, &behind])));
+    assert_eq!(calls.next(), Call::Video(6_000, sample(&[&before, &last, &behind])));
+}
+
+#[test]
+fn another_codec_after_a_reconnect() {
+    let h265 = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
+                a=rtpmap:96 H265/90000\r\na=control:video\r\n";
+    let (first, last) = ([0x26, 0x01, 0xaf, 0x11], [0x02, 0x01, 0xd0, 0x22]);
+    let media = [H265_SETS[0], H265_SETS[1], H265_SETS[2], &first, &last]
+        .into_iter()
+        .zip([(1, 0), (2, 0), (3, 0), (4, 0), (5, 6_000)])
+        .flat_map(|(nal, (sequence, timestamp))| picture(sequence, timestamp, nal))
+        .collect::<Vec<u8>>();
+    let camera = Camera::new(move |r| {
+        let h264 = picture(1, 0, &IDR);
+        match r.connection {
+            0 => Answer { hang_up: r.method == "PLAY", ..good(r, SDP_H264, &h264) },
+            _ => good(r, h265, &media),
+        }
+    });
+    let (supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(video, _) if video.codec == VideoCodec::H264));
+    assert!(matches!(calls.next(), Call::Video(..)));
+    assert!(calls.next().ends(&Reason::DISCONNECTED));
+    let Call::Begin(video, _) = calls.next() else { panic!("`begin` is due") };
+    assert_eq!((video.codec, video.width, video.height), (VideoCodec::H265, 322, 182));
+    assert_eq!(calls.next(), Call::Video(0, sample(&[&first])));
+    assert_eq!(calls.next(), Call::Video(6_000, sample(&[&last])));
+    assert!(supervisor.status()[0].video_codec.starts_with("hvc1."));
+}
+
+#[test]
 fn replacing_ends_the_old_before_the_new_begins() {
     let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
     let (supervisor, old) = record(&camera, options());
@@ -233,7 +440,7 @@ fn shutdown_ends_all_and_takes_no_more() {
 #[test]
 fn probe_is_content_with_one_picture() {
     let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));
-    probe(&camera.url(""), HANG).unwrap();
+    probe(&camera.url(""), HANG, &[]).unwrap();
 }
 
 /// A sink with a defect: it panics at the first picture.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use nvr_camera_sim::{
-    AudioFormat, Config, Error, Media, MediaBuilder, Server, VideoCodec, VideoFormat,
+    AudioCodec, AudioFormat, Config, Error, Media, MediaBuilder, Server, VideoCodec, VideoFormat,
 };
 use parking_lot::Mutex;
 use pyo3::buffer::PyBuffer;
@@ -45,7 +45,8 @@ impl SimMedia {
 impl SimMedia {
     #[new]
     #[pyo3(signature = (*, codec, extra_data, width, height, timescale,
-        audio_extra_data = Vec::new(), audio_sample_rate_hz = 0, audio_channels = 0))]
+        audio_codec = "aac", audio_extra_data = Vec::new(), audio_sample_rate_hz = 0,
+        audio_channels = 0))]
     #[allow(clippy::too_many_arguments)] // Keyword-only in Python.
     fn new(
         py: Python<'_>,
@@ -54,6 +55,7 @@ impl SimMedia {
         width: u16,
         height: u16,
         timescale: u32,
+        audio_codec: &str,
         audio_extra_data: Vec<u8>,
         audio_sample_rate_hz: u32,
         audio_channels: u16,
@@ -67,7 +69,9 @@ impl SimMedia {
             }
         };
         let video = VideoFormat { codec, extra_data, width, height, timescale };
+        let audio_codec = AudioCodec::from_name(audio_codec).map_err(|e| rtsp_to_py(py, &e))?;
         let audio = (audio_sample_rate_hz != 0).then_some(AudioFormat {
+            codec: audio_codec,
             extra_data: audio_extra_data,
             sample_rate_hz: audio_sample_rate_hz,
             channels: audio_channels,
@@ -89,7 +93,7 @@ impl SimMedia {
         self.build(py, |builder| builder.add_video(&data, pts, keyframe))
     }
 
-    /// The next AAC frame; pts in 1/audio_sample_rate_hz s from 0.
+    /// The next frame of sound; pts in 1/audio_sample_rate_hz s from 0.
     fn add_audio(&self, py: Python<'_>, data: PyBuffer<u8>, pts: i64) -> PyResult<()> {
         let data = data.to_vec(py)?;
         self.build(py, |builder| builder.add_audio(&data, pts))

@@ -62,10 +62,22 @@ impl ClipPart {
         offset: u64,
         length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
+        self.read_after(py, &[], offset, length)
+    }
+
+    fn read_after<'py>(
+        &self,
+        py: Python<'py>,
+        head: &[u8],
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let left = self.0.size.saturating_sub(offset);
         let length = usize::try_from(left).map_or(length, |left| left.min(length));
         // Straight into the bytes object: nobody else can see it before it is returned.
-        PyBytes::new_with(py, length, |buf| {
+        PyBytes::new_with(py, head.len() + length, |buf| {
+            let (before, buf) = buf.split_at_mut(head.len());
+            before.copy_from_slice(head);
             py.detach(|| {
                 let n = self.0.read_at(offset, buf)?;
                 if n < buf.len() {

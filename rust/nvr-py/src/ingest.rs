@@ -37,17 +37,19 @@ fn reason(reason: &str) -> Reason {
 #[pymethods]
 impl Ingest {
     #[new]
-    #[pyo3(signature = (store, *, threads=1, max_handshakes=16, silent_after_ms=10_000))]
+    #[pyo3(signature = (store, *, threads=1, max_handshakes=16, silent_after_ms=10_000, source_command=Vec::new()))]
     fn new(
         store: &Store,
         threads: usize,
         max_handshakes: usize,
         silent_after_ms: u64,
+        source_command: Vec<String>,
     ) -> PyResult<Self> {
         let options = Options {
             threads,
             max_handshakes,
             silent_after: Duration::from_millis(silent_after_ms),
+            source_command,
             ..Options::default()
         };
         Ok(Ingest {
@@ -126,9 +128,15 @@ impl Ingest {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (url, timeout_ms=10_000))]
-    fn probe(py: Python<'_>, url: &str, timeout_ms: u64) -> (String, String) {
-        match py.detach(|| nvr_ingest::probe(url, Duration::from_millis(timeout_ms))) {
+    #[pyo3(signature = (url, timeout_ms=10_000, *, source_command=Vec::new()))]
+    fn probe(
+        py: Python<'_>,
+        url: &str,
+        timeout_ms: u64,
+        source_command: Vec<String>,
+    ) -> (String, String) {
+        let limit = Duration::from_millis(timeout_ms);
+        match py.detach(|| nvr_ingest::probe(url, limit, &source_command)) {
             Ok(()) => (String::new(), String::new()),
             Err((reason, detail)) => (reason.to_string(), detail),
         }

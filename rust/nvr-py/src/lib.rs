@@ -36,7 +36,7 @@ mod _core {
         RtspDescribe, RtspFeed, RtspFormat, RtspPlay, RtspReplay, RtspServer, RtspSignal,
     };
     #[pymodule_export]
-    use super::store::{DiskUsage, Store, StoreReport};
+    use super::store::{DamagedStretch, DiskUsage, Scrubbed, Store, StoreReport, StoredStream};
     #[pymodule_export]
     use super::values::{CodecConfig, Fragment, Gap, Span};
     #[pymodule_export]

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use nvr_rtsp_out::events::{Event, Signal};
 use nvr_rtsp_out::{
-    Config, DescribeRequest, Format, LiveFeed, LiveUnit, PlayRequest, PushedFragment, Replay,
-    ReplayPlan, Server, StatusCode, VideoCodec,
+    AudioCodec, Config, DescribeRequest, Format, LiveFeed, LiveUnit, PlayRequest, PushedFragment,
+    Replay, ReplayPlan, Server, StatusCode, VideoCodec,
 };
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict};
@@ -22,14 +22,16 @@ pub(crate) struct RtspFormat(Arc<Format>);
 #[pymethods]
 impl RtspFormat {
     #[new]
-    #[pyo3(signature = (*, codec, extra_data, width, height, audio_extra_data = Vec::new(),
-        audio_sample_rate_hz = 0))]
+    #[pyo3(signature = (*, codec, extra_data, width, height, audio_codec = "aac",
+        audio_extra_data = Vec::new(), audio_sample_rate_hz = 0))]
+    #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn new(
         py: Python<'_>,
         codec: &str,
         extra_data: Vec<u8>,
         width: u16,
         height: u16,
+        audio_codec: &str,
         audio_extra_data: Vec<u8>,
         audio_sample_rate_hz: u32,
     ) -> PyResult<Self> {
@@ -41,7 +43,9 @@ impl RtspFormat {
                 return Err(rtsp_to_py(py, &nvr_rtsp_out::Error::Invalid(message)));
             }
         };
-        let audio = (audio_sample_rate_hz != 0).then_some((audio_extra_data, audio_sample_rate_hz));
+        let audio_codec = AudioCodec::from_name(audio_codec).map_err(|e| rtsp_to_py(py, &e))?;
+        let audio = (audio_codec, audio_extra_data, audio_sample_rate_hz);
+        let audio = (audio_sample_rate_hz != 0).then_some(audio);
         let format = Format::new(codec, &extra_data, (width, height), audio);
         format.map(|format| RtspFormat(Arc::new(format))).map_err(|e| rtsp_to_py(py, &e))
     }

@@ -7,12 +7,15 @@ use std::time::Duration;
 use nvr_core::clip::SegmentRef;
 use nvr_core::fs::{FileSystem, RealFs};
 use nvr_core::ids::{StreamId, SystemEntropy};
+use nvr_core::index::Record;
 use nvr_core::live::Hub;
 use nvr_core::record::disk::RecordOptions;
 use nvr_core::record::{Recorder, stats};
 use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
-use nvr_core::store::{self as core, Limits};
+use nvr_core::store::damage::Stretch;
+use nvr_core::store::scrub;
+use nvr_core::store::{self as core, GroupLimits, Limits, Mode};
 use nvr_core::time::SystemClock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -23,6 +26,9 @@ use crate::copy::CopyWriter;
 use crate::errors::IntoPy;
 use crate::values::{CodecConfig, Fragment, Gap, Span, stream_id};
 use crate::writer::StreamWriter;
+
+/// Limits of a group: its cameras, age and bytes.
+type PyGroup = (Vec<String>, Option<i64>, Option<u64>);
 
 /// The footage of a node, on one or more roots (one for each disk).
 #[pyclass(frozen, module = "nvr._core")]
@@ -163,7 +169,12 @@ impl Store {
         let id = stream_id(camera_id, stream)?;
         let mode = mode.parse().py()?;
         let found = py.detach(|| self.store.locate(id, at_us, mode)).py()?;
-        Ok(found.map(|f| Fragment::new(id, &f)))
+        Ok(found.map(|f| Fragment::new(id, f)))
+    }
+
+    fn stream(&self, camera_id: &str, stream: &str) -> PyResult<StoredStream> {
+        let id = stream_id(camera_id, stream)?;
+        Ok(StoredStream { id, store: self.store.clone() })
     }
 
     #[pyo3(signature = (camera_id, stream, start_us, end_us, *, backward=false, limit=0))]
@@ -186,13 +197,13 @@ impl Store {
         if limit > 0 {
             found.truncate(limit);
         }
-        Ok(found.iter().map(|f| Fragment::new(id, f)).collect())
+        Ok(found.into_iter().map(|f| Fragment::new(id, f)).collect())
     }
 
     fn config(&self, py: Python<'_>, fragment: &Fragment) -> PyResult<CodecConfig> {
-        let id = fragment.stream_id()?;
+        let id = fragment.stream_id();
         let read = py.detach(|| {
-            let segment = self.store.segment_of(id, Path::new(&fragment.segment))?;
+            let segment = self.store.segment_of(id, &fragment.segment_path())?;
             Ok((init_segment(&segment.file)?, segment.table))
         });
         let (init, table) = read.py()?;
@@ -204,10 +215,9 @@ impl Store {
         py: Python<'py>,
         fragment: &Fragment,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let id = fragment.stream_id()?;
-        let path = Path::new(&fragment.segment);
-        let (offset, sequence) = (fragment.offset, fragment.sequence);
-        let bytes = py.detach(|| self.store.read_fragment(id, path, offset, sequence)).py()?;
+        let (id, path) = (fragment.stream_id(), fragment.segment_path());
+        let Record { offset, sequence, .. } = *fragment.record();
+        let bytes = py.detach(|| self.store.read_fragment(id, &path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -216,10 +226,9 @@ impl Store {
         py: Python<'py>,
         fragment: &Fragment,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let id = fragment.stream_id()?;
-        let path = Path::new(&fragment.segment);
-        let (offset, sequence) = (fragment.offset, fragment.sequence);
-        let bytes = py.detach(|| self.store.read_keyframe(id, path, offset, sequence)).py()?;
+        let (id, path) = (fragment.stream_id(), fragment.segment_path());
+        let Record { offset, sequence, .. } = *fragment.record();
+        let bytes = py.detach(|| self.store.read_keyframe(id, &path, offset, sequence)).py()?;
         Ok(PyBytes::new(py, &bytes))
     }
 
@@ -284,16 +293,54 @@ impl Store {
         Ok(usage.into_iter().map(DiskUsage::from).collect())
     }
 
-    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None))]
+    #[pyo3(signature = (*, max_age_us=None, max_bytes=None, min_free_bytes=None, groups=None))]
     fn enforce_retention(
         &self,
         py: Python<'_>,
         max_age_us: Option<i64>,
         max_bytes: Option<u64>,
         min_free_bytes: Option<u64>,
-    ) -> PyResult<usize> {
+        groups: Option<Vec<PyGroup>>,
+    ) -> PyResult<(usize, u64)> {
         let limits = Limits { max_age_us, max_bytes, min_free_bytes };
-        py.detach(|| self.store.enforce_retention(limits)).py()
+        let group = |(cameras, max_age_us, max_bytes): PyGroup| {
+            let cameras: nvr_core::Result<_> = cameras.iter().map(|id| id.parse()).collect();
+            cameras.map(|cameras| GroupLimits { cameras, max_age_us, max_bytes })
+        };
+        let groups: nvr_core::Result<Vec<_>> = groups.into_iter().flatten().map(group).collect();
+        let groups = groups.py()?;
+        let retained = py.detach(|| self.store.retain(limits, &groups)).py()?;
+        Ok((retained.segments, retained.bytes_over))
+    }
+
+    #[pyo3(signature = (camera_id, stream, hold, start_us, end_us, *, detail=""))]
+    #[allow(clippy::too_many_arguments)]
+    fn hold(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        hold: &str,
+        start_us: i64,
+        end_us: i64,
+        detail: &str,
+    ) -> PyResult<(i64, i64)> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| self.store.hold(id, hold, (start_us, end_us), detail)).py()
+    }
+
+    fn release(&self, py: Python<'_>, camera_id: &str, stream: &str, hold: &str) -> PyResult<bool> {
+        let id = stream_id(camera_id, stream)?;
+        py.detach(|| self.store.release(id, hold)).py()
+    }
+
+    fn holds(
+        &self,
+        camera_id: &str,
+        stream: &str,
+    ) -> PyResult<std::collections::BTreeMap<String, (i64, i64)>> {
+        let found = self.store.stream(stream_id(camera_id, stream)?).py()?;
+        Ok(found.map_or_else(Default::default, |stream| stream.holds()))
     }
 
     /// Durations of writes and syncs: upper bounds, counts (one more than bounds), and sum.
@@ -324,6 +371,17 @@ impl Store {
         py.detach(|| CopyWriter::new(self.store.clone(), id)).py()
     }
 
+    #[pyo3(signature = (*, bytes_per_s=0))]
+    fn scrub_next(&self, py: Python<'_>, bytes_per_s: u64) -> PyResult<Option<Scrubbed>> {
+        let rate = (bytes_per_s > 0).then_some(bytes_per_s);
+        let found = py.detach(|| self.store.scrub_next(rate)).py()?;
+        Ok(found.map(Scrubbed::from))
+    }
+
+    fn scrub_again(&self, py: Python<'_>) -> PyResult<()> {
+        py.detach(|| self.store.scrub_again()).py()
+    }
+
     #[staticmethod]
     #[pyo3(signature = (roots, *, digests=false))]
     fn check(py: Python<'_>, roots: Vec<PathBuf>, digests: bool) -> PyResult<StoreReport> {
@@ -337,6 +395,28 @@ impl Store {
     }
 }
 
+/// One stream of a store, found once: for many questions about it.
+#[pyclass(frozen, module = "nvr._core")]
+pub(crate) struct StoredStream {
+    id: StreamId,
+    store: Arc<core::Store>,
+}
+
+#[pymethods]
+impl StoredStream {
+    #[pyo3(signature = (at_us, mode=None))]
+    fn locate_us(
+        &self,
+        py: Python<'_>,
+        at_us: i64,
+        mode: Option<&str>,
+    ) -> PyResult<Option<Fragment>> {
+        let mode = mode.map_or(Ok(Mode::At), str::parse).py()?;
+        let found = py.detach(|| self.store.locate(self.id, at_us, mode)).py()?;
+        Ok(found.map(|f| Fragment::new(self.id, f)))
+    }
+}
+
 /// One store root.
 #[pyclass(frozen, get_all, module = "nvr._core")]
 pub(crate) struct DiskUsage {
@@ -345,6 +425,7 @@ pub(crate) struct DiskUsage {
     free_bytes: u64,
     footage_bytes: u64,
     held_bytes: u64,
+    trouble: Option<(String, String)>,
     oldest_us: Option<i64>,
 }
 
@@ -355,9 +436,64 @@ impl From<core::DiskUsage> for DiskUsage {
             total_bytes: u.total_bytes,
             free_bytes: u.free_bytes,
             footage_bytes: u.footage_bytes,
-            // Nothing can be held yet: holds come with cases.
-            held_bytes: 0,
+            held_bytes: u.held_bytes,
+            trouble: u.trouble.map(|t| (t.reason.to_string(), t.detail)),
             oldest_us: u.oldest_us,
+        }
+    }
+}
+
+/// Stored fragments that are damaged.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+#[derive(Clone)]
+pub(crate) struct DamagedStretch {
+    camera_id: String,
+    stream: String,
+    run_id: String,
+    sequence: u32,
+    fragments: u32,
+    start_us: i64,
+    end_us: i64,
+    detail: String,
+}
+
+impl From<(StreamId, Stretch)> for DamagedStretch {
+    fn from((id, stretch): (StreamId, Stretch)) -> Self {
+        DamagedStretch {
+            camera_id: id.camera.to_string(),
+            stream: id.kind.as_str().to_owned(),
+            run_id: stretch.run.to_string(),
+            sequence: stretch.sequence,
+            fragments: stretch.fragments,
+            start_us: stretch.start_us,
+            end_us: stretch.end_us,
+            detail: stretch.detail.to_string(),
+        }
+    }
+}
+
+/// A segment that was scrubbed.
+#[pyclass(frozen, get_all, module = "nvr._core")]
+pub(crate) struct Scrubbed {
+    segment: String,
+    fragments: u64,
+    bytes: u64,
+    damaged: Vec<DamagedStretch>,
+    intact: Vec<DamagedStretch>,
+    problems: Vec<String>,
+    repaired: Vec<String>,
+}
+
+impl From<scrub::Scrubbed> for Scrubbed {
+    fn from(s: scrub::Scrubbed) -> Self {
+        Scrubbed {
+            segment: s.segment.display().to_string(),
+            fragments: s.fragments,
+            bytes: s.bytes,
+            damaged: s.damaged.into_iter().map(DamagedStretch::from).collect(),
+            intact: s.intact.into_iter().map(DamagedStretch::from).collect(),
+            problems: s.problems,
+            repaired: s.repaired,
         }
     }
 }

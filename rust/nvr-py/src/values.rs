@@ -1,6 +1,9 @@
 //! Values that cross to Python as they are.
 
+use std::path::PathBuf;
+
 use nvr_core::ids::{CameraId, StreamId};
+use nvr_core::index::Record;
 use nvr_core::media::VideoParams;
 use nvr_core::media::{AudioParams, VideoCodec};
 use nvr_core::store::{self, Located};
@@ -68,51 +71,94 @@ impl From<store::Gap> for Gap {
     }
 }
 
-/// A stored fragment: its names, times, and where its bytes are.
-#[pyclass(frozen, get_all, module = "nvr._core")]
+/// A stored fragment: its names, times, and where its bytes are. Names are written out when they
+/// are asked for: whoever looks for an instant mostly wants its times.
+#[pyclass(frozen, module = "nvr._core")]
 pub(crate) struct Fragment {
-    camera_id: String,
-    stream: String,
-    run_id: String,
-    epoch: u32,
-    pub(crate) sequence: u32,
-    start_us: i64,
-    duration_us: i64,
-    random_access: bool,
-    random_access_distance: u16,
-    size_bytes: u32,
-    pictures: u16,
-    activity_bytes: u32,
-    camera_clock_offset_us: Option<i64>,
-    pub(crate) segment: String,
-    pub(crate) offset: u32,
+    id: StreamId,
+    found: Located,
 }
 
 impl Fragment {
-    pub(crate) fn new(id: StreamId, found: &Located) -> Self {
-        let r = &found.record;
-        Fragment {
-            camera_id: id.camera.to_string(),
-            stream: id.kind.as_str().to_owned(),
-            run_id: found.index.run.to_string(),
-            epoch: found.index.epoch,
-            sequence: r.sequence,
-            start_us: r.wall_start_us,
-            duration_us: found.end_us - r.wall_start_us,
-            random_access: r.random_access,
-            random_access_distance: r.random_access_distance,
-            size_bytes: r.length,
-            pictures: r.pictures,
-            activity_bytes: r.activity_bytes,
-            camera_clock_offset_us: (r.camera_clock_offset_ms != i32::MIN)
-                .then(|| i64::from(r.camera_clock_offset_ms) * 1000),
-            segment: found.segment_path().display().to_string(),
-            offset: r.offset,
-        }
+    pub(crate) fn new(id: StreamId, found: Located) -> Self {
+        Fragment { id, found }
     }
 
-    pub(crate) fn stream_id(&self) -> PyResult<StreamId> {
-        stream_id(&self.camera_id, &self.stream)
+    pub(crate) fn stream_id(&self) -> StreamId {
+        self.id
+    }
+
+    pub(crate) fn segment_path(&self) -> PathBuf {
+        self.found.segment_path()
+    }
+
+    pub(crate) fn record(&self) -> &Record {
+        &self.found.record
+    }
+}
+
+#[pymethods]
+impl Fragment {
+    #[getter]
+    fn camera_id(&self) -> String {
+        self.id.camera.to_string()
+    }
+    #[getter]
+    fn stream(&self) -> &'static str {
+        self.id.kind.as_str()
+    }
+    #[getter]
+    fn run_id(&self) -> String {
+        self.found.index.run.to_string()
+    }
+    #[getter]
+    fn epoch(&self) -> u32 {
+        self.found.index.epoch
+    }
+    #[getter]
+    fn sequence(&self) -> u32 {
+        self.record().sequence
+    }
+    #[getter]
+    fn start_us(&self) -> i64 {
+        self.record().wall_start_us
+    }
+    #[getter]
+    fn duration_us(&self) -> i64 {
+        self.found.end_us - self.record().wall_start_us
+    }
+    #[getter]
+    fn random_access(&self) -> bool {
+        self.record().random_access
+    }
+    #[getter]
+    fn random_access_distance(&self) -> u16 {
+        self.record().random_access_distance
+    }
+    #[getter]
+    fn size_bytes(&self) -> u32 {
+        self.record().length
+    }
+    #[getter]
+    fn pictures(&self) -> u16 {
+        self.record().pictures
+    }
+    #[getter]
+    fn activity_bytes(&self) -> u32 {
+        self.record().activity_bytes
+    }
+    #[getter]
+    fn camera_clock_offset_us(&self) -> Option<i64> {
+        let offset_ms = self.record().camera_clock_offset_ms;
+        (offset_ms != i32::MIN).then(|| i64::from(offset_ms) * 1000)
+    }
+    #[getter]
+    fn segment(&self) -> String {
+        self.segment_path().display().to_string()
+    }
+    #[getter]
+    fn offset(&self) -> u32 {
+        self.record().offset
     }
 }
 

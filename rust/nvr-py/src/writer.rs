@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink};
+use nvr_core::media::{AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink};
 use nvr_core::reason::Reason;
 use nvr_core::record::{Recorder, StreamRecorder};
 use nvr_core::time::Moment;
 use parking_lot::Mutex;
+use crate::errors::IntoPy as _;
 use pyo3::prelude::*;
 
 use crate::values::video_params;
@@ -32,13 +33,26 @@ fn moment(at_us: i64) -> Moment {
     Moment { wall_us: at_us, mono_us: at_us }
 }
 
+fn audio_codec_of(name: &str) -> PyResult<AudioCodec> {
+    match name {
+        "aac" => Ok(AudioCodec::Aac),
+        "ulaw" => Ok(AudioCodec::G711Ulaw),
+        "alaw" => Ok(AudioCodec::G711Alaw),
+        other => {
+            let message =
+                format!("'{other}' is no sound that is recorded: 'aac', 'ulaw' or 'alaw'");
+            Err(nvr_core::Error::Invalid(message)).py()
+        }
+    }
+}
+
 fn reason(reason: &str) -> Reason {
     Reason(reason.to_owned().into())
 }
 
 #[pymethods]
 impl StreamWriter {
-    #[pyo3(signature = (*, codec, extra_data, width, height, audio_extra_data=NO_BYTES, audio_sample_rate_hz=0, audio_channels=0))]
+    #[pyo3(signature = (*, codec, extra_data, width, height, audio_codec="aac", audio_extra_data=NO_BYTES, audio_sample_rate_hz=0, audio_channels=0))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn begin(
         &self,
@@ -47,12 +61,15 @@ impl StreamWriter {
         extra_data: &[u8],
         width: u16,
         height: u16,
+        audio_codec: &str,
         audio_extra_data: &[u8],
         audio_sample_rate_hz: u32,
         audio_channels: u16,
     ) -> PyResult<()> {
         let video = video_params(codec, extra_data, width, height)?;
+        let codec = audio_codec_of(audio_codec)?;
         let audio = (audio_sample_rate_hz > 0).then(|| AudioParams {
+            codec,
             extra_data: bytes::Bytes::copy_from_slice(audio_extra_data),
             sample_rate: audio_sample_rate_hz,
             channels: audio_channels,

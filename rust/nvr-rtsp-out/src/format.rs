@@ -1,16 +1,18 @@
 //! How media is coded, as RTSP describes and sends it.
 
 use nvr_core::codec::AudioInfo;
-use nvr_core::media::AudioParams;
+use nvr_core::media::{self, AudioParams};
 use nvr_rtsp::{
-    AudioDescription, Error, Packets, ParameterSets, Result, VIDEO_CLOCK_HZ, VideoCodec,
-    VideoDescription,
+    AudioCodec, AudioDescription, Error, Packets, ParameterSets, Result, VIDEO_CLOCK_HZ,
+    VideoCodec, VideoDescription,
 };
 
-/// What a decoder must know of the sound (AAC).
+/// What a decoder must know of the sound.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioFormat {
-    /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    /// How it is coded.
+    pub codec: AudioCodec,
+    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711: nothing.
     pub extra_data: Vec<u8>,
     /// Ticks of media time a second.
     pub sample_rate_hz: u32,
@@ -28,7 +30,8 @@ pub struct Format {
 }
 
 impl Format {
-    /// From the content of `avcC` or `hvcC`, and for sound its AudioSpecificConfig.
+    /// From the content of `avcC` or `hvcC`, and for sound its codec, AudioSpecificConfig (AAC only)
+    /// and sample rate.
     ///
     /// # Errors
     /// [`Error::Invalid`] when one of them is damaged.
@@ -36,19 +39,24 @@ impl Format {
         codec: VideoCodec,
         extra_data: &[u8],
         (width, height): (u16, u16),
-        audio: Option<(Vec<u8>, u32)>,
+        audio: Option<(AudioCodec, Vec<u8>, u32)>,
     ) -> Result<Self> {
-        let audio = audio.map(|(extra_data, sample_rate_hz)| {
+        let audio = audio.map(|(codec, extra_data, sample_rate_hz)| {
             if sample_rate_hz == 0 || sample_rate_hz > 1_000_000 {
                 return Err(Error::invalid("audio_sample_rate_hz: out of range"));
             }
             let params = AudioParams {
+                codec: match codec {
+                    AudioCodec::Aac => media::AudioCodec::Aac,
+                    AudioCodec::G711Ulaw => media::AudioCodec::G711Ulaw,
+                    AudioCodec::G711Alaw => media::AudioCodec::G711Alaw,
+                },
                 extra_data: extra_data.clone().into(),
                 sample_rate: sample_rate_hz,
                 channels: 0,
             };
             let info = AudioInfo::parse(&params).map_err(|e| Error::invalid(e.to_string()))?;
-            Ok(AudioFormat { extra_data, sample_rate_hz, channels: info.channels.max(1) })
+            Ok(AudioFormat { codec, extra_data, sample_rate_hz, channels: info.channels.max(1) })
         });
         let sets = ParameterSets::parse(codec, extra_data)?;
         Ok(Format { codec, width, height, sets, audio: audio.transpose()? })
@@ -76,10 +84,18 @@ impl Format {
 
     pub(crate) fn audio_description(&self) -> Option<AudioDescription> {
         self.audio.as_ref().map(|audio| AudioDescription {
+            codec: audio.codec,
             extra_data: audio.extra_data.clone(),
             sample_rate_hz: audio.sample_rate_hz,
             channels: audio.channels,
         })
+    }
+
+    /// Packets of a frame of sound.
+    pub(crate) fn sound(&self, data: &[u8], max_payload: usize, out: &mut Packets) -> Result<()> {
+        let codec = self.audio.as_ref().map(|audio| audio.codec);
+        let codec = codec.ok_or_else(|| Error::invalid("sound where there is said to be none"))?;
+        out.sound(codec, data, max_payload)
     }
 
     /// Packets of a picture; those of a random-access point begin with the parameter sets.
@@ -118,7 +134,7 @@ pub(crate) mod tests {
     /// H.264 with sound of 16 kHz.
     pub(crate) fn format(level: u8, sound: bool) -> Format {
         let record = avcc(&[0x67, 0x42, 0, level, 1], &[0x68, 1]);
-        let audio = sound.then(|| (vec![0x14, 0x08], 16_000));
+        let audio = sound.then(|| (AudioCodec::Aac, vec![0x14, 0x08], 16_000));
         Format::new(VideoCodec::H264, &record, (64, 64), audio).unwrap()
     }
 
@@ -132,7 +148,7 @@ pub(crate) mod tests {
     fn damaged_records_are_refused() {
         assert!(Format::new(VideoCodec::H264, &[1, 2, 3], (1, 1), None).is_err());
         let record = avcc(&[0x67, 0x42, 0, 30, 1], &[0x68, 1]);
-        let audio = Some((vec![], 16_000));
+        let audio = Some((AudioCodec::Aac, vec![], 16_000));
         assert!(Format::new(VideoCodec::H264, &record, (1, 1), audio).is_err());
     }
 

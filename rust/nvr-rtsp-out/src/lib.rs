@@ -17,7 +17,7 @@ mod timeline;
 
 pub use format::{AudioFormat, Format};
 pub use live::{LiveFeed, LiveUnit};
-pub use nvr_rtsp::{Error, Result, StatusCode, VideoCodec};
+pub use nvr_rtsp::{AudioCodec, Error, Result, StatusCode, VideoCodec};
 pub use replay::{PushedFragment, Replay};
 pub use server::{Config, Server, Stats};
 pub use stream::{DescribeRequest, PlayRequest, ReplayPlan};

@@ -190,7 +190,7 @@ impl LiveFeed {
             Track::Video => {
                 format.picture(unit.data, unit.random_access, self.max_payload, &mut packets)
             }
-            Track::Audio => packets.try_aac(unit.data, self.max_payload),
+            Track::Audio => format.sound(unit.data, self.max_payload, &mut packets),
         };
         if let Err(e) = made {
             log::debug!(target: "nvr.rtsp", "a live unit is left out: {e}");

@@ -250,7 +250,7 @@ impl Replay {
                     self.max_payload,
                     &mut packets,
                 ),
-                Track::Audio => packets.try_aac(&item.data, self.max_payload),
+                Track::Audio => item.format.sound(&item.data, self.max_payload, &mut packets),
             };
             if let Err(e) = made {
                 let session = self.session;

@@ -28,7 +28,7 @@ pub use error::{Error, Result};
 pub use output::{Output, Report};
 pub use packetize::{MAX_AAC_FRAME, Packets};
 pub use params::{ParameterSets, VideoCodec, check_sample, nal_units};
-pub use sdp::{AudioDescription, Description, VIDEO_CLOCK_HZ, VideoDescription};
+pub use sdp::{AudioCodec, AudioDescription, Description, VIDEO_CLOCK_HZ, VideoDescription};
 pub use server::{Config, Server};
 pub use service::{Announcer, Client, Play, Service, Started, Stream, Track};
 

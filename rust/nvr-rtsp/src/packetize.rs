@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::params::{ParameterSets, VideoCodec, nal_units};
-use crate::sdp::{AUDIO_PAYLOAD_TYPE, VIDEO_PAYLOAD_TYPE};
+use crate::sdp::{AUDIO_PAYLOAD_TYPE, AudioCodec, VIDEO_PAYLOAD_TYPE};
 
 /// Bytes of an RTP header without extensions (RFC 3550, 5.1).
 pub(crate) const RTP_HEADER_LEN: usize = 12;
@@ -12,6 +12,9 @@ pub(crate) const INTERLEAVED_LEN: usize = 4;
 
 /// AAC frames of more bytes do not fit the 13 bits of the size field (RFC 3640, 3.3.6).
 pub const MAX_AAC_FRAME: usize = (1 << 13) - 1;
+
+/// The most bytes of G.711 that are sent at once: a second is 8,000.
+const MAX_G711_FRAME: usize = 16 << 10;
 
 /// The packets of one access unit, ready for an interleaved connection but for what differs from
 /// viewer to viewer (channel, sequence number, timestamp, source), which is zero.
@@ -125,15 +128,25 @@ impl Packets {
         }
     }
 
-    /// As [`aac`](Self::aac), for a frame of any size.
+    /// One frame of sound: AAC as by [`aac`](Self::aac); G.711 in one packet whatever its size, since
+    /// each packet would need a time of its own.
     ///
     /// # Errors
     /// [`Error::Invalid`] for one that is empty or too large.
-    pub fn try_aac(&mut self, frame: &[u8], max_payload: usize) -> Result<()> {
-        if frame.is_empty() || frame.len() > MAX_AAC_FRAME {
-            return Err(Error::invalid(format!("an AAC frame of {} bytes", frame.len())));
+    pub fn sound(&mut self, codec: AudioCodec, frame: &[u8], max_payload: usize) -> Result<()> {
+        let most = match codec {
+            AudioCodec::Aac => MAX_AAC_FRAME,
+            AudioCodec::G711Ulaw | AudioCodec::G711Alaw => MAX_G711_FRAME,
+        };
+        if frame.is_empty() || frame.len() > most {
+            return Err(Error::invalid(format!("a sound frame of {} bytes", frame.len())));
         }
-        self.aac(frame, max_payload);
+        if codec == AudioCodec::Aac {
+            self.aac(frame, max_payload);
+        } else {
+            self.begin(AUDIO_PAYLOAD_TYPE);
+            self.push(true, &[], frame);
+        }
         Ok(())
     }
 
@@ -262,6 +275,13 @@ mod tests {
             packets.video(VideoCodec::H265, &sample(&nals), None, max_payload);
             let payloads = received(&packets, 96, max_payload);
             prop_assert_eq!(reassemble(VideoCodec::H265, &payloads), nals);
+        }
+
+        #[test]
+        fn g711_is_one_packet(frame in prop::collection::vec(any::<u8>(), 1..1000)) {
+            let mut packets = Packets::default();
+            packets.sound(AudioCodec::G711Ulaw, &frame, 1000).unwrap();
+            prop_assert_eq!(received(&packets, 97, 1000), vec![(true, frame)]);
         }
 
         #[test]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
+use crate::error::{Error, Result};
 use crate::params::{ParameterSets, VideoCodec};
 
 /// RTP clock of all video (RFC 6184, 8.2.1; RFC 7798, 7.1).
@@ -45,10 +46,40 @@ pub struct VideoDescription {
     pub height: u16,
 }
 
-/// What the sound (AAC) is.
+/// How sound is coded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AudioCodec {
+    /// MPEG-4 AAC.
+    Aac,
+    /// ITU-T G.711, µ-law.
+    G711Ulaw,
+    /// ITU-T G.711, A-law.
+    G711Alaw,
+}
+
+impl AudioCodec {
+    /// From its name in RFC 6381; `aac` is short for `mp4a` with any object type.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] for one that is not known.
+    pub fn from_name(name: &str) -> Result<Self> {
+        match name.split('.').next() {
+            Some("aac" | "mp4a") => Ok(AudioCodec::Aac),
+            Some("ulaw") => Ok(AudioCodec::G711Ulaw),
+            Some("alaw") => Ok(AudioCodec::G711Alaw),
+            _ => {
+                Err(Error::invalid(format!("audio_codec: '{name}' is not 'aac', 'ulaw' or 'alaw'")))
+            }
+        }
+    }
+}
+
+/// What the sound is.
 #[derive(Clone, Debug)]
 pub struct AudioDescription {
-    /// AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1).
+    /// How it is coded.
+    pub codec: AudioCodec,
+    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711: nothing.
     pub extra_data: Vec<u8>,
     /// Ticks of presentation time a second.
     pub sample_rate_hz: u32,
@@ -107,16 +138,27 @@ fn video(video: &VideoDescription) -> String {
     )
 }
 
-/// RFC 3640, 4.1: mode AAC-hbr.
+/// AAC by RFC 3640, 4.1, mode AAC-hbr; G.711 by RFC 3551, 4.5.14, with a payload type that is not
+/// its static one, so that it may have another clock than 8 kHz.
 fn sound(audio: &AudioDescription) -> String {
-    let mut config = String::new();
-    push_hex(&mut config, &audio.extra_data);
     let (rate, channels) = (audio.sample_rate_hz, audio.channels);
+    let (name, format) = match audio.codec {
+        AudioCodec::Aac => {
+            let mut config = String::new();
+            push_hex(&mut config, &audio.extra_data);
+            let format = format!(
+                "a=fmtp:{AUDIO_PAYLOAD_TYPE} streamtype=5; profile-level-id=1; mode=AAC-hbr; \
+                 sizelength=13; indexlength=3; indexdeltalength=3; config={config}\r\n"
+            );
+            ("mpeg4-generic", format)
+        }
+        AudioCodec::G711Ulaw => ("PCMU", String::new()),
+        AudioCodec::G711Alaw => ("PCMA", String::new()),
+    };
     format!(
         "m=audio 0 RTP/AVP {AUDIO_PAYLOAD_TYPE}\r\n\
-         a=rtpmap:{AUDIO_PAYLOAD_TYPE} mpeg4-generic/{rate}/{channels}\r\n\
-         a=fmtp:{AUDIO_PAYLOAD_TYPE} streamtype=5; profile-level-id=1; mode=AAC-hbr; sizelength=13; \
-         indexlength=3; indexdeltalength=3; config={config}\r\na=control:trackID=1\r\n"
+         a=rtpmap:{AUDIO_PAYLOAD_TYPE} {name}/{rate}/{channels}\r\n{format}\
+         a=control:trackID=1\r\n"
     )
 }
 
@@ -146,6 +188,7 @@ mod tests {
                 height: 64,
             },
             audio: Some(AudioDescription {
+                codec: AudioCodec::Aac,
                 extra_data: vec![0x14, 0x08],
                 sample_rate_hz: 16_000,
                 channels: 1,
@@ -160,5 +203,18 @@ mod tests {
         assert!(text.contains("a=rtpmap:97 mpeg4-generic/16000/1\r\n"));
         assert!(text.contains("config=1408\r\n"));
         assert!(text.lines().all(|line| !line.is_empty()));
+
+        let g711 = |codec| AudioDescription {
+            codec,
+            extra_data: Vec::new(),
+            sample_rate_hz: 8_000,
+            channels: 1,
+        };
+        let tail = "\r\na=control:trackID=1\r\n";
+        for (codec, name) in [(AudioCodec::G711Ulaw, "PCMU"), (AudioCodec::G711Alaw, "PCMA")] {
+            let text = sound(&g711(codec));
+            let expected = format!("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 {name}/8000/1{tail}");
+            assert_eq!(text, expected);
+        }
     }
 }

@@ -28,7 +28,12 @@ pub(super) fn video_params() -> VideoParams {
 }
 
 pub(super) fn audio_params() -> AudioParams {
-    AudioParams { extra_data: Bytes::from_static(&[0x14, 0x08]), sample_rate: 16_000, channels: 1 }
+    AudioParams {
+        codec: crate::media::AudioCodec::Aac,
+        extra_data: Bytes::from_static(&[0x14, 0x08]),
+        sample_rate: 16_000,
+        channels: 1,
+    }
 }
 
 /// How the pictures of a fragment depend on each other.

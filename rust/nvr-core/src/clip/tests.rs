@@ -122,6 +122,19 @@ fn exact_in_and_out_points() {
 }
 
 #[test]
+fn a_fragment_that_lasts_a_little_too_long_does_not_hide_the_next_parameters() {
+    // Sound ends, as parameters change: the last fragment before guesses how long it lasts.
+    let mut footage = Footage::new();
+    let at = |n: u32, us| spec(n, T0 + us, Order::Plain, 10);
+    footage.add(1, true, &mut [at(0, 0), at(1, 1_000_000)]);
+    footage.add(1, false, &mut [at(2, 1_999_900), at(3, 2_999_900), at(4, 3_999_900)]);
+    let parts = footage.plan(T0, T0 + 5_000_000);
+    let ranges: Vec<_> = parts.iter().map(|p| (p.range_us.0 - T0, p.range_us.1 - T0)).collect();
+    assert_eq!(ranges[..2], [(0, 1_999_900), (1_999_900, 4_999_900)]);
+    assert_eq!(pictures(&parts[1]).len(), 30);
+}
+
+#[test]
 fn leading_pictures_bring_the_group_before() {
     let footage = ten_seconds(Order::OpenGop, false);
     // Fragment 3 begins with a leading picture (31), shown before 30.

@@ -153,6 +153,16 @@ pub(super) fn timeline(segments: &[SegmentRef]) -> Result<Vec<Stretch<'_>>> {
     });
     pieces.dedup_by_key(|piece| (piece.table().epoch, piece.table().run, piece.entry.sequence));
 
+    // A fragment ends where the next of its run begins, also where parameters change: its own
+    // duration is a guess then, and one that is too long would hide the next one.
+    for i in 1..pieces.len() {
+        let (start_us, table) = (pieces[i].start_us(), pieces[i].table());
+        let before = &pieces[i - 1];
+        if table.run == before.table().run && before.start_us() < start_us {
+            pieces[i - 1].end_us = before.end_us.min(start_us);
+        }
+    }
+
     let mut shown: Vec<Stretch<'_>> = Vec::new();
     let mut taken = Taken::default();
     let mut rest = &mut pieces[..];

@@ -33,12 +33,7 @@ pub(super) fn parse_config(config: &[u8]) -> Result<AudioInfo> {
         13 => 24,
         n => return Err(Error::Media(format!("channel configuration {n} is not known"))),
     };
-    Ok(AudioInfo {
-        rfc6381: format!("mp4a.40.{object_type}"),
-        object_type: object_type as u8,
-        sample_rate,
-        channels,
-    })
+    Ok(AudioInfo { rfc6381: format!("mp4a.40.{object_type}"), sample_rate, channels })
 }
 
 #[cfg(test)]

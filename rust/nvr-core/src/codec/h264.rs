@@ -14,13 +14,66 @@ pub const NAL_PPS: u8 = 8;
 /// The largest decoded picture buffer of any level, in frames (A.3.1).
 const MAX_DPB_FRAMES: u32 = 16;
 
-/// What a NAL unit says about its picture; None if it is no slice.
-pub(super) fn slice_kind(nal: &[u8]) -> Option<AuKind> {
-    match nal.first()? & 0x1f {
-        5 => Some(AuKind { random_access: true, leading: false, idr: true }),
-        1..=4 => Some(AuKind::default()),
-        _ => None,
+/// nal_unit_type of supplemental enhancement information.
+const NAL_SEI: u8 = 6;
+/// payloadType of a recovery point (D.1.8).
+const SEI_RECOVERY_POINT: u8 = 6;
+
+/// What a NAL unit says about its picture; None if it is no slice. `recovery`: a recovery point
+/// message came before it.
+pub(super) fn slice_kind(nal: &[u8], recovery: bool) -> Option<AuKind> {
+    let kind = nal.first()? & 0x1f;
+    if !(1..=5).contains(&kind) {
+        return None;
     }
+    let (idr, data_partition) = (kind == 5, matches!(kind, 3 | 4));
+    // first_mb_in_slice (7.3.3) is 0, which is coded as one bit, in a picture's first slice.
+    // Partitions B and C (7.3.2.9) belong to a partition A before them.
+    let continues = data_partition || nal.get(1).is_some_and(|byte| byte & 0x80 == 0);
+    Some(AuKind { random_access: idr || recovery, leading: false, idr, continues })
+}
+
+/// Whether a NAL unit is SEI with a recovery point: a decoder that starts there shows right
+/// pictures a little later (at once, if the picture is all intra), and IDR pictures may never come.
+pub(super) fn is_recovery_point(nal: &[u8]) -> bool {
+    if nal.first().map(|b| b & 0x1f) != Some(NAL_SEI) {
+        return false;
+    }
+    let mut rest = &nal[1..];
+    // sei_message()s (7.3.2.3.1) until the stop bit.
+    while let [kind, after @ ..] = rest {
+        if after.is_empty() {
+            return false;
+        }
+        if *kind == SEI_RECOVERY_POINT {
+            return true;
+        }
+        let kind_extends = rest.iter().take_while(|b| **b == 0xff).count();
+        let Some(sized) = rest.get(kind_extends + 1..) else { return false };
+        let full = sized.iter().take_while(|b| **b == 0xff).count();
+        let Some(last) = sized.get(full) else { return false };
+        let size = full * 255 + usize::from(*last);
+        let Some(next) = after_payload(&sized[full + 1..], size) else { return false };
+        rest = next;
+    }
+    false
+}
+
+/// What follows a payload of so many bytes, emulation prevention bytes (7.4.1) not counted.
+fn after_payload(data: &[u8], size: usize) -> Option<&[u8]> {
+    let (mut zeros, mut left) = (0, size);
+    for (at, &byte) in data.iter().enumerate() {
+        if left == 0 {
+            return Some(&data[at..]);
+        }
+        if zeros >= 2 && byte == 3 {
+            zeros = 0;
+            continue;
+        }
+        zeros = if byte == 0 { zeros + 1 } else { 0 };
+        left -= 1;
+    }
+    None
 }
 
 /// Reads an AVCDecoderConfigurationRecord (ISO/IEC 14496-15, 5.3.3.1).

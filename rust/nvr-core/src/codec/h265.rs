@@ -38,10 +38,13 @@ pub(super) fn slice_kind(nal: &[u8]) -> Option<AuKind> {
     if layer != 0 || kind > 31 {
         return None;
     }
+    // first_slice_segment_in_pic_flag (7.3.6.1).
+    let continues = nal.get(2).is_some_and(|byte| byte & 0x80 == 0);
     Some(AuKind {
         random_access: (16..=21).contains(&kind),
         leading: (6..=9).contains(&kind),
         idr: matches!(kind, 19 | 20),
+        continues,
     })
 }
 

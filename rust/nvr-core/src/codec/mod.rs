@@ -11,7 +11,7 @@ pub mod h265;
 
 use bytes::Bytes;
 
-use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 use crate::{Error, Result};
 
 /// What a decoder configuration record says.
@@ -30,22 +30,23 @@ pub struct VideoInfo {
 
 impl VideoInfo {
     /// Reads the decoder configuration record of a video track. [`Error::Media`] if it is not one,
-    /// has NAL unit lengths of other than 4 bytes, or no usable sequence parameter set.
+    /// has NAL unit lengths of other than 4 bytes, no usable sequence parameter set, or one of
+    /// pictures larger than any level of the standards.
     pub fn parse(params: &VideoParams) -> Result<Self> {
-        match params.codec {
+        let info = match params.codec {
             VideoCodec::H264 => h264::parse_avcc(&params.extra_data),
             VideoCodec::H265 => h265::parse_hvcc(&params.extra_data),
-        }
+        }?;
+        check_area(info.width, info.height)?;
+        Ok(info)
     }
 }
 
-/// What an AudioSpecificConfig says.
+/// What the parameters of a sound track say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AudioInfo {
-    /// RFC 6381 name, e.g. `mp4a.40.2`.
+    /// RFC 6381 name: `mp4a.40.2`, `ulaw`, `alaw`.
     pub rfc6381: String,
-    /// Audio object type (ISO/IEC 14496-3, table 1.17); 2 is AAC LC.
-    pub object_type: u8,
     /// Sampling rate of the core coder in Hz.
     pub sample_rate: u32,
     /// Channels; 0 if the configuration leaves them to the bitstream.
@@ -53,31 +54,44 @@ pub struct AudioInfo {
 }
 
 impl AudioInfo {
-    /// Reads the AudioSpecificConfig of a sound track. [`Error::Media`] if it is not one.
+    /// Reads the parameters of a sound track. [`Error::Media`] if that of AAC is no
+    /// AudioSpecificConfig.
     pub fn parse(params: &AudioParams) -> Result<Self> {
-        aac::parse_config(&params.extra_data)
+        let rfc6381 = match params.codec {
+            AudioCodec::Aac => return aac::parse_config(&params.extra_data),
+            AudioCodec::G711Ulaw => "ulaw".to_owned(),
+            AudioCodec::G711Alaw => "alaw".to_owned(),
+        };
+        Ok(AudioInfo { rfc6381, sample_rate: params.sample_rate, channels: params.channels })
     }
 }
 
 /// What kind of picture an access unit holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct AuKind {
-    /// A decoder can start here: IDR (H.264), IDR, CRA or BLA (H.265).
+    /// A decoder can start here: IDR or a recovery point (H.264), IDR, CRA or BLA (H.265).
     pub random_access: bool,
     /// Follows a random-access point in decoding order and is shown before it (H.265 RASL, RADL).
     pub leading: bool,
     /// Nothing after it refers to anything before it.
     pub idr: bool,
+    /// Its first slice is not a picture's first: it goes on with the picture before, which a
+    /// camera split.
+    pub continues: bool,
 }
 
 /// Says what kind of picture an access unit holds, by the header of its first slice.
 /// `unit` holds NAL units, each after its length in 4 bytes. [`Error::Media`] if they do not add
 /// up or none of them is a slice.
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
+    let mut recovery = false;
     for nal in NalUnits(unit) {
         let nal = nal?;
         let kind = match codec {
-            VideoCodec::H264 => h264::slice_kind(nal),
+            VideoCodec::H264 => {
+                recovery |= h264::is_recovery_point(nal);
+                h264::slice_kind(nal, recovery)
+            }
             VideoCodec::H265 => h265::slice_kind(nal),
         };
         if let Some(kind) = kind {
@@ -183,6 +197,18 @@ fn put_sized(out: &mut Vec<u8>, nal: &[u8]) -> Result<()> {
     Ok(())
 }
 
+/// The largest picture of any level (ITU-T H.265, table A.8, level 7.2): about 16,384 × 8,704. More
+/// is a damaged or hostile parameter set, and a decoder would ask for memory by it.
+const MAX_PIXELS: u32 = 142_606_336;
+
+/// [`Error::Media`] if a picture is larger than any level allows.
+fn check_area(width: u16, height: u16) -> Result<()> {
+    if u32::from(width) * u32::from(height) > MAX_PIXELS {
+        return Err(Error::Media(format!("a picture of {width} × {height} pixels")));
+    }
+    Ok(())
+}
+
 /// Picture sizes fit into 16 bits in a sample entry.
 fn dimension(pixels: u32, what: &str) -> Result<u16> {
     u16::try_from(pixels)
@@ -215,26 +241,55 @@ pub(crate) mod tests {
     fn h264_kinds() {
         let sei: &[u8] = &[0x06, 1, 2];
         let of = |nal: &[u8]| classify(VideoCodec::H264, &unit(&[sei, nal])).unwrap();
-        let idr = AuKind { random_access: true, leading: false, idr: true };
+        let idr = AuKind { random_access: true, idr: true, ..AuKind::default() };
         assert_eq!(of(&[0x65, 0x88]), idr);
+        // A slice that begins with macroblock 3, and a partition B.
+        let continues = AuKind { continues: true, ..AuKind::default() };
+        assert_eq!(of(&[0x65, 0x20]), AuKind { continues: true, ..idr });
+        assert_eq!(of(&[0x41, 0x20]), continues);
+        assert_eq!(of(&[0x43, 0x80]), continues);
         assert_eq!(of(&[0x41, 0x9a]), AuKind::default());
         assert_eq!(of(&[0x01, 0x9a]), AuKind::default());
         assert!(classify(VideoCodec::H264, &unit(&[sei])).is_err());
     }
 
     #[test]
+    fn h264_recovery_points_are_random_access_points() {
+        let of = |sei: &[u8]| {
+            classify(VideoCodec::H264, &unit(&[sei, &[0x41, 0x9a]])).unwrap().random_access
+        };
+        // recovery_frame_cnt 0, exact; alone, and behind a message of 300 bytes (255 + 45).
+        let point = [6, 1, 0xc4, 0x80];
+        assert!(of(&[&[0x06], &point[..]].concat()));
+        let user_data = [&[0x06, 5, 0xff, 45], &[7; 300][..], &point].concat();
+        assert!(of(&user_data));
+        // The same with zeros and the 3 that is put between them, which the size does not count.
+        assert!(of(&[&[0x06, 5, 4, 0, 0, 3, 0, 9], &point[..]].concat()));
+        for other in [&[0x06][..], &[0x06, 5, 3, 6, 1, 0xc4, 0x80], &[0x06, 5, 9, 6], &[0x06, 0x80]]
+        {
+            assert!(!of(other), "{other:x?}");
+        }
+        // Every cut of it ends.
+        for len in 1..user_data.len() {
+            of(&user_data[..len]);
+        }
+    }
+
+    #[test]
     fn h265_kinds() {
         let of = |kind: u8| classify(VideoCodec::H265, &unit(&[&[kind << 1, 1, 0x80]])).unwrap();
         for idr in [19, 20] {
-            assert_eq!(of(idr), AuKind { random_access: true, leading: false, idr: true });
+            assert_eq!(of(idr), AuKind { random_access: true, idr: true, ..AuKind::default() });
         }
         for open in [16, 17, 18, 21] {
-            assert_eq!(of(open), AuKind { random_access: true, leading: false, idr: false });
+            assert_eq!(of(open), AuKind { random_access: true, ..AuKind::default() });
         }
         for leading in [6, 7, 8, 9] {
-            assert_eq!(of(leading), AuKind { random_access: false, leading: true, idr: false });
+            assert_eq!(of(leading), AuKind { leading: true, ..AuKind::default() });
         }
         assert_eq!(of(1), AuKind::default());
+        let second = unit(&[&[1 << 1, 1, 0x40]]);
+        assert!(classify(VideoCodec::H265, &second).unwrap().continues);
         // Slices of an enhancement layer say nothing about the picture.
         let layered = unit(&[&[19 << 1, 0x09, 0x80], &[1 << 1, 1, 0x80]]);
         assert_eq!(classify(VideoCodec::H265, &layered).unwrap(), AuKind::default());

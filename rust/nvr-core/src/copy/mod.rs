@@ -21,7 +21,7 @@ use crate::reason::Reason;
 use crate::segment::head::SegmentHead;
 use crate::store::copying::{self, Target};
 use crate::store::events::Event;
-use crate::store::{Root, Store, StreamStore};
+use crate::store::{Store, StreamStore};
 use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
 
@@ -44,7 +44,6 @@ pub struct Copied {
 pub struct CopyWriter {
     store: Arc<Store>,
     stream: Arc<StreamStore>,
-    root: Arc<Root>,
     dir: PathBuf,
     waiting: BTreeMap<(RunId, u32), Waiting>,
     waiting_bytes: usize,
@@ -74,7 +73,7 @@ impl CopyWriter {
     pub fn new(store: Arc<Store>, id: StreamId) -> Result<Self> {
         let (stream, root) = store.stream_for_writing(id)?;
         let dir = stream.dir_under(&root.path)?;
-        Ok(CopyWriter { store, stream, root, dir, waiting: BTreeMap::new(), waiting_bytes: 0 })
+        Ok(CopyWriter { store, stream, dir, waiting: BTreeMap::new(), waiting_bytes: 0 })
     }
 
     /// Takes a fragment, with the head of its segment (ftyp, header and moov), after checking its
@@ -166,10 +165,6 @@ impl CopyWriter {
     ) -> Result<()> {
         let (fs, head, target) = (&**self.store.fs(), &segment.head, segment.target());
         let start_us = target.day + i64::from(target.segment_ms) * 1000;
-        if start_us < self.stream.expired_before_us() {
-            copied.expired += segment.pieces.len() as u64;
-            return Ok(());
-        }
         let no = |what| Err(refused(head, head.first_sequence, what));
         if self.stream.recorded_here(head.run) {
             return no("this node recorded that run itself");
@@ -181,6 +176,10 @@ impl CopyWriter {
         }
         // The stream may have moved to another disk since.
         let dir = index.and_then(|i| i.path().ancestors().nth(2)).unwrap_or(&self.dir);
+        if !self.stream.visible().shows_segment(dir, head.run, start_us) {
+            copied.expired += segment.pieces.len() as u64;
+            return Ok(());
+        }
         let held = Held::read(fs, &target.path(dir), head, &segment.init)?;
         let plan = Plan::make(head, &segment.init, held.as_ref(), &segment.pieces)?;
         let Some(table) = plan.as_ref().map(|p| &p.table).or(held.as_ref().map(|h| &h.table))
@@ -204,7 +203,7 @@ impl CopyWriter {
             }
             return Err(e);
         }
-        self.root.wrote(grown);
+        self.stream.wrote(dir, grown);
         for folder in [&day_dir, dir] {
             fs.sync_dir(folder).map_err(|e| Error::io("sync", folder, e))?;
         }

@@ -1,5 +1,6 @@
 //! All I/O of the store goes through [`FileSystem`], so that a test can fail any call.
 
+pub mod counted;
 #[cfg(test)]
 pub(crate) mod sim;
 
@@ -68,6 +69,8 @@ pub trait FileSystem: Send + Sync + Debug {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     /// Makes entries of a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// Makes everything durable that was written to the disk of a path, by whomever.
+    fn sync_all(&self, path: &Path) -> io::Result<()>;
     /// Room left.
     fn space(&self, path: &Path) -> io::Result<Space>;
     /// Bytes that a file takes.
@@ -209,6 +212,10 @@ impl FileSystem for RealFs {
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         fs::File::open(path)?.sync_all()
+    }
+
+    fn sync_all(&self, path: &Path) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(fs::File::open(path)?)?)
     }
 
     fn space(&self, path: &Path) -> io::Result<Space> {

@@ -13,8 +13,11 @@ use crate::{Error, Result};
 /// Bytes before the first record.
 pub const HEADER_LEN: u64 = 64;
 const MAGIC: &[u8; 8] = b"NVRINDX1";
-/// Records that are read at once: 4 KiB and a bit.
+/// Records that are read at once by who goes on to the next ones: 4 KiB and a bit.
 const BLOCK_RECORDS: u64 = 85;
+/// Records that a search reads around its guess, which is mostly off by one or two: 1 KiB, so that
+/// a seek among gigabytes of records fetches few lines of memory.
+const GUESS_RECORDS: u64 = 21;
 
 fn header(
     stream: StreamId,
@@ -101,6 +104,11 @@ impl IndexWriter {
         Ok(())
     }
 
+    /// Cuts off what a failed write left behind.
+    pub fn cut_torn(&mut self) -> Result<()> {
+        self.truncate(self.records)
+    }
+
     /// The file, to be synced.
     pub fn file(&self) -> &Named {
         &self.file
@@ -148,8 +156,15 @@ impl IndexFile {
     pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
         let file = fs.open(path).map_err(|e| Error::io("open", path, e))?;
         let file = Named { file, path: path.to_owned() };
-        let mut h = [0; HEADER_LEN as usize];
-        file.read_exact_at(&mut h, 0)?;
+        // The first records come with the header: they are asked for next, and a read costs a seek.
+        let mut start = vec![0; HEADER_LEN as usize + BLOCK_RECORDS as usize * RECORD_LEN];
+        let n = file.read_at(&mut start, 0)?;
+        start.truncate(n);
+        let Some((h, records)) = start.split_first_chunk::<{ HEADER_LEN as usize }>() else {
+            return Err(Error::damaged(path, n as u64, "the file ends too early"));
+        };
+        let whole = records.len() / RECORD_LEN * RECORD_LEN;
+        let block = Block { at: 0, bytes: records[..whole].to_vec() };
         let crc = u32::from_le_bytes([h[60], h[61], h[62], h[63]]);
         if h[..8] != *MAGIC || crc32c::crc32c(&h[..60]) != crc {
             return Err(Error::damaged(
@@ -168,7 +183,7 @@ impl IndexFile {
             epoch: u32::from_le_bytes([h[40], h[41], h[42], h[43]]),
             day_start_us: i64::from_le_bytes(day),
             known: Mutex::new(None),
-            block: Mutex::default(),
+            block: Mutex::new(block),
         })
     }
 
@@ -218,18 +233,18 @@ impl IndexFile {
     /// The record at a position.
     pub fn get(&self, position: u64) -> Result<Record> {
         let mut block = self.block.lock();
-        self.load(&mut block, position)?;
+        self.load(&mut block, position, BLOCK_RECORDS)?;
         self.record(&block, position)
     }
 
-    /// Reads the block around a position, unless it is the one that is held.
-    fn load(&self, block: &mut Block, position: u64) -> Result<()> {
+    /// Reads so many records around a position, unless it is in the block that is held.
+    fn load(&self, block: &mut Block, position: u64, records: u64) -> Result<()> {
         if (block.at..block.at + block.records()).contains(&position) {
             return Ok(());
         }
         // Centred: interpolation lands near what it looks for, on either side.
-        let at = position.saturating_sub(BLOCK_RECORDS / 2);
-        block.bytes.resize(BLOCK_RECORDS as usize * RECORD_LEN, 0);
+        let at = position.saturating_sub(records / 2);
+        block.bytes.resize(records as usize * RECORD_LEN, 0);
         let n = self.file.read_at(&mut block.bytes, HEADER_LEN + at * RECORD_LEN as u64);
         block.bytes.truncate(n.as_ref().map_or(0, |n| n / RECORD_LEN * RECORD_LEN));
         block.at = at;
@@ -271,13 +286,13 @@ impl IndexFile {
             let guess = if halve {
                 low + (high - low) / 2
             } else {
-                let part = i128::from(at_us - low_us) * i128::from(high - low);
-                let step = part / i128::from(high_us - low_us).max(1);
+                let (at, start, end) = (i128::from(at_us), i128::from(low_us), i128::from(high_us));
+                let step = (at - start) * i128::from(high - low) / (end - start).max(1);
                 low + u64::try_from(step).unwrap_or(0)
             }
             .clamp(low + 1, high - 1);
             let width = high - low;
-            self.load(&mut block, guess)?;
+            self.load(&mut block, guess, GUESS_RECORDS)?;
             // An error where the file has become shorter, which nothing does while it is open.
             self.record(&block, guess)?;
             // What lies in the block that was read for the guess costs nothing more to look at.

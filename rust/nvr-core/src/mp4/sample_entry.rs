@@ -2,7 +2,7 @@
 //! `moov` and in that of a clip.
 
 use super::boxes::{Put, write_box, write_full_box};
-use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 
 /// `avc1` with `avcC`, or `hvc1` with `hvcC` (ISO/IEC 14496-12, 12.1.3; 14496-15, 5.4.2 and 8.4.1).
 pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
@@ -29,10 +29,16 @@ pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
     out
 }
 
-/// `mp4a` with `esds` (ISO/IEC 14496-12, 12.2.3; 14496-14, 6.7).
+/// `mp4a` with `esds` (ISO/IEC 14496-12, 12.2.3; 14496-14, 6.7); for G.711 `ulaw` or `alaw` (Apple,
+/// QuickTime File Format, "Sound sample descriptions"), which has no standard entry of its own.
 pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
     let mut out = Vec::with_capacity(80 + params.extra_data.len());
-    write_box(&mut out, *b"mp4a", |out| {
+    let kind = match params.codec {
+        AudioCodec::Aac => *b"mp4a",
+        AudioCodec::G711Ulaw => *b"ulaw",
+        AudioCodec::G711Alaw => *b"alaw",
+    };
+    write_box(&mut out, kind, |out| {
         out.zeros(6);
         out.u16(1); // data_reference_index
         out.zeros(8);
@@ -42,7 +48,10 @@ pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
         // 16.16 fixed point; rates that do not fit are in the AudioSpecificConfig only.
         out.u16(u16::try_from(params.sample_rate).unwrap_or(0));
         out.u16(0);
-        write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&es_descriptor(&params.extra_data)));
+        if params.codec == AudioCodec::Aac {
+            let descriptor = es_descriptor(&params.extra_data);
+            write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&descriptor));
+        }
     });
     out
 }
@@ -83,8 +92,12 @@ mod tests {
 
     #[test]
     fn sound_entry_holds_the_configuration() {
-        let params =
-            AudioParams { extra_data: vec![0x11, 0x90].into(), sample_rate: 48_000, channels: 2 };
+        let params = AudioParams {
+            codec: AudioCodec::Aac,
+            extra_data: vec![0x11, 0x90].into(),
+            sample_rate: 48_000,
+            channels: 2,
+        };
         let entry = audio_sample_entry(&params);
         assert_eq!(entry[..8], [0, 0, 0, 75, b'm', b'p', b'4', b'a']);
         assert_eq!(entry[32..36], [0xbb, 0x80, 0, 0]);

@@ -2,8 +2,13 @@
 //! end, which wall time each fragment has, and which decoding time each picture.
 
 mod audio;
+mod camera_times;
 pub mod muxer;
+mod parameter_flood;
 pub mod run;
 pub mod timing;
 
 pub use muxer::{MuxOptions, MuxOut, Muxed, Muxer};
+
+#[cfg(test)]
+mod tests;

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::camera_times::CameraTimes;
+use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
 use super::timing::us_from_90k;
 use crate::codec::{self, AuKind, VideoInfo};
@@ -15,6 +17,10 @@ use crate::time::{SECOND_US, VIDEO_TIMESCALE};
 
 /// A segment never grows past this: positions in it are 32 bits.
 const MAX_SEGMENT_LEN: u64 = 2 << 30;
+/// A fragment ends when it holds so many bytes, or took so long to arrive, whatever the times of
+/// its pictures say: what waits in memory is bounded.
+const MAX_FRAGMENT_LEN: usize = 64 << 20;
+const MAX_FRAGMENT_ARRIVAL_US: i64 = 10 * SECOND_US;
 
 /// Where fragments and segments end.
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +104,10 @@ pub struct Muxer {
     run: Option<Run>,
     new_segment_wanted: bool,
     camera_clock_offset_ms: i32,
+    times: CameraTimes,
+    flood: ParameterFlood,
+    /// When the newest picture arrived, by the clock that never steps.
+    now_us: i64,
 }
 
 impl std::fmt::Debug for Muxer {
@@ -126,6 +136,9 @@ impl Muxer {
             run: None,
             new_segment_wanted: false,
             camera_clock_offset_ms: i32::MIN,
+            times: CameraTimes::default(),
+            flood: ParameterFlood::default(),
+            now_us: 0,
         }
     }
 
@@ -137,6 +150,8 @@ impl Muxer {
         let info = VideoInfo::parse(&video)?;
         self.session = Some(Session { video, info, audio });
         self.camera_clock_offset_ms = i32::MIN;
+        self.times = CameraTimes::default();
+        self.flood = ParameterFlood::default();
         Ok(())
     }
 
@@ -150,7 +165,13 @@ impl Muxer {
         if session.video == video {
             return Ok(());
         }
-        if session.info.reorder_depth == info.reorder_depth {
+        if self.flood.changed(self.now_us) {
+            self.finish_run(
+                Reason::PARAMETER_FLOOD,
+                "the camera changes its parameters too often",
+                out,
+            );
+        } else if session.info.reorder_depth == info.reorder_depth {
             // What is held was coded with the old parameters.
             self.cut(None, out);
             self.new_segment_wanted = true;
@@ -175,6 +196,31 @@ impl Muxer {
         self.new_segment_wanted = true;
     }
 
+    /// Whether nothing is recorded only because no picture came that decoding can start at.
+    pub fn waits_for_random_access(&mut self) -> bool {
+        self.session.is_some() && self.run.is_none() && !self.flood.holds(self.now_us)
+    }
+
+    /// What comes is to be a run of its own: from the fragment in the making on, if that begins
+    /// with a random-access point.
+    pub fn move_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
+        let Some(run) = &mut self.run else { return };
+        if run.units.first().is_some_and(|u| u.kind.random_access) {
+            if run.newest.is_some() {
+                out.push(MuxOut::RunEnded {
+                    run: run.id,
+                    at_us: run.end_us,
+                    reason,
+                    detail: detail.to_owned(),
+                });
+            }
+            run.renew(RunId::mint(run.end_us, &*self.entropy));
+            self.new_segment_wanted = false;
+        } else {
+            self.finish_run(reason, detail, out);
+        }
+    }
+
     /// The id of the run that is being recorded.
     pub fn run(&self) -> Option<RunId> {
         self.run.as_ref().map(|r| r.id)
@@ -183,13 +229,36 @@ impl Muxer {
     /// The next picture. Pictures that cannot be decoded from what came before are left out:
     /// those before the first random-access point, and those with no slices in them. Answers the
     /// run that a picture became part of, and what kind of picture it is.
-    pub fn video(&mut self, unit: AccessUnit, out: &mut Vec<MuxOut>) -> Option<(RunId, AuKind)> {
+    ///
+    /// What a camera splits off a picture (a marker bit after each slice) is put to it again.
+    pub fn video(
+        &mut self,
+        mut unit: AccessUnit,
+        out: &mut Vec<MuxOut>,
+    ) -> Option<(RunId, AuKind)> {
         let session = self.session.as_ref()?;
-        let kind = codec::classify(session.video.codec, &unit.data).ok()?;
         let depth = session.info.reorder_depth;
+        let kind = codec::classify(session.video.codec, &unit.data);
+        self.now_us = unit.arrival.mono_us;
+        if kind.as_ref().map_or(true, |kind| kind.continues) && self.times.repeats(&unit) {
+            let run = self.run.as_mut()?;
+            return run.append(unit.data).then(|| (run.id, AuKind::default()));
+        }
+        let kind = kind.ok()?;
+        if self.flood.holds(self.now_us) {
+            return None;
+        }
+        if let Some(why) = self.times.judge(&unit, kind.random_access) {
+            let what = format!("{why}: pictures get the time at which they arrive");
+            self.finish_run(Reason::CLOCK_STEP, &what, out);
+        }
+        unit.pts_90k = self.times.pts_90k(&unit);
         if let Some(run) = &mut self.run {
             run.look_at_clock(unit.arrival);
             let jumped = run.continuity(&unit) == Continuity::Jump;
+            if jumped {
+                self.times.jumped(&unit);
+            }
             if jumped || (run.stepped && kind.random_access) {
                 let what = if jumped {
                     "the camera's media time jumped"
@@ -208,7 +277,8 @@ impl Muxer {
             self.run = Some(Run::new(id, depth, &unit, kind, audio));
         }
         let run = self.run.as_mut()?;
-        if kind.leading && run.starts_open {
+        // In H.264 nothing but the time says that a picture is shown before the one that it follows.
+        if run.starts_open && (kind.leading || unit.pts_90k < run.max_pts_90k) {
             return None;
         }
         run.starts_open &= kind.random_access;
@@ -219,7 +289,9 @@ impl Muxer {
                 || !first.kind.random_access
                 || self.new_segment_wanted;
             let too_long = lasts >= self.options.max_fragment_us && unit.pts_90k > run.max_pts_90k;
-            if (kind.random_access && enough) || too_long {
+            let too_much = run.pending_len >= MAX_FRAGMENT_LEN
+                || unit.arrival.mono_us - first.arrived_us >= MAX_FRAGMENT_ARRIVAL_US;
+            if (kind.random_access && enough) || too_long || too_much {
                 self.cut(Some((dts, unit.pts_90k)), out);
             }
         }
@@ -228,7 +300,7 @@ impl Muxer {
             return None; // new parameters, but no picture yet that they can be used from
         }
         run.arrived(unit.pts_90k, unit.arrival);
-        run.push(unit.pts_90k, dts, kind, unit.data);
+        run.push(unit, dts, kind);
         Some((run.id, kind))
     }
 
@@ -344,7 +416,7 @@ impl Muxer {
                 .iter()
                 .filter(|u| !u.kind.random_access)
                 .fold(0, |sum: u32, u| {
-                    sum.saturating_add(u32::try_from(u.data.len()).unwrap_or(u32::MAX))
+                    sum.saturating_add(u32::try_from(u.len()).unwrap_or(u32::MAX))
                 }),
             camera_clock_offset_ms: self.camera_clock_offset_ms,
             offset: 0,
@@ -359,7 +431,9 @@ impl Muxer {
                 ..TrackRun::default()
             },
         };
-        let data: Vec<_> = run.units.drain(..).map(|u| u.data).collect();
+        let data: Vec<_> =
+            run.units.drain(..).flat_map(|u| std::iter::once(u.data).chain(u.rest)).collect();
+        run.pending_len = 0;
         let (fragment, entry) = write_fragment(FragmentParts {
             entry,
             video_samples: &video_samples,

@@ -25,7 +25,18 @@ pub(super) struct Unit {
     pub pts_90k: i64,
     pub dts_90k: Option<i64>,
     pub kind: AuKind,
+    /// When it arrived, by the clock that never steps.
+    pub arrived_us: i64,
     pub data: Bytes,
+    /// What came of the same picture apart from that.
+    pub rest: Vec<Bytes>,
+}
+
+impl Unit {
+    /// How many bytes it has.
+    pub(super) fn len(&self) -> usize {
+        self.data.len() + self.rest.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// An open segment, as far as the muxer needs to know it.
@@ -45,6 +56,8 @@ pub(super) struct Run {
     pub id: RunId,
     pub sequence: u32,
     pub units: Vec<Unit>,
+    /// Bytes of `units`.
+    pub pending_len: usize,
     pub segment: Option<OpenSegment>,
     pub audio: Option<AudioTrack>,
     pub random_access_distance: u16,
@@ -54,8 +67,8 @@ pub(super) struct Run {
     pub end_us: i64,
     /// The wall clock was set: the next random-access point begins a new run.
     pub stepped: bool,
-    /// Began with a CRA or BLA picture, and only that has come so far: pictures that are shown
-    /// before it refer to what came before the run.
+    /// Began with a random-access point that is no IDR, and only that has come so far: pictures
+    /// that are shown before it refer to what came before the run.
     pub starts_open: bool,
     times: DecodeTimes,
     envelope: Envelope,
@@ -88,6 +101,7 @@ impl Run {
             id,
             sequence: 0,
             units: Vec::new(),
+            pending_len: 0,
             segment: None,
             audio: audio.map(|a| AudioTrack::new(a.sample_rate, ENVELOPE_US)),
             random_access_distance: 0,
@@ -158,8 +172,19 @@ impl Run {
     }
 
     /// Adds a picture to the fragment in the making.
-    pub(super) fn push(&mut self, pts_90k: i64, dts_90k: Option<i64>, kind: AuKind, data: Bytes) {
-        self.units.push(Unit { pts_90k, dts_90k, kind, data });
+    pub(super) fn push(&mut self, unit: AccessUnit, dts_90k: Option<i64>, kind: AuKind) {
+        let AccessUnit { pts_90k, arrival, data } = unit;
+        let (arrived_us, rest) = (arrival.mono_us, Vec::new());
+        self.pending_len += data.len();
+        self.units.push(Unit { pts_90k, dts_90k, kind, arrived_us, data, rest });
+    }
+
+    /// Adds to the newest picture what came apart from it; false when there is none.
+    pub(super) fn append(&mut self, data: Bytes) -> bool {
+        let Some(unit) = self.units.last_mut() else { return false };
+        self.pending_len += data.len();
+        unit.rest.push(data);
+        true
     }
 
     /// The decoding time of the next picture, if it can be told yet.
@@ -203,7 +228,7 @@ impl Run {
             dts.iter().skip(1).copied().chain([next_dts_90k.unwrap_or(dts[dts.len() - 1] + usual)]);
         let samples =
             self.units.iter().zip(dts.iter().zip(ends)).map(|(unit, (&start, end))| Sample {
-                size: u32::try_from(unit.data.len()).unwrap_or(u32::MAX),
+                size: u32::try_from(unit.len()).unwrap_or(u32::MAX),
                 duration: u32::try_from(end - start).unwrap_or(1).clamp(1, (1 << 31) - 1),
                 composition_offset: i32::try_from(unit.pts_90k - start).unwrap_or(0),
                 sync: unit.kind.random_access,

@@ -1,10 +1,10 @@
 //! The threads of each disk: one writes what streams hand over, another makes it durable. The
 //! queue between is bounded; what does not fit is given up by whole groups of pictures.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,17 +16,13 @@ use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
 use crate::fs::Named;
 use crate::ids::{Entropy, StreamId, StreamKind};
-use crate::live::Hub;
+use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
 use crate::store::recover::set_watermark;
 use crate::store::{Root, Store, StreamStore};
 use crate::{Error, Result};
-
-/// Bytes that may wait for one disk: ten seconds of 100 cameras at 2 Mbit/s. Sub-streams may
-/// use half of it, so that they are given up first.
-const QUEUE_BYTES: usize = 256 << 20;
 
 /// What the writing thread is to do.
 pub(super) enum Op {
@@ -49,18 +45,46 @@ impl Op {
     }
 }
 
-/// A stream's side of the queue, shared by who records and who writes.
+/// A stream's side of the queues, shared by who records and who writes, whichever disk that is.
 #[derive(Debug)]
 pub(super) struct Lane {
     pub stream: Arc<StreamStore>,
     pub stats: Arc<StreamStats>,
-    /// A fragment could not be written: only one that begins a segment is of use.
-    pub broken: AtomicBool,
+    pub hub: Arc<Hub>,
+    /// A fragment could not be written to the disk of this number (from 1; 0: none): only one that
+    /// begins a segment is of use.
+    broken: AtomicUsize,
+    untold: Mutex<Untold>,
+}
+
+/// What is not in the log yet, because the disk does not take it.
+#[derive(Debug, Default)]
+struct Untold {
+    events: Vec<Event>,
+    /// From, until, and why: fragments that could not be written.
+    losing: Option<(i64, i64, Reason, String)>,
+}
+
+/// More events than this do not wait: a disk that takes none for so long takes no footage either.
+const MAX_UNTOLD: usize = 1000;
+
+impl Lane {
+    /// Says, once, whether a fragment could not be written to a disk.
+    pub(super) fn take_broken(&self, disk: usize) -> bool {
+        self.broken.compare_exchange(disk + 1, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}
+
+/// The way to one disk.
+pub(super) struct Door {
+    pub root: Arc<Root>,
+    pub queue: Arc<Queue>,
 }
 
 /// What waits for a disk.
-#[derive(Default)]
 pub(super) struct Queue {
+    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
+    room: usize,
     state: Mutex<QueueState>,
     filled: Condvar,
 }
@@ -73,10 +97,14 @@ struct QueueState {
 }
 
 impl Queue {
+    fn new(room: usize) -> Self {
+        Queue { room, state: Mutex::default(), filled: Condvar::new() }
+    }
+
     /// Hands an operation over. Gives a fragment back when there is no room for it.
     pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
         let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
-        let limit = if sub { QUEUE_BYTES / 2 } else { QUEUE_BYTES };
+        let limit = if sub { self.room / 2 } else { self.room };
         let bytes = op.bytes();
         let mut state = self.state.lock();
         if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
@@ -97,6 +125,12 @@ impl Queue {
         std::mem::take(&mut state.ops)
     }
 
+    /// The next operations, without waiting.
+    #[cfg(test)]
+    fn take_now(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
+        std::mem::take(&mut self.state.lock().ops)
+    }
+
     fn written(&self, bytes: usize) {
         self.state.lock().bytes -= bytes;
     }
@@ -110,11 +144,13 @@ impl Queue {
 /// Files and folders that changed since they were synced.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
-    files: Mutex<HashMap<PathBuf, Named>>,
-    dirs: Mutex<HashSet<PathBuf>>,
+    files: Mutex<BTreeMap<PathBuf, Named>>,
+    dirs: Mutex<BTreeSet<PathBuf>>,
     /// A sync failed once: the system may have dropped what it could not write, and a later
     /// success says nothing of it. The watermark stays where it is until the next start.
     doubtful: AtomicBool,
+    /// There was a pass that took in what an earlier process left in the page cache.
+    took_over: AtomicBool,
 }
 
 impl Dirty {
@@ -139,6 +175,17 @@ impl Dirty {
             let _ = file.file.start_writeback();
         }
         let mut failed = None;
+        if !self.took_over.load(Ordering::Relaxed) {
+            // A recorder that was killed has left what it wrote, but nobody synced it. In the
+            // background: it takes as long as others' data on this disk.
+            match fs.sync_all(&root.path) {
+                Ok(()) => self.took_over.store(true, Ordering::Relaxed),
+                Err(e) => {
+                    self.doubtful.store(true, Ordering::Relaxed);
+                    failed = Some(Error::io("sync", &root.path, e));
+                }
+            }
+        }
         for (path, file) in files {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
@@ -173,6 +220,9 @@ struct Disk {
     queue: Arc<Queue>,
     dirty: Arc<Dirty>,
     writer: Option<JoinHandle<()>>,
+    /// In the place of the threads: a test carries out what waits, when it says so.
+    #[cfg(test)]
+    by_hand: Option<Mutex<DiskThread>>,
     syncer: Option<JoinHandle<()>>,
     stop: Option<mpsc::Sender<()>>,
 }
@@ -186,6 +236,8 @@ pub struct RecordOptions {
     pub main: MuxOptions,
     /// Segments of sub-streams.
     pub sub: MuxOptions,
+    /// Bytes that may wait for one disk.
+    pub queue_bytes: usize,
 }
 
 impl Default for RecordOptions {
@@ -194,6 +246,8 @@ impl Default for RecordOptions {
             sync_interval: Duration::from_secs(2),
             main: MuxOptions::with_segment_s(60),
             sub: MuxOptions::with_segment_s(300),
+            // Ten seconds of 100 cameras at 2 Mbit/s.
+            queue_bytes: 256 << 20,
         }
     }
 }
@@ -205,6 +259,7 @@ pub struct Recorder {
     options: RecordOptions,
     entropy: Arc<dyn Entropy>,
     disks: Vec<Disk>,
+    doors: Arc<Vec<Door>>,
     /// Counters outlive a session: a camera whose address was changed counts on.
     stats: Mutex<HashMap<StreamId, Arc<StreamStats>>>,
     /// Durations of writes.
@@ -230,26 +285,19 @@ impl Recorder {
         options: RecordOptions,
         entropy: Arc<dyn Entropy>,
     ) -> Result<Self> {
-        let (write_times, sync_times) = (Arc::<Histogram>::default(), Arc::<Histogram>::default());
-        let mut disks = Vec::new();
-        for (n, root) in store.roots().iter().enumerate() {
-            let queue = Arc::<Queue>::default();
-            let dirty = Arc::<Dirty>::default();
+        let (mut recorder, disks) = Recorder::without_threads(store, hub, options, entropy);
+        for (n, disk) in disks.into_iter().enumerate() {
+            let (store, root) = (&recorder.store, disk.root.clone());
+            let queue = recorder.doors[n].queue.clone();
+            let dirty = disk.dirty.clone();
             let (stop, stopped) = mpsc::channel();
             let thread = |name: String, run: Box<dyn FnOnce() + Send>| {
                 let spawned = std::thread::Builder::new().name(name).spawn(run);
                 spawned.map_err(|e| Error::io("start a thread for", &root.path, e))
             };
-            let disk = DiskThread {
-                store: store.clone(),
-                root: root.clone(),
-                dirty: dirty.clone(),
-                took: write_times.clone(),
-                streams: HashMap::new(),
-            };
             let for_writer = queue.clone();
             let writer = thread(format!("nvr-write-{n}"), Box::new(move || disk.run(&for_writer)))?;
-            let (to_sync, took) = (dirty.clone(), sync_times.clone());
+            let (to_sync, took) = (dirty.clone(), recorder.sync_times.clone());
             let (of_store, of_root) = (store.clone(), root.clone());
             let every = options.sync_interval;
             let syncer = thread(
@@ -265,17 +313,80 @@ impl Recorder {
                     }
                 }),
             )?;
-            disks.push(Disk {
-                root: root.clone(),
+            recorder.disks.push(Disk {
+                root,
                 queue,
                 dirty,
                 writer: Some(writer),
+                #[cfg(test)]
+                by_hand: None,
                 syncer: Some(syncer),
                 stop: Some(stop),
             });
         }
-        let stats = Mutex::default();
-        Ok(Recorder { store, hub, options, entropy, disks, stats, write_times, sync_times })
+        Ok(recorder)
+    }
+
+    fn without_threads(
+        store: Arc<Store>,
+        hub: Arc<Hub>,
+        options: RecordOptions,
+        entropy: Arc<dyn Entropy>,
+    ) -> (Self, Vec<DiskThread>) {
+        let (write_times, sync_times) = (Arc::<Histogram>::default(), Arc::<Histogram>::default());
+        let disk = |(number, root): (usize, &Arc<Root>)| DiskThread {
+            number,
+            store: store.clone(),
+            root: root.clone(),
+            dirty: Arc::default(),
+            took: write_times.clone(),
+            streams: BTreeMap::new(),
+        };
+        let threads = store.roots().iter().enumerate().map(disk).collect();
+        let door = |root: &Arc<Root>| Door {
+            root: root.clone(),
+            queue: Arc::new(Queue::new(options.queue_bytes)),
+        };
+        let doors = Arc::new(store.roots().iter().map(door).collect());
+        let (disks, stats) = (Vec::new(), Mutex::default());
+        let recorder =
+            Recorder { store, hub, options, entropy, disks, doors, stats, write_times, sync_times };
+        (recorder, threads)
+    }
+
+    /// A recorder without threads: what waits for the disks is carried out by [`Recorder::flush`]
+    /// and [`Recorder::work`], in an order that is always the same.
+    #[cfg(test)]
+    pub(crate) fn by_hand(
+        store: Arc<Store>,
+        hub: Arc<Hub>,
+        options: RecordOptions,
+        entropy: Arc<dyn Entropy>,
+    ) -> Self {
+        let (mut recorder, threads) = Recorder::without_threads(store, hub, options, entropy);
+        recorder.disks = threads
+            .into_iter()
+            .map(|thread| Disk {
+                root: thread.root.clone(),
+                queue: recorder.doors[thread.number].queue.clone(),
+                dirty: thread.dirty.clone(),
+                writer: None,
+                by_hand: Some(Mutex::new(thread)),
+                syncer: None,
+                stop: None,
+            })
+            .collect();
+        recorder
+    }
+
+    /// The disk under this root does what waits for it.
+    #[cfg(test)]
+    pub(crate) fn work(&self, root: &Path) {
+        for disk in self.disks.iter().filter(|d| d.root.path == root) {
+            if let Some(thread) = &disk.by_hand {
+                thread.lock().carry_out_all(disk.queue.take_now(), &disk.queue);
+            }
+        }
     }
 
     /// Where live units go.
@@ -289,23 +400,28 @@ impl Recorder {
     /// The store is closed or has no room to begin in.
     pub fn stream(&self, id: StreamId, epoch: u32) -> Result<StreamRecorder> {
         let (stream, root) = self.store.stream_for_writing(id)?;
-        let disk = self.disks.iter().find(|d| d.root.path == root.path);
-        let queue = disk.map(|d| d.queue.clone()).ok_or(Error::Closed("the disk"))?;
+        let disk = self.doors.iter().position(|d| d.root.path == root.path);
+        let disk = disk.ok_or(Error::Closed("the disk"))?;
         let stats = self.stats.lock().entry(id).or_default().clone();
-        let lane = Lane { stream, stats, broken: AtomicBool::new(false) };
+        let (hub, broken, untold) = (self.hub.clone(), AtomicUsize::new(0), Mutex::default());
+        let lane = Lane { stream, stats, hub, broken, untold };
         let options = match id.kind {
             StreamKind::Main => self.options.main,
             StreamKind::Sub => self.options.sub,
         };
         let muxer = crate::mux::Muxer::new(id, epoch, options, self.entropy.clone());
-        Ok(StreamRecorder::new(self.store.clone(), &self.hub, Arc::new(lane), queue, muxer, epoch))
+        let doors = self.doors.clone();
+        Ok(StreamRecorder::new(self.store.clone(), Arc::new(lane), (doors, disk), muxer, epoch))
     }
 
     /// Returns when everything handed over so far is written (not yet synced).
     pub fn flush(&self) {
+        #[cfg(test)]
+        self.store.roots().iter().for_each(|root| self.work(&root.path));
         let waits: Vec<_> = self
             .disks
             .iter()
+            .filter(|disk| disk.writer.is_some())
             .filter_map(|disk| {
                 let (done, wait) = mpsc::sync_channel(1);
                 disk.queue.push(None, Op::Flush(done)).is_ok().then_some(wait)
@@ -323,10 +439,9 @@ impl Recorder {
     /// The file system refused.
     pub fn sync(&self) -> Result<()> {
         self.flush();
-        for disk in &self.disks {
-            disk.dirty.sync(&self.store, &disk.root, &self.sync_times)?;
-        }
-        Ok(())
+        // A disk that fails is no reason to leave the others.
+        let sync = |disk: &Disk| disk.dirty.sync(&self.store, &disk.root, &self.sync_times);
+        self.disks.iter().map(sync).fold(Ok(()), Result::and)
     }
 
     /// Writes and syncs what is left, and ends the threads. Streams should have ended before.
@@ -339,6 +454,12 @@ impl Recorder {
         for mut disk in self.disks.drain(..) {
             disk.queue.close();
             drop(disk.stop.take());
+            #[cfg(test)]
+            if let Some(thread) = disk.by_hand.take() {
+                let mut thread = thread.into_inner();
+                thread.carry_out_all(disk.queue.take_now(), &disk.queue);
+                thread.finish();
+            }
             for thread in [disk.writer.take(), disk.syncer.take()].into_iter().flatten() {
                 if thread.join().is_err() {
                     log::error!(target: "nvr.store", "a thread of {} panicked", disk.root.path.display());
@@ -360,17 +481,17 @@ impl Drop for Recorder {
 
 /// The writing thread.
 struct DiskThread {
+    number: usize,
     store: Arc<Store>,
     root: Arc<Root>,
     dirty: Arc<Dirty>,
     took: Arc<Histogram>,
-    streams: HashMap<StreamId, OnDisk>,
+    streams: BTreeMap<StreamId, OnDisk>,
 }
 
 struct OnDisk {
+    lane: Arc<Lane>,
     writer: SegmentWriter,
-    /// From, until, and why: fragments that could not be written, and are not yet in the log.
-    losing: Option<(i64, i64, Reason, String)>,
 }
 
 impl DiskThread {
@@ -380,45 +501,56 @@ impl DiskThread {
             if ops.is_empty() {
                 break;
             }
-            for (lane, op) in ops {
-                let bytes = op.bytes();
-                match (lane, op) {
-                    (_, Op::Flush(done)) => {
-                        // Whoever asked may have gone.
-                        let _ = done.send(());
-                    }
-                    (Some(lane), op) => self.carry_out(&lane, op),
-                    (None, _) => {}
-                }
-                queue.written(bytes);
-            }
+            self.carry_out_all(ops, queue);
         }
+        self.finish();
+    }
+
+    fn carry_out_all(&mut self, ops: VecDeque<(Option<Arc<Lane>>, Op)>, queue: &Queue) {
+        for (lane, op) in ops {
+            let bytes = op.bytes();
+            match (lane, op) {
+                (_, Op::Flush(done)) => {
+                    // Whoever asked may have gone.
+                    let _ = done.send(());
+                }
+                (Some(lane), op) => self.carry_out(&lane, op),
+                (None, _) => {}
+            }
+            queue.written(bytes);
+        }
+    }
+
+    fn finish(&mut self) {
         for (id, on_disk) in &mut self.streams {
             if let Err(e) = on_disk.writer.seal(&self.dirty) {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
+            on_disk.tell(&self.dirty);
         }
     }
 
-    fn carry_out(&mut self, lane: &Lane, op: Op) {
+    fn carry_out(&mut self, lane: &Arc<Lane>, op: Op) {
         let id = lane.stream.id;
         let on_disk = match self.streams.entry(id) {
-            std::collections::hash_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                match SegmentWriter::new(
-                    self.store.fs().clone(),
-                    lane.stream.clone(),
-                    &self.root.path,
-                ) {
-                    Ok(writer) => entry.insert(OnDisk { writer, losing: None }),
+            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                let (fs, stream) = (self.store.fs().clone(), lane.stream.clone());
+                match SegmentWriter::new(fs, stream, &self.root.path) {
+                    Ok(writer) => entry.insert(OnDisk { lane: lane.clone(), writer }),
                     Err(e) => {
-                        log::error!(target: "nvr.store", "{id}: {e}");
-                        lane.broken.store(true, Ordering::Relaxed);
+                        match op {
+                            Op::Write(muxed) => self.lose(lane, &muxed, &e),
+                            Op::Log(event) => lane.untold(event.late()),
+                            Op::Seal | Op::Flush(_) => {}
+                        }
                         return;
                     }
                 }
             }
         };
+        // A session of its own for each address that the camera ever had.
+        on_disk.lane = lane.clone();
         match op {
             Op::Write(muxed) => {
                 let start = Instant::now();
@@ -426,63 +558,110 @@ impl DiskThread {
                 self.took.record(start.elapsed());
                 match written {
                     Ok(bytes) => {
-                        self.root.wrote(bytes);
+                        lane.stream.wrote(&on_disk.writer.dir, bytes);
                         lane.stats
                             .recorded_us
                             .fetch_add(u64::from(muxed.entry.duration_us), Ordering::Relaxed);
                         lane.stats.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        if on_disk.losing.is_some() {
-                            on_disk.tell_losses(&self.dirty);
+                        on_disk.tell(&self.dirty);
+                        if self.root.recovered() {
+                            log::info!(target: "nvr.store", "{}: the disk takes footage again", self.root.path.display());
                         }
                     }
-                    Err(e) => on_disk.lose(lane, &muxed, &e),
+                    Err(e) => {
+                        lane.stream.miscounted(&on_disk.writer.dir);
+                        self.lose(lane, &muxed, &e);
+                    }
                 }
             }
-            Op::Log(event) => on_disk.note(event, &self.dirty),
+            Op::Log(event) => {
+                lane.untold(event);
+                on_disk.tell_events(&self.dirty);
+            }
             Op::Seal => match on_disk.writer.seal(&self.dirty) {
-                Ok(bytes) => self.root.wrote(bytes),
+                Ok(bytes) => lane.stream.wrote(&on_disk.writer.dir, bytes),
                 Err(e) => {
+                    lane.stream.miscounted(&on_disk.writer.dir);
                     log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the next start: {e}")
                 }
             },
             Op::Flush(_) => {}
         }
     }
-}
-
-impl OnDisk {
-    fn note(&self, event: Event, dirty: &Dirty) {
-        let dir = &self.writer.dir;
-        match self.writer.stream().log(dir, event) {
-            Ok(file) => {
-                dirty.add(&file);
-                dirty.add_dir(dir);
-            }
-            Err(e) => log::error!(target: "nvr.store", "an event is not in the log: {e}"),
-        }
-    }
 
     /// Notes a fragment that could not be written; once for each stretch, not for each fragment.
-    fn lose(&mut self, lane: &Lane, muxed: &Muxed, error: &Error) {
-        lane.broken.store(true, Ordering::Relaxed);
-        let (from, until) = (
-            muxed.entry.wall_start_us,
-            muxed.entry.wall_start_us + i64::from(muxed.entry.duration_us),
-        );
-        if let Some((_, end, ..)) = &mut self.losing {
-            *end = until;
+    fn lose(&self, lane: &Lane, muxed: &Muxed, error: &Error) {
+        lane.broken.store(self.number + 1, Ordering::Relaxed);
+        let at_us = muxed.entry.wall_start_us;
+        let end_us = at_us + i64::from(muxed.entry.duration_us);
+        let mut untold = lane.untold.lock();
+        if let Some((from, until, ..)) = &mut untold.losing {
+            // Not always in order: two disks may have failed one after the other.
+            (*from, *until) = ((*from).min(at_us), (*until).max(end_us));
             return;
         }
         let full = matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
         let reason = if full { Reason::DISK_FULL } else { Reason::DISK_ERROR };
-        log::error!(target: "nvr.store", "{}: footage is being lost ({reason}): {error}", lane.stream.id);
-        self.losing = Some((from, until, reason, error.to_string()));
+        let stream = lane.stream.id;
+        log::error!(target: "nvr.store", "{stream}: footage is being lost ({reason}): {error}");
+        // That the segment was closed before is no news, and not why.
+        if !matches!(error, Error::Closed(_)) {
+            self.root.failed(self.store.clock().now(), &reason, &error.to_string());
+        }
+        let detail = error.to_string();
+        lane.hub.publish_event(&StreamEvent {
+            at_us,
+            stream,
+            kind: "footage_lost",
+            reason: Some(reason.clone()),
+            detail: detail.clone(),
+        });
+        untold.losing = Some((at_us, end_us, reason, detail));
+    }
+}
+
+impl Lane {
+    fn untold(&self, event: Event) {
+        let mut untold = self.untold.lock();
+        if untold.events.len() < MAX_UNTOLD {
+            untold.events.push(event);
+        }
+    }
+}
+
+impl OnDisk {
+    /// The disk takes fragments again: says what happened meanwhile, and what it did not take.
+    fn tell(&self, dirty: &Dirty) {
+        let mut untold = self.lane.untold.lock();
+        if let Some((at_us, until_us, reason, detail)) = untold.losing.take() {
+            self.lane.stats.gap(&reason.0, until_us - at_us);
+            untold.events.push(Event::Lost { at_us, until_us, reason, detail });
+        }
+        drop(untold);
+        self.tell_events(dirty);
     }
 
-    /// The disk takes fragments again: says what it did not take.
-    fn tell_losses(&mut self, dirty: &Dirty) {
-        if let Some((at_us, until_us, reason, detail)) = self.losing.take() {
-            self.note(Event::Lost { at_us, until_us, reason, detail }, dirty);
+    /// Appends to the log what waits; what the disk does not take waits on.
+    fn tell_events(&self, dirty: &Dirty) {
+        let mut untold = self.lane.untold.lock();
+        let (dir, mut told, mut late) = (&self.writer.dir, 0, false);
+        for event in &untold.events {
+            match self.writer.stream().log(dir, event.clone()) {
+                Ok(file) => {
+                    dirty.add(&file);
+                    dirty.add_dir(dir);
+                    told += 1;
+                }
+                Err(e) => {
+                    late = true;
+                    log::error!(target: "nvr.store", "an event is not in the log yet: {e}");
+                    break;
+                }
+            }
+        }
+        untold.events.drain(..told);
+        if late {
+            untold.events = untold.events.drain(..).map(Event::late).collect();
         }
     }
 }

@@ -68,16 +68,23 @@ impl SegmentWriter {
     fn begin(&mut self, head: &SegmentHead, dirty: &Dirty) -> Result<()> {
         let day = day_start_us(head.wall_start_us);
         let day_dir = self.dir.join(day_name(day));
+        self.stream.begin_segment(head.wall_start_us);
         self.fs.create_dir_all(&day_dir).map_err(|e| Error::io("create", &day_dir, e))?;
         let (segment_ms, path, file) = self.create(head, day, &day_dir)?;
         dirty.add_dir(&self.dir);
         dirty.add_dir(&day_dir);
         if self.index.as_ref().is_none_or(|(run, d, _)| (*run, *d) != (head.run, day)) {
-            self.index = Some((
-                head.run,
-                day,
-                self.stream.index_writer(&self.dir, head.run, head.epoch, day)?,
-            ));
+            match self.stream.index_writer(&self.dir, head.run, head.epoch, day) {
+                Ok(index) => self.index = Some((head.run, day, index)),
+                Err(e) => {
+                    // What cannot be found is not begun.
+                    self.index = None;
+                    if let Err(again) = self.fs.remove_file(&path) {
+                        log::warn!(target: "nvr.store", "{} stays empty until the next start: {again}", path.display());
+                    }
+                    return Err(e);
+                }
+            }
         }
         let table = head.empty_table();
         self.open = Some(Open {
@@ -128,31 +135,57 @@ impl SegmentWriter {
             table.video_samples.extend_from_slice(&muxed.video_samples);
             table.audio_samples.extend_from_slice(&muxed.audio_samples);
         }
-        open.len += muxed.bytes.len() as u64;
         dirty.add(&open.file);
         if muxed.new_segment.is_some() {
             let shown = OpenSegment { file: open.file.clone(), table: open.table.clone() };
-            self.stream.set_open_segment(Some(shown));
+            self.stream.set_open_segment(shown);
         }
         // Last: what the index names can be read.
         if let Some((_, _, index)) = &mut self.index {
-            index.append(&Record::of(&entry, open.segment_ms))?;
+            if let Err(e) = index.append(&Record::of(&entry, open.segment_ms)) {
+                self.take_back(muxed, dirty);
+                return Err(e);
+            }
             dirty.add(index.file());
         }
+        open.len += muxed.bytes.len() as u64;
         Ok(muxed.bytes.len() as u64)
+    }
+
+    /// A fragment that the index cannot name is not there: the segment ends before it.
+    fn take_back(&mut self, muxed: &Muxed, dirty: &Dirty) {
+        if let Some(open) = &mut self.open {
+            let mut table = open.table.write();
+            table.fragments.pop();
+            let pictures = table.video_samples.len() - muxed.video_samples.len();
+            table.video_samples.truncate(pictures);
+            let sound = table.audio_samples.len() - muxed.audio_samples.len();
+            table.audio_samples.truncate(sound);
+        }
+        let first = self.open.as_ref().is_some_and(|o| o.len == 0);
+        let undone = if first { self.discard() } else { self.seal(dirty).map(drop) };
+        if let Err(again) = undone {
+            log::warn!(target: "nvr.store", "a segment stays without its footer until the next start: {again}");
+        }
+        if let Some((_, _, index)) = &mut self.index
+            && let Err(again) = index.cut_torn()
+        {
+            log::warn!(target: "nvr.store", "a torn index record stays until the next one: {again}");
+        }
     }
 
     /// Removes the open segment, in which nothing could be written.
     fn discard(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         let path = &open.file.path;
+        self.stream.close_segment(path);
         self.fs.remove_file(path).map_err(|e| Error::io("remove", path, e))
     }
 
     /// Gives the open segment its footer; how many bytes that took.
     pub(super) fn seal(&mut self, dirty: &Dirty) -> Result<u64> {
         let Some(open) = self.open.take() else { return Ok(0) };
-        self.stream.set_open_segment(None);
+        self.stream.close_segment(&open.file.path);
         let table = open.table.read();
         let footer = write_footer(&open.head, &table);
         dirty.add(&open.file);

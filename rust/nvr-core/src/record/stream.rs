@@ -2,9 +2,8 @@
 //! the disk's thread and access units to whoever watches. Never waits.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
-use super::disk::{Lane, Op, Queue};
+use super::disk::{Door, Lane, Op};
 use super::stats::StreamStats;
 use crate::ids::StreamId;
 use crate::live::{Hub, LiveConfig, LiveStream, LiveUnit, StreamEvent};
@@ -13,7 +12,11 @@ use crate::mux::{MuxOut, Muxed, Muxer};
 use crate::reason::Reason;
 use crate::store::Store;
 use crate::store::events::Event;
-use crate::time::Moment;
+use crate::time::{Moment, SECOND_US};
+
+/// A GOP lasts at most 20 s with any camera that is known: one that sends nothing that decoding
+/// can start at for so long never will.
+const KEYFRAME_WITHIN_US: i64 = 30 * SECOND_US;
 
 /// Records one stream.
 pub struct StreamRecorder {
@@ -22,7 +25,9 @@ pub struct StreamRecorder {
     live: Arc<LiveStream>,
     config: Option<Arc<LiveConfig>>,
     lane: Arc<Lane>,
-    queue: Arc<Queue>,
+    /// The disks, and which of them is this stream's.
+    doors: Arc<Vec<Door>>,
+    disk: usize,
     muxer: Muxer,
     epoch: u32,
     out: Vec<MuxOut>,
@@ -30,6 +35,8 @@ pub struct StreamRecorder {
     overload: Option<(i64, i64)>,
     /// Since when and why nothing is recorded.
     stopped: Option<(i64, Reason, String)>,
+    /// Since when pictures come and none that decoding can start at, by the steady clock.
+    waiting_us: Option<i64>,
 }
 
 impl std::fmt::Debug for StreamRecorder {
@@ -41,24 +48,25 @@ impl std::fmt::Debug for StreamRecorder {
 impl StreamRecorder {
     pub(super) fn new(
         store: Arc<Store>,
-        hub: &Arc<Hub>,
         lane: Arc<Lane>,
-        queue: Arc<Queue>,
+        (doors, disk): (Arc<Vec<Door>>, usize),
         muxer: Muxer,
         epoch: u32,
     ) -> Self {
         StreamRecorder {
             store,
-            live: hub.stream(lane.stream.id),
-            hub: hub.clone(),
+            live: lane.hub.stream(lane.stream.id),
+            hub: lane.hub.clone(),
             config: None,
             lane,
-            queue,
+            doors,
+            disk,
             muxer,
             epoch,
             out: Vec::new(),
             overload: None,
             stopped: None,
+            waiting_us: None,
         }
     }
 
@@ -72,7 +80,7 @@ impl StreamRecorder {
     }
 
     fn op(&self, op: Op) -> Result<(), Op> {
-        self.queue.push(Some(self.lane.clone()), op)
+        self.doors[self.disk].queue.push(Some(self.lane.clone()), op)
     }
 
     /// Notes an event in the log. The queue takes events also when it is full of fragments; after
@@ -90,9 +98,32 @@ impl StreamRecorder {
 
     /// Carries out what the muxer has done.
     fn drain(&mut self) {
-        if self.lane.broken.swap(false, Ordering::Relaxed) {
+        let broken = self.lane.take_broken(self.disk);
+        if broken {
             self.muxer.want_new_segment();
         }
+        self.carry_out();
+        if broken {
+            self.move_away();
+        }
+    }
+
+    /// Goes on, as a new run, on another disk if there is one that is well and has room.
+    fn move_away(&mut self) {
+        let from = &self.doors[self.disk].root;
+        let Some(root) = self.store.another_root(self.id(), from) else { return };
+        let Some(disk) = self.doors.iter().position(|d| d.root.path == root.path) else { return };
+        let reason = from.trouble().map_or(Reason::DISK_ERROR, |t| t.reason);
+        let detail = format!("moved to {}", root.path.display());
+        log::warn!(target: "nvr.store", "{}: {reason}: {detail}", self.id());
+        self.muxer.move_run(reason, &detail, &mut self.out);
+        // The end of the segment is the old disk's; what the log says, the new one's.
+        let _ = self.op(Op::Seal);
+        self.disk = disk;
+        self.carry_out();
+    }
+
+    fn carry_out(&mut self) {
         for out in std::mem::take(&mut self.out) {
             match out {
                 MuxOut::RunStarted { run, at_us } => {
@@ -145,6 +176,15 @@ impl StreamRecorder {
         }
     }
 
+    /// A picture came that cannot be recorded, since none came before it that decoding can start at.
+    fn wait_for_keyframe(&mut self, now: Moment) {
+        let since_us = *self.waiting_us.get_or_insert(now.mono_us);
+        if now.mono_us - since_us >= KEYFRAME_WITHIN_US {
+            let detail = "pictures arrive, but none at which decoding can start (no keyframe)";
+            self.down(now, Reason::NO_KEYFRAME, detail);
+        }
+    }
+
     /// Parameters that nobody can decode with: what comes is not recorded.
     fn refuse(&mut self, now: Moment, error: &crate::Error) {
         self.muxer.end(Reason::CODEC_NOT_SUPPORTED, &error.to_string(), &mut self.out);
@@ -173,8 +213,14 @@ impl MediaSink for StreamRecorder {
     }
 
     fn video(&mut self, unit: AccessUnit) {
-        let (pts, arrival_us, data) = (unit.pts_90k, unit.arrival.wall_us, unit.data.clone());
+        let (pts, arrival, data) = (unit.pts_90k, unit.arrival, unit.data.clone());
+        let arrival_us = arrival.wall_us;
         let accepted = self.muxer.video(unit, &mut self.out);
+        if accepted.is_none() && self.muxer.waits_for_random_access() {
+            self.wait_for_keyframe(arrival);
+        } else {
+            self.waiting_us = None;
+        }
         if let (Some((run, kind)), Some(config)) = (accepted, &self.config) {
             self.live.publish(LiveUnit {
                 audio: false,

@@ -53,8 +53,12 @@ impl Node {
         let store = Arc::new(Store::open(shared, clock.clone(), &roots(), false)?);
         // Only the test syncs.
         let mux = MuxOptions::with_segment_s(5);
-        let options =
-            RecordOptions { sync_interval: Duration::from_secs(3600), main: mux, sub: mux };
+        let options = RecordOptions {
+            sync_interval: Duration::from_secs(3600),
+            main: mux,
+            sub: mux,
+            ..RecordOptions::default()
+        };
         let entropy = Arc::new(SeededEntropy::new(clock.now().wall_us.unsigned_abs()));
         let hub = Arc::new(Hub::new().unwrap());
         let recorder = Recorder::new(store.clone(), hub, options, entropy)?;
@@ -377,4 +381,34 @@ proptest! {
         prop_assert_eq!(after.fragments(), written);
         prop_assert_eq!(after.problems(), Vec::<String>::new());
     }
+}
+
+#[test]
+fn a_camera_without_a_keyframe_is_a_gap_that_says_so() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.stream.down(node.clock.now(), Reason::REFUSED, "port closed");
+    node.clock.advance(SECOND_US);
+    node.begin();
+    node.picture = 1;
+    let slices = |node: &mut Node, count| {
+        for _ in 0..count {
+            // Never a tenth one.
+            node.picture += i64::from(node.picture % 10 == 0);
+            node.pictures(1);
+        }
+    };
+    slices(&mut node, 600);
+    let stopped: Vec<_> = {
+        let coverage = node.store.coverage(ID, T0, node.clock.now().wall_us).unwrap();
+        assert!(coverage.spans.is_empty());
+        coverage.gaps.iter().map(|g| (g.start_us - T0, g.reason.0.to_string())).collect()
+    };
+    let expected = [(0, "refused"), (31 * SECOND_US, "no_keyframe")];
+    assert_eq!(stopped, expected.map(|(at, reason)| (at, reason.to_owned())));
+    // One comes after all: recorded from there on.
+    node.picture = 1000;
+    let from = node.clock.now().wall_us;
+    node.pictures(50);
+    let coverage = node.store.coverage(ID, T0, node.clock.now().wall_us).unwrap();
+    assert_eq!(coverage.spans.iter().map(|s| s.start_us).collect::<Vec<_>>(), [from]);
 }

@@ -184,7 +184,7 @@ const ENTRY_LEN: usize = 4 * 4 + 8 + 4 + 2 + 2 + 4 + 4 + 2 * (8 + 4 * 4 + 32);
 mod tests {
     use super::*;
     use crate::ids::{CameraId, RunId, StreamId, StreamKind};
-    use crate::media::{AudioParams, VideoCodec, VideoParams};
+    use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -206,6 +206,7 @@ mod tests {
                 height: 360,
             },
             audio: Some(AudioParams {
+                codec: AudioCodec::Aac,
                 extra_data: Bytes::from_static(&[0x11, 0x90]),
                 sample_rate: 48_000,
                 channels: 2,
@@ -276,6 +277,25 @@ mod tests {
             if at >= 8 && at < bytes.len() - 8 {
                 prop_assert!(parse_footer(&bytes).is_err());
             }
+        }
+
+        #[test]
+        fn every_sound_reads_back_and_only_some_needs_a_later_version(
+            codec in prop_oneof![
+                Just(None), Just(Some(AudioCodec::Aac)), Just(Some(AudioCodec::G711Ulaw)),
+                Just(Some(AudioCodec::G711Alaw)),
+            ],
+        ) {
+            let mut head = head();
+            head.audio = head.audio.zip(codec).map(|(audio, codec)| AudioParams { codec, ..audio });
+            let bytes = head.to_bytes();
+            let g711 = matches!(codec, Some(AudioCodec::G711Ulaw | AudioCodec::G711Alaw));
+            // Behind ftyp and the box's own head.
+            prop_assert_eq!(bytes[24 + 24], if g711 { 2 } else { 1 });
+            prop_assert_eq!(SegmentHead::from_bytes(&bytes).unwrap(), (head.clone(), bytes.len()));
+            let table = SegmentTable { audio: head.audio.clone(), ..table(3) };
+            let footer = write_footer(&head, &table);
+            prop_assert_eq!(parse_footer(&footer).unwrap(), (head, table));
         }
 
         #[test]

@@ -1,7 +1,7 @@
 //! What a segment begins with: ftyp, our own header box, moov.
 
 use crate::ids::{CameraId, RunId, StreamId, StreamKind};
-use crate::media::{AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 use crate::mp4::boxes::{Put, write_box, write_full_box};
 use crate::mp4::read::{Reader, TooShort};
 use crate::mp4::sample_entry::{audio_sample_entry, video_sample_entry};
@@ -75,14 +75,24 @@ impl SegmentHead {
         out
     }
 
+    /// The lowest format version that has what it needs: programs that know no later one still
+    /// read the rest.
+    fn version(&self) -> u8 {
+        match &self.audio {
+            Some(AudioParams { codec: AudioCodec::G711Ulaw | AudioCodec::G711Alaw, .. }) => 2,
+            _ => 1,
+        }
+    }
+
     fn content_len(&self) -> usize {
         let audio = self.audio.as_ref().map_or(0, |a| a.extra_data.len());
-        IDENTITY_LEN + 9 + self.video.extra_data.len() + 10 + audio
+        let codec = usize::from(self.version() > 1);
+        IDENTITY_LEN + 9 + self.video.extra_data.len() + 10 + audio + codec
     }
 
     /// Writes the fields that name the segment; also part of the footer.
     pub(super) fn write_identity(&self, o: &mut Vec<u8>) {
-        o.u8(1); // format version
+        o.u8(self.version());
         o.u8(match self.stream.kind {
             StreamKind::Main => 0,
             StreamKind::Sub => 1,
@@ -112,12 +122,21 @@ impl SegmentHead {
         o.u16(audio.map_or(0, |a| a.channels));
         o.u32(audio.map_or(0, |a| u32::try_from(a.extra_data.len()).unwrap_or(0)));
         o.bytes(audio.map_or(&[], |a| &a.extra_data));
+        if self.version() > 1 {
+            o.u8(match audio.map(|a| a.codec) {
+                None => 0,
+                Some(AudioCodec::Aac) => 1,
+                Some(AudioCodec::G711Ulaw) => 2,
+                Some(AudioCodec::G711Alaw) => 3,
+            });
+        }
     }
 
     /// Reads what [`write_identity`](Self::write_identity) and
     /// [`write_params`](Self::write_params) wrote.
     pub(super) fn parse(r: &mut Reader<'_>) -> Result<Self, HeadError> {
-        if r.u8()? != 1 {
+        let version = r.u8()?;
+        if !(1..=2).contains(&version) {
             return Err(HeadError::Version);
         }
         let kind = match r.u8()? {
@@ -142,7 +161,15 @@ impl SegmentHead {
         let (sample_rate, channels) = (r.u32()?, r.u16()?);
         let len = r.u32()? as usize;
         let extra_data = bytes::Bytes::copy_from_slice(r.take(len)?);
-        let audio = (sample_rate > 0).then_some(AudioParams { extra_data, sample_rate, channels });
+        let codec = match if version > 1 { r.u8()? } else { u8::from(sample_rate > 0) } {
+            0 => None,
+            1 => Some(AudioCodec::Aac),
+            2 => Some(AudioCodec::G711Ulaw),
+            3 => Some(AudioCodec::G711Alaw),
+            _ => return Err(HeadError::Value("sound codec")),
+        };
+        let audio = codec.filter(|_| sample_rate > 0);
+        let audio = audio.map(|codec| AudioParams { codec, extra_data, sample_rate, channels });
         let stream = StreamId { camera, kind };
         Ok(SegmentHead {
             stream,

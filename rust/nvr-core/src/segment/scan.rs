@@ -1,6 +1,8 @@
 //! Reading a segment that has no footer: the one that was open when the recorder ended.
 
-use super::fragment::{INFO_UUID, ParsedFragment, crc_holds, parse_fragment, peek_length};
+use super::fragment::{
+    CRC_FROM, INFO_LEN, INFO_UUID, ParsedFragment, crc_holds, parse_fragment, peek_length,
+};
 use super::head::{HeadError, SegmentHead};
 use crate::fs::Named;
 use crate::table::SegmentTable;
@@ -60,37 +62,137 @@ pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
     let mut table = head.empty_table();
     let (mut at, mut good_len) = (head_len, head_len);
     let mut buf = Vec::new();
+    let mut search = Search::new(file, len);
     loop {
-        if let Some(fragment) = read_fragment(file, at, len, trust, &mut buf)? {
-            let next = at + u64::from(fragment.entry.length);
-            append(&mut table, at, fragment);
-            (at, good_len) = (next, next);
-        } else if let Some(next) = next_info(file, at + 1, len, &mut buf)? {
+        let mut found = read_fragment(file, at, len, trust, &mut buf)?;
+        if found.is_none() {
             // One that is torn or damaged must not cost those behind it.
+            let Some(next) = search.next_fragment(at + 1)? else {
+                return Ok(Some(Scan { head, head_len, table, good_len }));
+            };
             at = next;
-        } else {
-            return Ok(Some(Scan { head, head_len, table, good_len }));
+            // Its CRC holds, whatever is trusted.
+            found = read_fragment(file, at, len, Trust::PageCache, &mut buf)?;
+        }
+        if let Some(fragment) = found {
+            good_len = at + u64::from(fragment.entry.length);
+            append(&mut table, at, fragment);
+            at = good_len;
         }
     }
 }
 
-/// Where the next info box seems to begin, from a position on.
-fn next_info(file: &Named, from: u64, len: u64, buf: &mut Vec<u8>) -> Result<Option<u64>> {
-    let mut at = from;
-    while at < len {
-        buf.resize(SEARCH_READ, 0);
-        let n = file.read_at(buf, at)?;
-        let found = buf[..n].windows(24).position(|w| w[4..8] == *b"uuid" && w[8..] == INFO_UUID);
-        if let Some(position) = found {
-            return Ok(Some(at + position as u64));
-        }
-        if n < 24 {
-            return Ok(None);
-        }
-        // What may begin at the end of this block is looked for again with the next.
-        at += n as u64 - 23;
+/// Looks for whole fragments behind a damaged one. What lies there may be a camera's making: any
+/// number of boxes that look like fragments and claim any length cost no more than a pass over the
+/// file and a few blocks for each of them.
+struct Search<'a> {
+    file: &'a Named,
+    len: u64,
+    /// What was read last, and where it begins.
+    bytes: Vec<u8>,
+    bytes_at: u64,
+    sums: Checksums<'a>,
+}
+
+impl<'a> Search<'a> {
+    fn new(file: &'a Named, len: u64) -> Self {
+        let sums = Checksums { file, upto: Vec::new(), block: Vec::new() };
+        Search { file, len, bytes: Vec::new(), bytes_at: 0, sums }
     }
-    Ok(None)
+
+    /// Where the next fragment begins, from a position on, whose CRC holds.
+    fn next_fragment(&mut self, from: u64) -> Result<Option<u64>> {
+        let mut at = from;
+        while let Some(found) = self.next_info(at)? {
+            if self.holds(found)? {
+                return Ok(Some(found));
+            }
+            at = found + 1;
+        }
+        Ok(None)
+    }
+
+    /// Where the next info box seems to begin, from a position on.
+    fn next_info(&mut self, from: u64) -> Result<Option<u64>> {
+        let mut at = from;
+        loop {
+            let known = at.checked_sub(self.bytes_at).and_then(|skip| usize::try_from(skip).ok());
+            let known = known.and_then(|skip| self.bytes.get(skip..)).unwrap_or_default();
+            let is_info = |w: &[u8]| w[4..8] == *b"uuid" && w[8..] == INFO_UUID;
+            if let Some(position) = known.windows(24).position(is_info) {
+                return Ok(Some(at + position as u64));
+            }
+            // What may begin at the end of these bytes is looked for again with the next.
+            at += (known.len() as u64).saturating_sub(23);
+            if at + 24 > self.len {
+                return Ok(None);
+            }
+            self.bytes.resize(SEARCH_READ, 0);
+            let n = self.file.read_at(&mut self.bytes, at)?;
+            self.bytes.truncate(n);
+            self.bytes_at = at;
+            if n < 24 {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn holds(&mut self, at: u64) -> Result<bool> {
+        let mut info = [0; INFO_LEN];
+        let n = self.file.read_at(&mut info, at)?;
+        let Some(end) = end_within(at, peek_length(&info[..n]), self.len) else { return Ok(false) };
+        let crc = self.sums.of(at + CRC_FROM as u64, end)?;
+        Ok(info[24..CRC_FROM] == crc.to_be_bytes())
+    }
+}
+
+/// CRCs of any stretches of a file, which is read once for all of them.
+struct Checksums<'a> {
+    file: &'a Named,
+    /// Of the first block, of the first two, and so on, as far as was asked for.
+    upto: Vec<u32>,
+    block: Vec<u8>,
+}
+
+impl Checksums<'_> {
+    const BLOCK: u64 = 1 << 10;
+
+    fn of(&mut self, from: u64, until: u64) -> Result<u32> {
+        let (before, whole) = (self.of_first(from)?, self.of_first(until)?);
+        // The CRC of two stretches together is that of the first, carried over the length of the
+        // second, xor that of the second.
+        let carried = crc32c::crc32c_combine(before, 0, usize::try_from(until - from).unwrap_or(0));
+        Ok(whole ^ carried)
+    }
+
+    fn of_first(&mut self, len: u64) -> Result<u32> {
+        let blocks = usize::try_from(len / Self::BLOCK).unwrap_or(usize::MAX);
+        while self.upto.len() < blocks {
+            let at = self.upto.len() as u64 * Self::BLOCK;
+            self.block.resize(SEARCH_READ, 0);
+            let n = self.file.read_at(&mut self.block, at)?;
+            let mut sum = self.upto.last().copied().unwrap_or(0);
+            for block in self.block[..n].chunks_exact(Self::BLOCK as usize) {
+                sum = crc32c::crc32c_append(sum, block);
+                self.upto.push(sum);
+            }
+            if n < Self::BLOCK as usize {
+                return Err(Error::damaged(&self.file.path, at, "the file ends too early"));
+            }
+        }
+        let sum = blocks.checked_sub(1).map_or(0, |last| self.upto[last]);
+        let mut rest = [0; Self::BLOCK as usize];
+        let rest = &mut rest[..(len % Self::BLOCK) as usize];
+        self.file.read_exact_at(rest, len - rest.len() as u64)?;
+        Ok(crc32c::crc32c_append(sum, rest))
+    }
+}
+
+/// Where a fragment ends, if it has a length and lies within the file.
+fn end_within(at: u64, length: Option<u32>, file_len: u64) -> Option<u64> {
+    let length = u64::from(length?);
+    let end = at + length;
+    (end <= file_len && length <= MAX_FRAGMENT && end <= u64::from(u32::MAX)).then_some(end)
 }
 
 fn read_fragment(
@@ -103,14 +205,11 @@ fn read_fragment(
     buf.resize(HEAD_READ, 0);
     let n = file.read_at(buf, at)?;
     buf.truncate(n);
-    let Some(length) = peek_length(buf).map(u64::from) else { return Ok(None) };
-    let end = at + length;
-    if end > len || length > MAX_FRAGMENT || end > u64::from(u32::MAX) {
-        return Ok(None);
-    }
+    let Some(end) = end_within(at, peek_length(buf), len) else { return Ok(None) };
+    let length = usize::try_from(end - at).unwrap_or(usize::MAX);
     // The last fragment is always checked: its pages may have been cut in the middle.
     if trust == Trust::Nothing || end == len {
-        buf.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+        buf.resize(length, 0);
         if file.read_at(buf, at)? < buf.len() || !crc_holds(buf) {
             return Ok(None);
         }
@@ -120,7 +219,7 @@ fn read_fragment(
         return Ok(Some(parsed));
     }
     // A moof larger than the usual read.
-    buf.resize(usize::try_from(length).unwrap_or(usize::MAX), 0);
+    buf.resize(length, 0);
     file.read_exact_at(buf, at)?;
     Ok(parse_fragment(buf))
 }

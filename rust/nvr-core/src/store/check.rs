@@ -1,6 +1,6 @@
 //! Checking a store without changing it, and making its indexes anew from the segments.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use super::layout::{day_name, index_name, parse_day, parse_index_name, parse_segment_name};
@@ -9,7 +9,7 @@ use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
 use crate::index::{IndexFile, IndexWriter, Record};
 use crate::segment::digest::track_digest;
-use crate::segment::fragment::crc_holds;
+use crate::segment::fragment::{CRC_FROM, crc_holds, peek_length};
 use crate::segment::read::read_segment;
 use crate::segment::scan::Trust;
 use crate::table::{FragmentEntry, Sample, SegmentTable, TrackRun};
@@ -182,25 +182,37 @@ fn check_bytes(fs: &dyn FileSystem, segment: &Found, report: &mut Report) -> Res
     let file = fs.open(&segment.path).map_err(|e| Error::io("open", &segment.path, e))?;
     let file = Named { file, path: segment.path.clone() };
     for entry in &segment.table.fragments {
-        let mut bytes = vec![0; entry.length as usize];
-        let whole = file.read_at(&mut bytes, u64::from(entry.offset))? == bytes.len();
-        if !whole || !crc_holds(&bytes) {
-            report.problems.push(problem(segment, entry, "fails its CRC"));
-            continue;
-        }
-        let holds = |video: bool, run: &TrackRun, samples: &[Sample]| {
-            let start = (run.data_offset - entry.offset) as usize;
-            let data = bytes.get(start..start + run.data_len as usize);
-            samples.is_empty()
-                || data.is_some_and(|d| track_digest(video, samples, &[d]) == run.digest)
-        };
-        if !holds(true, &entry.video, segment.table.video_of(entry))
-            || !holds(false, &entry.audio, segment.table.audio_of(entry))
-        {
-            report.problems.push(problem(segment, entry, "fails its digest"));
+        if let Some(what) = fault(&file, &segment.table, entry)? {
+            report.problems.push(problem(segment, entry, what));
         }
     }
     Ok(())
+}
+
+/// Reads a fragment and checks every byte of it against its CRC, its digests and its segment's
+/// table; what is wrong with it, if anything is.
+pub(super) fn fault(
+    file: &Named,
+    table: &SegmentTable,
+    entry: &FragmentEntry,
+) -> Result<Option<&'static str>> {
+    let mut bytes = vec![0; entry.length as usize];
+    let whole = file.read_at(&mut bytes, u64::from(entry.offset))? == bytes.len();
+    if !whole || !crc_holds(&bytes) || bytes[24..CRC_FROM] != entry.crc.to_be_bytes() {
+        return Ok(Some("fails its CRC"));
+    }
+    // What stands before the CRC is not covered by it.
+    if peek_length(&bytes) != Some(entry.length) {
+        return Ok(Some("has a damaged head"));
+    }
+    let holds = |video: bool, run: &TrackRun, samples: &[Sample]| {
+        let start = run.data_offset.checked_sub(entry.offset).map(|start| start as usize);
+        let data = start.and_then(|start| bytes.get(start..start + run.data_len as usize));
+        samples.is_empty() || data.is_some_and(|d| track_digest(video, samples, &[d]) == run.digest)
+    };
+    let sound = holds(true, &entry.video, table.video_of(entry))
+        && holds(false, &entry.audio, table.audio_of(entry));
+    Ok((!sound).then_some("fails its digest"))
 }
 
 fn problem(segment: &Found, entry: &FragmentEntry, what: &str) -> String {
@@ -224,7 +236,7 @@ fn check_indexes(
     found: &[Found],
     report: &mut Report,
 ) -> Result<()> {
-    let runs: std::collections::BTreeSet<RunId> = found.iter().map(|s| s.run).collect();
+    let runs: BTreeSet<RunId> = found.iter().map(|s| s.run).collect();
     for run in runs {
         let path = day_dir.join(index_name(run));
         let wanted = records(found.iter().filter(|s| s.run == run));
@@ -234,11 +246,13 @@ fn check_indexes(
         });
         // Retention leaves records of deleted segments behind until the day is gone; the newest
         // fragment may have been written between our two looks.
-        let first = wanted.first().map_or(0, |r| r.sequence);
+        let there: BTreeSet<u32> =
+            found.iter().filter(|s| s.run == run).map(|s| s.segment_ms).collect();
         match have {
             Err(e) => report.problems.push(format!("{id}, {}: {e}", day_name(day))),
             Ok(have) => {
-                let have: Vec<_> = have.into_iter().filter(|r| r.sequence >= first).collect();
+                let have: Vec<_> =
+                    have.into_iter().filter(|r| there.contains(&r.segment_ms)).collect();
                 let n = have.len().min(wanted.len());
                 if have[..n] != wanted[..n] || have.len().abs_diff(wanted.len()) > 1 {
                     let what = "does not agree with its segments; rebuild the store's index";

@@ -1,5 +1,6 @@
 //! What is recorded of a range, and why not what is not.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use super::stream::StreamStore;
@@ -60,6 +61,17 @@ pub fn runs(stream: &StreamStore, from_us: i64, until_us: i64) -> Result<Vec<Spa
     Ok(spans)
 }
 
+/// The unbroken stretches of each run under one of the stream's folders, from an instant on.
+pub(super) fn runs_in(stream: &StreamStore, dir: &Path, from_us: i64) -> Result<Vec<Span>> {
+    let mut spans = Vec::new();
+    for (index, positions) in stream.overlapping(from_us, i64::MAX)? {
+        if index.path().starts_with(dir) {
+            unbroken(stream, &index, positions.start, positions.end - 1, &mut spans)?;
+        }
+    }
+    Ok(spans)
+}
+
 /// What is recorded of [from, until). `now_us` tells what has yet to come; `run_since_us`, since
 /// when the stream is being recorded without a break: what is missing after that and after the
 /// newest footage is still in memory.
@@ -70,7 +82,8 @@ pub fn coverage(
     now_us: i64,
     run_since_us: Option<i64>,
 ) -> Result<Coverage> {
-    let spans = prefer(runs(stream, from_us, until_us)?);
+    // Where one run's fragment is damaged, another run may show the same.
+    let spans = prefer(stream.damage().cut(runs(stream, from_us, until_us)?));
     let gaps = gaps(stream, &spans, from_us, until_us, now_us, run_since_us)?;
     Ok(Coverage { spans, gaps })
 }
@@ -84,17 +97,18 @@ fn unbroken(
     last: u64,
     spans: &mut Vec<Span>,
 ) -> Result<()> {
-    let expired = stream.expired_before_us();
+    let visible = stream.visible();
     let (a, b) = (stream.located(index, first)?, stream.located(index, last)?);
     let whole = u64::from(b.record.sequence.wrapping_sub(a.record.sequence)) == last - first;
-    if whole && a.segment_start_us() >= expired {
+    let (path, starts) = (index.path(), (a.segment_start_us(), b.segment_start_us()));
+    if whole && visible.shows_all(path, index.run, starts) {
         let (start_us, end_us) = (a.record.wall_start_us, b.end_us);
         match spans.iter_mut().rev().find(|s| s.run == index.run && s.end_us == start_us) {
             // Goes on from the half (or the day) before.
             Some(s) => s.end_us = end_us,
             None => spans.push(Span { start_us, end_us, run: index.run, epoch: index.epoch }),
         }
-    } else if first < last && b.segment_start_us() >= expired {
+    } else if first < last && visible.shows_some(path, index.run, starts) {
         let middle = first + (last - first) / 2;
         unbroken(stream, index, first, middle, spans)?;
         unbroken(stream, index, middle + 1, last, spans)?;
@@ -132,16 +146,24 @@ fn gaps(
     run_since_us: Option<i64>,
 ) -> Result<Vec<Gap>> {
     let history = stream.history();
-    let expired = stream.expired_before_us();
-    // The newest footage of all, not only of the range.
-    let newest = match run_since_us {
-        Some(since) => stream.previous(i64::MAX)?.map_or(since, |n| n.end_us.max(since)),
-        None => i64::MAX,
+    let visible = stream.visible();
+    // The newest footage of the run, not only of the range; there may be later footage from before
+    // the clock was set back.
+    let newest = match (run_since_us, stream.open_segment_end_us()) {
+        (Some(since), Some(end)) => end.max(since),
+        (Some(since), None) => stream.previous(now_us)?.map_or(since, |n| n.end_us.max(since)),
+        (None, _) => i64::MAX,
     };
     let mut gaps = Vec::new();
     let mut at = from_us;
     let starts = spans.iter().map(|s| (s.start_us, s.end_us)).chain([(until_us, until_us)]);
     for (start_us, end_us) in starts {
+        // Of what is held, nothing is deleted: what is missing in it has another reason.
+        let held = visible.holds_all(at, start_us);
+        let expired = if held { i64::MIN } else { visible.expired_before_us() };
+        // It is known to the millisecond in which the oldest segment starts that stays.
+        let expired =
+            if (1..1000).contains(&start_us.saturating_sub(expired)) { start_us } else { expired };
         let mut push = |from: i64, until: i64, reason: Reason| {
             let (from, until) = (from.max(at), until.min(start_us));
             if from < until {

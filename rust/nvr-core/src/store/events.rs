@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::damage::Damage;
+use super::visible::Kept;
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
 use crate::reason::Reason;
@@ -23,6 +25,9 @@ pub enum Event {
         run: String,
         /// Its lease epoch.
         epoch: u32,
+        /// Written later than it happened: what stands before it in the log may have come after.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
     },
     /// A run ended.
     RunEnded {
@@ -83,6 +88,50 @@ pub enum Event {
         /// Segments that start before this are gone.
         until_us: i64,
     },
+    /// Retention leaves these segments alone. Synced before it takes effect.
+    Hold {
+        /// When this was decided.
+        at_us: i64,
+        /// Its id.
+        hold: String,
+        /// Held are segments that start from this instant on …
+        from_us: i64,
+        /// … and before this one.
+        until_us: i64,
+        /// Why, for people.
+        detail: String,
+    },
+    /// A hold ends. Synced before it takes effect.
+    Released {
+        /// When this was decided.
+        at_us: i64,
+        /// The hold's id.
+        hold: String,
+    },
+    /// A scrub found stored fragments of a segment damaged: what they show is a gap.
+    Damaged {
+        /// Wall start of the first.
+        at_us: i64,
+        /// End of the last.
+        until_us: i64,
+        /// Their run.
+        run: String,
+        /// The first one's.
+        sequence: u32,
+        /// How many, one after another.
+        fragments: u32,
+        /// Which file, where, and what is wrong.
+        detail: String,
+    },
+    /// What a [`Damaged`](Event::Damaged) event of this run and sequence says holds no more.
+    Intact {
+        /// Wall start of the first.
+        at_us: i64,
+        /// Their run.
+        run: String,
+        /// The first one's.
+        sequence: u32,
+    },
     /// Written by a later version.
     #[serde(other)]
     Unknown,
@@ -91,7 +140,17 @@ pub enum Event {
 impl Event {
     /// The start of a run.
     pub fn run_started(run: RunId, epoch: u32, at_us: i64) -> Self {
-        Event::RunStarted { at_us, run: run.to_string(), epoch }
+        Event::RunStarted { at_us, run: run.to_string(), epoch, late: false }
+    }
+
+    /// The same, written later than it happened.
+    pub(crate) fn late(self) -> Self {
+        match self {
+            Event::RunStarted { at_us, run, epoch, .. } => {
+                Event::RunStarted { at_us, run, epoch, late: true }
+            }
+            other => other,
+        }
     }
 
     /// When nothing was recorded any more, and why; `None` for other events.
@@ -110,10 +169,10 @@ pub struct EventLog {
     path: PathBuf,
     file: Option<Named>,
     len: u64,
-    /// In the order in which they happened; `Expired` ones are not kept.
+    /// In the order in which they happened; without those of retention and holds.
     pub events: Vec<Event>,
-    /// Segments that start before this are deleted.
-    pub expired_before_us: i64,
+    /// What is deleted, and what is held.
+    pub(super) kept: Kept,
 }
 
 /// A line longer than this is none of ours.
@@ -128,9 +187,14 @@ impl EventLog {
             file: None,
             len: 0,
             events: Vec::new(),
-            expired_before_us: i64::MIN,
+            kept: Kept::default(),
         };
-        let opened = if writable { fs.open_rw(path) } else { fs.open(path) };
+        // On a disk that became read-only it can still be read.
+        let read = |e: std::io::Error| match e.kind() {
+            std::io::ErrorKind::NotFound => Err(e),
+            _ => fs.open(path),
+        };
+        let opened = if writable { fs.open_rw(path).or_else(read) } else { fs.open(path) };
         let file = match opened {
             Ok(file) => Named { file, path: path.to_owned() },
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(log),
@@ -178,7 +242,19 @@ impl EventLog {
     fn note(&mut self, event: Event) {
         match event {
             Event::Expired { until_us, .. } => {
-                self.expired_before_us = self.expired_before_us.max(until_us);
+                self.kept.expiry.expire(until_us);
+            }
+            Event::Hold { hold, from_us, until_us, .. } => {
+                self.kept.hold(hold, from_us, until_us);
+            }
+            Event::Released { hold, .. } => {
+                self.kept.holds.remove(&hold);
+            }
+            Event::RunStarted { at_us, ref run, late, .. } => {
+                if let (Ok(run), false) = (run.parse(), late) {
+                    self.kept.expiry.run_started(run, at_us);
+                }
+                self.events.push(event);
             }
             Event::Unknown => {}
             event => self.events.push(event),
@@ -192,7 +268,10 @@ fn format_line(event: &Event) -> Result<Vec<u8>> {
 }
 
 fn parse_line(line: &[u8]) -> Option<Event> {
-    let line = line.strip_suffix(b"\n").filter(|l| l.len() <= MAX_LINE)?;
+    let line = line.strip_suffix(b"\n")?;
+    // What was written before it and never became durable reads as zeros.
+    let line = &line[line.iter().take_while(|b| **b == 0).count()..];
+    let line = (line.len() <= MAX_LINE).then_some(line)?;
     let text = std::str::from_utf8(line).ok()?;
     let (crc, json) = text.split_at_checked(9)?;
     let crc = u32::from_str_radix(crc.strip_suffix(' ')?, 16).ok()?;
@@ -225,9 +304,10 @@ pub type Cause = (i64, i64, Reason, Arc<str>);
 
 impl History {
     /// Of these logs.
-    pub fn of<'a>(logs: impl Iterator<Item = &'a EventLog>) -> Self {
+    pub fn of<'a>(logs: impl Iterator<Item = &'a EventLog> + Clone) -> Self {
         let mut history = History::default();
-        for event in logs.flat_map(|log| &log.events) {
+        let events = || logs.clone().flat_map(|log| &log.events);
+        for event in events() {
             if let Some((at_us, reason, detail)) = event.stopped() {
                 history.stops.push((at_us, reason.clone(), detail.into()));
             }
@@ -243,14 +323,27 @@ impl History {
                 _ => {}
             }
         }
+        Damage::of(events()).stretches().for_each(|s| {
+            history.lost.push((s.start_us, s.end_us, Reason::DAMAGED, s.detail.clone()));
+        });
         history.stops.sort_by_key(|s| s.0);
         history.lost.sort_by_key(|l| l.0);
         history
     }
 
-    /// Says whether the log tells of a loss that overlaps a range.
-    pub fn tells_loss(&self, from_us: i64, until_us: i64) -> bool {
-        self.lost.iter().any(|(from, until, ..)| *from < until_us && *until > from_us)
+    /// The parts of a range of which the log tells no loss.
+    pub fn untold(&self, from_us: i64, until_us: i64) -> Vec<(i64, i64)> {
+        let (mut parts, mut at) = (Vec::new(), from_us);
+        for (lost_from, lost_until, ..) in &self.lost {
+            if *lost_from > at && at < until_us {
+                parts.push((at, until_us.min(*lost_from)));
+            }
+            at = at.max(*lost_until);
+        }
+        if at < until_us {
+            parts.push((at, until_us));
+        }
+        parts
     }
 
     /// Says why a gap is one: stretches in order that fill it.
@@ -327,7 +420,7 @@ mod tests {
         assert_eq!(log.events, [down(1, Reason::SILENT), down(3, Reason::SILENT)]);
         log.append(&RealFs, Event::Expired { at_us: 9, until_us: 5 }).unwrap();
         let log = EventLog::open(&RealFs, &path, false).unwrap();
-        assert_eq!((log.events.len(), log.expired_before_us), (2, 5));
+        assert_eq!((log.events.len(), log.kept.expiry.before_us), (2, 5));
     }
 
     #[test]
@@ -345,12 +438,38 @@ mod tests {
 
     proptest! {
         #[test]
+        fn an_event_reads_back(
+            kind in 0u8..11, at_us: i64, until_us: i64, text in "\\PC{0,60}", number: u32, count: u32,
+        ) {
+            let (run, detail, reason) = (text.clone(), text.clone(), Reason(text.into()));
+            let event = match kind {
+                0 => Event::RunStarted { at_us, run, epoch: number, late: number % 2 == 1 },
+                1 => Event::RunEnded { at_us, run, reason, detail },
+                2 => Event::Down { at_us, reason, detail },
+                3 => Event::Lost { at_us, until_us, reason, detail },
+                4 => Event::RunCopied { at_us, run, epoch: number },
+                5 => Event::Absent { at_us, until_us, reason, detail },
+                6 => Event::Expired { at_us, until_us },
+                7 => Event::Damaged {
+                    at_us, until_us, run, sequence: number, fragments: count, detail,
+                },
+                8 => Event::Intact { at_us, run, sequence: number },
+                9 => Event::Hold { at_us, hold: run, from_us: until_us, until_us: at_us, detail },
+                _ => Event::Released { at_us, hold: run },
+            };
+            let line = format_line(&event).unwrap();
+            prop_assert_eq!(line.iter().filter(|b| **b == b'\n').count(), 1);
+            prop_assert_eq!(parse_line(&line), Some(event));
+        }
+
+        #[test]
         fn causes_fill_the_gap(
             events in proptest::collection::vec((0i64..100_000_000, 0u8..4, 1i64..9_000_000), 0..20),
             from in 0i64..100_000_000, len in 1i64..50_000_000,
         ) {
             let mut log = EventLog {
-                path: PathBuf::new(), file: None, len: 0, events: Vec::new(), expired_before_us: i64::MIN,
+                path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
+                kept: Kept::default(),
             };
             for (at_us, kind, len) in events {
                 let detail = String::new();
@@ -358,7 +477,7 @@ mod tests {
                     0 => down(at_us, Reason::REFUSED),
                     1 => down(at_us, Reason::SILENT),
                     2 => Event::Lost { at_us, until_us: at_us + len, reason: Reason::OVERLOAD, detail },
-                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0 },
+                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0, late: false },
                 });
             }
             let causes = History::of([&log].into_iter()).causes(from, from + len);

@@ -3,56 +3,40 @@
 
 pub mod check;
 pub(crate) mod copying;
+#[cfg(test)]
+mod counts;
 pub mod coverage;
+pub mod damage;
+mod disks;
 pub mod events;
+mod holds;
 pub mod layout;
 mod read;
 pub(crate) mod recover;
 mod retention;
+pub mod scrub;
 pub mod stream;
+pub mod visible;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::RwLock;
 
 pub use coverage::{Coverage, Gap, Span};
+use disks::of_path;
+pub use disks::{DiskUsage, Root, Trouble};
 pub use read::Mode;
-pub use retention::Limits;
+pub use retention::{GroupLimits, Limits, Retained};
 pub use stream::{Located, OpenSegment, StreamStore};
 
 use crate::fs::FileSystem;
 use crate::ids::StreamId;
+use crate::segment::scan::Trust;
 use crate::time::Clock;
 use crate::{Error, Result};
-
-/// One root: a folder on a disk of its own.
-#[derive(Debug)]
-pub struct Root {
-    /// Its path.
-    pub path: PathBuf,
-    /// Bytes of all segments; counted at the first question.
-    footage_bytes: Mutex<Option<u64>>,
-    /// Written since then, or removed (wrapping).
-    changed_bytes: AtomicU64,
-}
-
-/// Room on one root.
-#[derive(Clone, Debug)]
-pub struct DiskUsage {
-    /// The root.
-    pub root: PathBuf,
-    /// Bytes of the disk.
-    pub total_bytes: u64,
-    /// Bytes that may still be written.
-    pub free_bytes: u64,
-    /// Bytes of all segments.
-    pub footage_bytes: u64,
-    /// Start of the oldest footage on any root.
-    pub oldest_us: Option<i64>,
-}
 
 /// The footage of a node.
 pub struct Store {
@@ -89,44 +73,57 @@ impl Store {
         if roots.is_empty() {
             return Err(Error::Invalid("a store needs at least one folder".to_owned()));
         }
-        let mut trust = Vec::new();
+        let now = clock.now();
+        let opened: Vec<Arc<Root>> =
+            roots.iter().map(|path| Arc::new(Root::new(path.clone()))).collect();
+        let mut trust = Trust::PageCache;
         let mut dirs: BTreeMap<StreamId, Vec<PathBuf>> = BTreeMap::new();
-        for root in roots {
-            if !read_only {
-                make_root(&*fs, root)?;
-                trust.push(recover::trust_of(&*fs, root));
+        let mut failed = None;
+        for root in &opened {
+            if !read_only && recover::trust_of(&*fs, &root.path) == Trust::Nothing {
+                trust = Trust::Nothing;
             }
-            for (id, dir) in streams_under(&*fs, root)? {
-                dirs.entry(id).or_default().push(dir);
+            match root.open(&*fs, read_only) {
+                Ok(found) => {
+                    found.into_iter().for_each(|(id, dir)| dirs.entry(id).or_default().push(dir));
+                }
+                // One disk that fails is no reason to leave the others.
+                Err(e) => failed = Some(root.cannot_be_used(now, e)),
             }
         }
-        let trust = if trust.contains(&crate::segment::scan::Trust::Nothing) {
-            crate::segment::scan::Trust::Nothing
-        } else {
-            crate::segment::scan::Trust::PageCache
-        };
+        let usable = |root: &&Arc<Root>| root.trouble().is_none();
+        if let Some(e) = failed.filter(|_| !opened.iter().any(|root| usable(&root))) {
+            return Err(e);
+        }
         let mut streams = BTreeMap::new();
         let mut repairs = Vec::new();
         for (id, dirs) in dirs {
-            let stream = StreamStore::open(fs.clone(), id, dirs, !read_only)?;
-            if !read_only {
-                recover::recover(&*fs, &stream, roots, trust, &mut repairs)?;
+            let mut readable = Vec::new();
+            for dir in dirs {
+                match StreamStore::open(fs.clone(), id, vec![dir.clone()], !read_only) {
+                    Ok(_) => readable.push(dir),
+                    Err(e) => of_path(&opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?,
+                }
+            }
+            let stream = StreamStore::open(fs.clone(), id, readable, !read_only)?;
+            if !read_only
+                && let Err(e) = recover::recover(&*fs, &stream, roots, trust, &mut repairs)
+            {
+                let path = e.path().map(Path::to_owned);
+                match path.and_then(|path| of_path(&opened, &path)) {
+                    Some(root) => root.tolerate(now, e)?,
+                    None => return Err(e),
+                }
             }
             streams.insert(id, Arc::new(stream));
         }
-        if !read_only {
-            for root in roots {
-                recover::note_boot(&*fs, root)?;
-            }
+        for root in opened.iter().filter(usable).filter(|_| !read_only) {
+            recover::note_boot(&*fs, &root.path).or_else(|e| root.tolerate(now, e))?;
         }
-        let root = |path: &PathBuf| {
-            let (footage_bytes, changed_bytes) = (Mutex::default(), AtomicU64::default());
-            Arc::new(Root { path: path.clone(), footage_bytes, changed_bytes })
-        };
         Ok(Store {
             fs,
             clock,
-            roots: roots.iter().map(root).collect(),
+            roots: opened,
             streams: RwLock::new(streams),
             recording: RwLock::default(),
             read_only,
@@ -183,39 +180,6 @@ impl Store {
         Ok(self.streams.read().get(&id).cloned())
     }
 
-    /// A stream to write to, and the root for it: where it has been before, else where there is
-    /// the most room.
-    pub fn stream_for_writing(&self, id: StreamId) -> Result<(Arc<StreamStore>, Arc<Root>)> {
-        self.writable()?;
-        let known = self.streams.read().get(&id).cloned();
-        let stream = match known {
-            Some(stream) => stream,
-            None => {
-                let new = Arc::new(StreamStore::open(self.fs.clone(), id, Vec::new(), true)?);
-                self.streams.write().entry(id).or_insert(new).clone()
-            }
-        };
-        let dirs = stream.dirs();
-        let before = self.roots.iter().find(|r| dirs.iter().any(|d| d.starts_with(&r.path)));
-        let root = match before {
-            Some(root) => root.clone(),
-            None => self.roomiest()?,
-        };
-        Ok((stream, root))
-    }
-
-    fn roomiest(&self) -> Result<Arc<Root>> {
-        let mut best: Option<(u64, &Arc<Root>)> = None;
-        for root in &self.roots {
-            let space =
-                self.fs.space(&root.path).map_err(|e| Error::io("statvfs", &root.path, e))?;
-            if best.is_none_or(|(most, _)| space.available > most) {
-                best = Some((space.available, root));
-            }
-        }
-        best.map(|(_, root)| root.clone()).ok_or(Error::Closed("the store has no roots"))
-    }
-
     /// Tells readers since when a stream is being recorded (`None`: it is not).
     pub fn set_recording(&self, id: StreamId, since_us: Option<i64>) {
         let mut recording = self.recording.write();
@@ -228,67 +192,6 @@ impl Store {
     /// Since when a stream is being recorded.
     pub fn recording_since(&self, id: StreamId) -> Option<i64> {
         self.recording.read().get(&id).copied()
-    }
-
-    /// Room on each root.
-    pub fn disk_usage(&self) -> Result<Vec<DiskUsage>> {
-        self.usable()?;
-        let mut oldest_us = None;
-        for stream in self.streams() {
-            if let Some((oldest, _)) = stream.range()? {
-                oldest_us = Some(oldest_us.map_or(oldest, |o: i64| o.min(oldest)));
-            }
-        }
-        let usage = |root: &Arc<Root>| {
-            let space =
-                self.fs.space(&root.path).map_err(|e| Error::io("statvfs", &root.path, e))?;
-            Ok(DiskUsage {
-                root: root.path.clone(),
-                total_bytes: space.total,
-                free_bytes: space.available,
-                footage_bytes: self.footage_bytes(root)?,
-                oldest_us,
-            })
-        };
-        self.roots.iter().map(usage).collect()
-    }
-
-    fn footage_bytes(&self, root: &Root) -> Result<u64> {
-        let mut counted = root.footage_bytes.lock();
-        let base = match *counted {
-            Some(base) => base,
-            None => {
-                // What is written while we count is in `changed_bytes`, and may be counted twice
-                // for a moment: by no more than the segments that are open.
-                root.changed_bytes.store(0, Ordering::SeqCst);
-                let mut sum = 0;
-                for (_, dir) in streams_under(&*self.fs, &root.path)? {
-                    sum += bytes_under(&*self.fs, &dir)?;
-                }
-                *counted.insert(sum)
-            }
-        };
-        Ok(base.wrapping_add(root.changed_bytes.load(Ordering::SeqCst)))
-    }
-
-    fn remove_segment(&self, path: &Path, len: u64) -> Result<()> {
-        match self.fs.remove_file(path) {
-            Ok(()) => {}
-            // Gone already: somebody was faster, and wanted the same.
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(Error::io("remove", path, e)),
-        }
-        if let Some(root) = self.roots.iter().find(|r| path.starts_with(&r.path)) {
-            root.changed_bytes.fetch_sub(len, Ordering::SeqCst);
-        }
-        Ok(())
-    }
-}
-
-impl Root {
-    /// Notes that a segment grew.
-    pub fn wrote(&self, bytes: u64) {
-        self.changed_bytes.fetch_add(bytes, Ordering::SeqCst);
     }
 }
 

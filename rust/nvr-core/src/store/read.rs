@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use super::Store;
 use super::coverage::{Coverage, Span, coverage, runs};
 use super::stream::{Located, StreamStore};
-use super::{Root, Store};
 use crate::clip::SegmentRef;
 use crate::fs::Named;
 use crate::ids::StreamId;
@@ -68,12 +68,35 @@ impl Store {
     /// The fragment that shows an instant, or the nearest one.
     pub fn locate(&self, id: StreamId, at_us: i64, mode: Mode) -> Result<Option<Located>> {
         let Some(stream) = self.stream(id)? else { return Ok(None) };
-        match (stream.at(at_us)?, mode) {
-            (Some(found), _) => Ok(Some(found)),
-            (None, Mode::At) => Ok(None),
-            (None, Mode::Next) => stream.next(at_us),
-            (None, Mode::Previous) => stream.previous(at_us),
+        let damage = stream.damage();
+        let sound = |l: &Located| damage.is_empty() || !damage.has(l.index.run, l.record.sequence);
+        match stream.at(at_us)? {
+            Some(found) if sound(&found) => return Ok(Some(found)),
+            // Another run may show it.
+            Some(_) => {
+                let mut all = stream.fragments(at_us, at_us.saturating_add(1))?;
+                all.retain(sound);
+                let best = all.into_iter().max_by_key(|l| (l.index.epoch, l.index.run));
+                if best.is_some() {
+                    return Ok(best);
+                }
+            }
+            None => {}
         }
+        // Over what is damaged, to what is not.
+        let mut near = match mode {
+            Mode::At => return Ok(None),
+            Mode::Next => stream.next(at_us)?,
+            Mode::Previous => stream.previous(at_us)?,
+        };
+        while let Some(found) = near.take_if(|found| !sound(found)) {
+            let start_us = found.record.wall_start_us;
+            near = match mode {
+                Mode::Next => stream.next(start_us.saturating_add(1))?,
+                _ => stream.previous(start_us.saturating_sub(1))?,
+            };
+        }
+        Ok(near)
     }
 
     /// The fragments that show any instant of [from, until), in order of wall time.
@@ -134,6 +157,7 @@ impl Store {
         until_us: i64,
     ) -> Result<Vec<SegmentRef>> {
         let Some(stream) = self.stream(id)? else { return Ok(Vec::new()) };
+        let visible = stream.visible();
         let mut paths: Vec<PathBuf> = Vec::new();
         let mut seen = HashSet::new();
         let mut add = |found: &Located| {
@@ -151,23 +175,22 @@ impl Store {
             let mut last = None;
             for position in start..end {
                 let found = stream.located(&index, position)?;
-                if found.segment_start_us() >= stream.expired_before_us()
-                    && last != Some(found.record.segment_ms)
-                {
+                if visible.shows(&found) && last != Some(found.record.segment_ms) {
                     last = Some(found.record.segment_ms);
                     add(&found);
                 }
             }
         }
         let mut segments = paths.iter().map(|p| stream.segment(p)).collect::<Result<Vec<_>>>()?;
+        let damage = stream.damage();
+        for segment in &mut segments {
+            if let Some(sound) = damage.without(&segment.table) {
+                segment.table = Arc::new(sound);
+            }
+        }
         let start = |s: &SegmentRef| s.table.fragments.first().map_or(0, |f| f.wall_start_us);
         segments.sort_by_key(|s| (start(s), s.table.epoch, s.table.run));
         Ok(segments)
-    }
-
-    /// The root that a path lies under.
-    pub fn root_of(&self, path: &std::path::Path) -> Option<Arc<Root>> {
-        self.roots().iter().find(|r| path.starts_with(&r.path)).cloned()
     }
 }
 

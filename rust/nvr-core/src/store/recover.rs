@@ -14,7 +14,7 @@ use crate::index::{IndexFile, IndexWriter, Record};
 use crate::reason::Reason;
 use crate::segment::footer::write_footer;
 use crate::segment::read::{read_footer, read_segment};
-use crate::segment::scan::{Trust, scan};
+use crate::segment::scan::{Trust, read_head, scan};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, SECOND_US, day_start_us};
 use crate::{Error, Result};
@@ -52,7 +52,7 @@ pub(super) fn recover(
     repairs: &mut Vec<String>,
 ) -> Result<()> {
     let days = stream.days();
-    let repairs_before = repairs.len();
+    let (mut result, mut recovered) = (Ok(()), Vec::new());
     for dir in stream.dirs() {
         let root = roots.iter().find(|r| dir.starts_with(r));
         let since_us = root.and_then(|r| watermark(fs, r)).map_or(i64::MIN, |w| w - MARGIN_US);
@@ -60,34 +60,64 @@ pub(super) fn recover(
         // two days are looked at in any case.
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
-        for &day in days.iter().filter(|d| **d >= first) {
-            recover_day(fs, stream, &dir, day, since_us, trust, repairs)?;
-        }
-        copying::recover(fs, stream, &dir, trust, repairs)?;
-        if repairs.len() > repairs_before {
-            tell_holes(stream, &dir, first.max(since_us))?;
+        // A disk that fails is no reason to leave the others.
+        match recover_dir(fs, stream, &dir, (first, since_us), trust, repairs) {
+            // Of two days, whatever the watermark says: the clock may have been set back since.
+            Ok(()) => recovered.push((dir, first)),
+            Err(e) => result = result.and(Err(e)),
         }
     }
-    end_open_runs(fs, stream)
+    // Not before all indexes are right: what is asked is asked of all folders together.
+    for (dir, since_us) in recovered {
+        result = result.and(tell_holes(stream, &dir, since_us));
+    }
+    result.and(end_open_runs(fs, stream))
 }
 
-/// Fragments in the middle of a run may be gone when the power failed: the log says so.
+fn recover_dir(
+    fs: &dyn FileSystem,
+    stream: &StreamStore,
+    dir: &Path,
+    (first, since_us): (i64, i64),
+    trust: Trust,
+    repairs: &mut Vec<String>,
+) -> Result<()> {
+    for day in stream.days().into_iter().filter(|d| *d >= first) {
+        recover_day(fs, stream, dir, day, since_us, trust, repairs)?;
+    }
+    copying::recover(fs, stream, dir, trust, repairs)
+}
+
+/// Fragments in the middle of a run may be gone when the power failed, or were given up and the
+/// recorder did not get round to saying so: the log says so now.
 fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64) -> Result<()> {
-    let history = stream.history();
-    let mut found = stream.fragments(since_us.max(0), i64::MAX)?;
-    found.retain(|f| f.index.path().starts_with(dir));
-    for (a, b) in found.iter().zip(found.iter().skip(1)) {
-        let hole = b.record.sequence > a.record.sequence.wrapping_add(1);
-        let untold = hole && !history.tells_loss(a.end_us, b.record.wall_start_us);
-        // What is missing of a copy may never have been there.
-        if a.index.run == b.index.run && untold && !stream.copied(a.index.run) {
-            let event = Event::Lost {
-                at_us: a.end_us,
-                until_us: b.record.wall_start_us,
-                reason: Reason::RECORDER_CRASHED,
-                detail: "what was not yet durable was lost".to_owned(),
-            };
-            stream.log(dir, event)?.sync_data()?;
+    let mut spans = super::coverage::runs_in(stream, dir, since_us.max(0))?;
+    // What is missing of a copy may never have been there.
+    spans.retain(|span| !stream.copied(span.run));
+    spans.sort_by_key(|span| (span.run, span.start_us));
+    for (a, b) in spans.iter().zip(spans.iter().skip(1)) {
+        if a.run == b.run {
+            tell_loss(stream, dir, a.run, (a.end_us, b.start_us))?;
+        }
+    }
+    Ok(())
+}
+
+/// Notes what is missing of a range, as far as the log does not yet tell why.
+fn tell_loss(
+    stream: &StreamStore,
+    dir: &Path,
+    run: RunId,
+    (from_us, until_us): (i64, i64),
+) -> Result<()> {
+    // Between held segments, retention has deleted what is missing.
+    let visible = stream.visible();
+    let held = visible.holds_all(from_us, until_us);
+    let from_us = if held { from_us } else { from_us.max(visible.expired(dir, run)) };
+    for (at_us, until_us) in stream.history().untold(from_us, until_us) {
+        if until_us - at_us > MISSING_US {
+            let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
+            stream.log_durably_in(dir, Event::Lost { at_us, until_us, reason, detail })?;
         }
     }
     Ok(())
@@ -219,7 +249,11 @@ impl RunOfDay<'_> {
         repairs: &mut Vec<String>,
     ) -> Result<Option<SegmentTable>> {
         match read_footer(file) {
-            Ok(Some((_, table))) if trust == Trust::PageCache || whole(file, &table)? => {
+            // A footer whose head is damaged says nothing of what lies between.
+            Ok(Some((_, table)))
+                if matches!(read_head(file), Ok(Some(_)))
+                    && (trust == Trust::PageCache || whole(file, &table)?) =>
+            {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -300,17 +334,53 @@ pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
     Ok(Some(found.table))
 }
 
-/// The log of a run that was being recorded has no end of it: says so, at the end of its footage.
+/// What the log does not say of runs, because the recorder did not get round to it or the power
+/// failed: that one began, that one ended, and that its end was lost.
 fn end_open_runs(fs: &dyn FileSystem, stream: &StreamStore) -> Result<()> {
-    for (dir, last) in stream.last_run_events() {
-        let Some(Event::RunStarted { at_us, run, .. }) = last else { continue };
-        let newest = run.parse().ok().map_or(Ok(None), |run| stream.end_of_run(run))?;
-        let end_us = newest.unwrap_or(at_us);
+    begin_unnamed_runs(stream)?;
+    for (dir, run, at_us) in stream.unended_runs() {
+        let at_us = end_of(stream, &run)?.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
-        let event =
-            Event::RunEnded { at_us: end_us, run, reason: Reason::RECORDER_CRASHED, detail };
+        let event = Event::RunEnded { at_us, run, reason: Reason::RECORDER_CRASHED, detail };
         stream.log(&dir, event)?.sync_data()?;
         fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+    }
+    let since_us = stream.days().into_iter().rev().nth(1).unwrap_or(i64::MIN);
+    for (dir, run, began_us, until_us) in stream.ended_runs(since_us) {
+        let Ok(id) = run.parse() else { continue };
+        let expired = stream.visible().expired(&dir, id);
+        let at_us = match end_of(stream, &run)? {
+            Some(end_us) => end_us,
+            // Retention has deleted all of it.
+            None if began_us.div_euclid(1000) * 1000 < expired => continue,
+            None => began_us,
+        };
+        tell_loss(stream, &dir, id, (at_us, until_us))?;
+    }
+    Ok(())
+}
+
+/// Ends of footage and of runs are not rounded in the same way.
+const MISSING_US: i64 = 1000;
+const LOST: &str = "what was not yet durable was lost";
+
+fn end_of(stream: &StreamStore, run: &str) -> Result<Option<i64>> {
+    run.parse().ok().map_or(Ok(None), |run| stream.end_of_run(run))
+}
+
+/// Footage is there of a run whose beginning is not in the log.
+fn begin_unnamed_runs(stream: &StreamStore) -> Result<()> {
+    for day in stream.days().into_iter().rev().take(2) {
+        for index in stream.indexes_of(day)? {
+            let Some(first) = index.first()? else { continue };
+            if stream.recorded_here(index.run) || stream.copied(index.run) {
+                continue;
+            }
+            if let Some(dir) = index.path().ancestors().nth(2) {
+                let event = Event::run_started(index.run, index.epoch, first.wall_start_us).late();
+                stream.log_durably_in(dir, event)?;
+            }
+        }
     }
     Ok(())
 }
@@ -334,7 +404,7 @@ pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
 }
 
-fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
+pub(super) fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
     let file = match fs.create_new(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => fs.open_rw(path),
         other => other,

@@ -4,11 +4,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::damage::Damage;
 use super::events::{Event, EventLog, History};
 use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
+use super::visible::{Held, Visible};
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
@@ -31,7 +34,14 @@ pub struct StreamStore {
     dirs: RwLock<Vec<PathBuf>>,
     days: RwLock<BTreeMap<i64, Day>>,
     logs: Mutex<BTreeMap<PathBuf, EventLog>>,
+    /// What the logs say of retention and holds.
+    visible: RwLock<Arc<Visible>>,
     open: RwLock<Option<OpenSegment>>,
+    /// Start of a segment that is about to be written, and so is no news to readers yet.
+    beginning_us: AtomicI64,
+    /// Bytes of segments, by folder.
+    bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
+    damage: RwLock<Arc<Damage>>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
@@ -42,6 +52,17 @@ pub struct StreamStore {
 struct Day {
     listed: bool,
     runs: Vec<Arc<IndexFile>>,
+    /// Listed, and not asked for yet.
+    unopened: Vec<(RunId, PathBuf)>,
+}
+
+/// Bytes of segments under a folder.
+#[derive(Debug, Default)]
+struct Bytes {
+    /// Counted at the first question.
+    counted: Option<u64>,
+    /// Written since then, or removed (wrapping).
+    changed: u64,
 }
 
 /// The segment that is being written, as far as it is on disk.
@@ -80,6 +101,21 @@ impl Located {
     }
 }
 
+fn visible_of(logs: &BTreeMap<PathBuf, EventLog>) -> Visible {
+    Visible::new(logs.iter().map(|(dir, log)| (dir.clone(), log.kept.clone())).collect())
+}
+
+fn holds_of(log: &EventLog) -> Vec<Event> {
+    let hold = |(hold, held): (&String, &Held)| Event::Hold {
+        at_us: held.from_us,
+        hold: hold.clone(),
+        from_us: held.from_us,
+        until_us: held.until_us,
+        detail: String::new(),
+    };
+    log.kept.holds.iter().map(hold).collect()
+}
+
 impl StreamStore {
     /// Finds what there is under the roots. Lists the days, and opens nothing but the logs.
     pub fn open(
@@ -98,13 +134,19 @@ impl StreamStore {
             }
             logs.insert(dir.clone(), EventLog::open(&*fs, &dir.join(EVENTS), writable)?);
         }
+        let visible = RwLock::new(Arc::new(visible_of(&logs)));
+        let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         Ok(StreamStore {
             id,
             fs,
             dirs: RwLock::new(dirs),
             days: RwLock::new(days),
             logs: Mutex::new(logs),
+            visible,
             open: RwLock::new(None),
+            beginning_us: AtomicI64::new(i64::MAX),
+            bytes: Mutex::default(),
+            damage: RwLock::new(Arc::new(damage)),
             copying: Mutex::default(),
         })
     }
@@ -121,9 +163,18 @@ impl StreamStore {
 
     /// The indexes of a day.
     pub fn indexes_of(&self, day: i64) -> Result<Vec<Arc<IndexFile>>> {
+        self.indexes_except(day, &[])
+    }
+
+    /// The indexes of a day but those of some runs, whose files are not even opened for this.
+    fn indexes_except(&self, day: i64, runs: &[RunId]) -> Result<Vec<Arc<IndexFile>>> {
+        let wanted = |run: &RunId| !runs.contains(run);
+        let opened = |d: &Day| d.runs.iter().filter(|i| wanted(&i.run)).cloned().collect();
         match self.days.read().get(&day) {
             None => return Ok(Vec::new()),
-            Some(d) if d.listed => return Ok(d.runs.clone()),
+            Some(d) if d.listed && !d.unopened.iter().any(|(run, _)| wanted(run)) => {
+                return Ok(opened(d));
+            }
             Some(_) => {}
         }
         let mut days = self.days.write();
@@ -138,15 +189,20 @@ impl StreamStore {
                 };
                 for entry in entries {
                     let path = day_dir.join(&entry.name);
-                    let known = d.runs.iter().any(|r| r.path() == path);
-                    if parse_index_name(&entry.name).is_some() && !known {
-                        d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
+                    let known = d.runs.iter().any(|r| r.path() == path)
+                        || d.unopened.iter().any(|(_, p)| *p == path);
+                    if let Some(run) = parse_index_name(&entry.name).filter(|_| !known) {
+                        d.unopened.push((run, path));
                     }
                 }
             }
             d.listed = true;
         }
-        Ok(d.runs.clone())
+        while let Some(n) = d.unopened.iter().position(|(run, _)| wanted(run)) {
+            d.runs.push(Arc::new(IndexFile::open(&*self.fs, &d.unopened[n].1)?));
+            d.unopened.swap_remove(n);
+        }
+        Ok(opened(d))
     }
 
     /// Forgets what is known of a day's indexes (after a deletion or a rebuild).
@@ -170,8 +226,10 @@ impl StreamStore {
         let path = dir.join(day_name(day)).join(index_name(run));
         let writer = IndexWriter::open(&*self.fs, &path, self.id, run, epoch, day)?;
         let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
-        if d.listed && d.runs.iter().all(|r| r.path() != path) {
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
+        let known =
+            d.runs.iter().any(|r| r.path() == path) || d.unopened.iter().any(|(_, p)| *p == path);
+        if d.listed && !known {
             d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
         }
         Ok(writer)
@@ -181,9 +239,10 @@ impl StreamStore {
     pub(crate) fn show_index(&self, day: i64, path: &Path) -> Result<()> {
         let index = Arc::new(IndexFile::open(&*self.fs, path)?);
         let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, runs: Vec::new() });
+        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
         if d.listed {
             d.runs.retain(|r| r.path() != path);
+            d.unopened.retain(|(_, p)| p != path);
             d.runs.push(index);
         }
         Ok(())
@@ -197,20 +256,102 @@ impl StreamStore {
             for parent in [root, dir.parent().unwrap_or(root)] {
                 self.fs.sync_dir(parent).map_err(|e| Error::io("sync", parent, e))?;
             }
-            self.logs
-                .lock()
-                .insert(dir.clone(), EventLog::open(&*self.fs, &dir.join(EVENTS), true)?);
+            let mut new = EventLog::open(&*self.fs, &dir.join(EVENTS), true)?;
+            // What is held is held on every disk, whichever of them fails.
+            let holds: Vec<Event> = self.logs.lock().values().flat_map(holds_of).collect();
+            for hold in holds {
+                new.append(&*self.fs, hold)?.sync_data()?;
+            }
+            self.fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+            self.logs.lock().insert(dir.clone(), new);
             self.dirs.write().push(dir.clone());
+            *self.visible.write() = Arc::new(visible_of(&self.logs.lock()));
         }
         Ok(dir)
     }
 
     /// Appends to the log in one of the stream's folders; the file is to be synced by the caller.
     pub fn log(&self, dir: &Path, event: Event) -> Result<Named> {
+        let damage = matches!(event, Event::Damaged { .. } | Event::Intact { .. });
+        let damage = damage.then(|| event.clone());
         let mut logs = self.logs.lock();
-        match logs.get_mut(dir) {
-            Some(log) => log.append(&*self.fs, event),
-            None => Err(Error::Invalid(format!("{} is no folder of this stream", dir.display()))),
+        let shown = matches!(
+            event,
+            Event::RunStarted { .. }
+                | Event::Expired { .. }
+                | Event::Hold { .. }
+                | Event::Released { .. }
+        );
+        let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
+        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
+        if let Some(event) = damage {
+            Arc::make_mut(&mut self.damage.write()).note(&event);
+        }
+        if shown {
+            *self.visible.write() = Arc::new(visible_of(&logs));
+        }
+        Ok(file)
+    }
+
+    /// Notes an event in all of its logs, durably.
+    pub fn log_durably(&self, event: &Event) -> Result<()> {
+        self.dirs().iter().try_for_each(|dir| self.log_durably_in(dir, event.clone()))
+    }
+
+    /// Notes an event in one of its logs, durably.
+    pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
+        self.log(dir, event)?.sync_data()?;
+        self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    }
+
+    /// What readers are shown.
+    pub fn visible(&self) -> Arc<Visible> {
+        self.visible.read().clone()
+    }
+
+    /// Holds, by id: starts of segments, from and until.
+    pub fn holds(&self) -> BTreeMap<String, (i64, i64)> {
+        let logs = self.logs.lock();
+        let all = logs.values().flat_map(|log| log.kept.holds.iter());
+        all.map(|(hold, held)| (hold.clone(), (held.from_us, held.until_us))).collect()
+    }
+
+    /// Bytes of its segments under a folder.
+    pub fn bytes_in(&self, dir: &Path) -> Result<u64> {
+        if let Some(bytes) = self.bytes.lock().get(dir)
+            && let Some(counted) = bytes.counted
+        {
+            return Ok(counted.wrapping_add(bytes.changed));
+        }
+        // What is written while we count may be counted twice until the next start: by no more
+        // than the segment that is open.
+        self.bytes.lock().entry(dir.to_owned()).or_default().changed = 0;
+        let counted = super::bytes_under(&*self.fs, dir)?;
+        let mut bytes = self.bytes.lock();
+        let of_dir = bytes.entry(dir.to_owned()).or_default();
+        of_dir.counted = Some(counted);
+        Ok(counted.wrapping_add(of_dir.changed))
+    }
+
+    /// Notes that segments under a folder grew.
+    pub fn wrote(&self, dir: &Path, bytes: u64) {
+        self.changed(dir, |changed| changed.wrapping_add(bytes));
+    }
+
+    /// A write failed, in part or whole: what there is is to be counted anew.
+    pub fn miscounted(&self, dir: &Path) {
+        self.bytes.lock().remove(dir);
+    }
+
+    /// Notes that a segment under a folder is gone.
+    pub(super) fn removed(&self, dir: &Path, bytes: u64) {
+        self.changed(dir, |changed| changed.wrapping_sub(bytes));
+    }
+
+    fn changed(&self, dir: &Path, change: impl Fn(u64) -> u64) {
+        let mut bytes = self.bytes.lock();
+        if let Some(of_dir) = bytes.get_mut(dir) {
+            of_dir.changed = change(of_dir.changed);
         }
     }
 
@@ -235,6 +376,46 @@ impl StreamStore {
         })
     }
 
+    /// Runs of which a log tells that they began and none that they ended (the stream may have
+    /// moved to another disk, whose log tells that): folder, run, and when it began.
+    pub(super) fn unended_runs(&self) -> Vec<(PathBuf, String, i64)> {
+        let logs = self.logs.lock();
+        let events = || logs.iter().flat_map(|(dir, log)| log.events.iter().map(move |e| (dir, e)));
+        let ended: BTreeSet<&String> = events()
+            .filter_map(|(_, e)| match e {
+                Event::RunEnded { run, .. } => Some(run),
+                _ => None,
+            })
+            .collect();
+        let unended = events().filter_map(|(dir, e)| match e {
+            Event::RunStarted { at_us, run, .. } if !ended.contains(run) => {
+                Some((dir.clone(), run.clone(), *at_us))
+            }
+            _ => None,
+        });
+        unended.collect()
+    }
+
+    /// Runs that were recorded here and ended since an instant: folder, run, and when it began and
+    /// ended.
+    pub(super) fn ended_runs(&self, since_us: i64) -> Vec<(PathBuf, String, i64, i64)> {
+        let logs = self.logs.lock();
+        let events = || logs.iter().flat_map(|(dir, log)| log.events.iter().map(move |e| (dir, e)));
+        let began: BTreeMap<&String, i64> = events()
+            .filter_map(|(_, e)| match e {
+                Event::RunStarted { at_us, run, .. } => Some((run, *at_us)),
+                _ => None,
+            })
+            .collect();
+        let ended = events().filter_map(|(dir, e)| match e {
+            Event::RunEnded { at_us, run, .. } if *at_us >= since_us => {
+                Some((dir.clone(), run.clone(), *began.get(run)?, *at_us))
+            }
+            _ => None,
+        });
+        ended.collect()
+    }
+
     fn logs_name(&self, run: RunId, of: impl Fn(&Event) -> Option<&String>) -> bool {
         let run = run.to_string();
         let names = |log: &EventLog| log.events.iter().any(|e| of(e) == Some(&run));
@@ -253,28 +434,58 @@ impl StreamStore {
         Ok(None)
     }
 
-    /// The newest event about runs in each log, with its folder.
-    pub fn last_run_events(&self) -> Vec<(PathBuf, Option<Event>)> {
-        let of_runs = |e: &&Event| matches!(e, Event::RunStarted { .. } | Event::RunEnded { .. });
-        let last = |log: &EventLog| log.events.iter().rev().find(of_runs).cloned();
-        self.logs.lock().iter().map(|(dir, log)| (dir.clone(), last(log))).collect()
-    }
-
-    /// Segments that start before this are deleted, or about to be.
+    /// Segments that start before this are deleted, or about to be, unless they are held or their
+    /// run began later.
     pub fn expired_before_us(&self) -> i64 {
-        self.logs.lock().values().map(|log| log.expired_before_us).max().unwrap_or(i64::MIN)
+        self.visible().expired_before_us()
     }
 
-    /// What is being written (`None`: nothing is).
-    pub fn set_open_segment(&self, open: Option<OpenSegment>) {
-        *self.open.write() = open;
+    /// Which stored fragments are known to be damaged.
+    pub fn damage(&self) -> Arc<Damage> {
+        self.damage.read().clone()
+    }
+
+    /// Whether the index of a run's day may be written to.
+    pub(super) fn is_writing(&self, run: RunId, day: i64) -> bool {
+        let open = self.open.read();
+        open.as_ref().is_some_and(|open| {
+            let table = open.table.read();
+            let first = table.fragments.first();
+            table.run == run && first.is_none_or(|f| day_start_us(f.wall_start_us) == day)
+        })
+    }
+
+    /// A segment that starts at an instant is about to be written: retention is to leave it alone.
+    pub fn begin_segment(&self, start_us: i64) {
+        self.beginning_us.store(start_us.div_euclid(1000) * 1000, Ordering::SeqCst);
+    }
+
+    /// What is being written.
+    pub fn set_open_segment(&self, open: OpenSegment) {
+        *self.open.write() = Some(open);
+        self.beginning_us.store(i64::MAX, Ordering::SeqCst);
+    }
+
+    /// A segment is not written to any more.
+    pub fn close_segment(&self, path: &Path) {
+        // The next one may be open already, on another disk.
+        self.open.write().take_if(|open| open.file.path == path);
+    }
+
+    /// End of what is written of the segment that is being written.
+    pub fn open_segment_end_us(&self) -> Option<i64> {
+        let open = self.open.read();
+        let last = open.as_ref().and_then(|o| o.table.read().fragments.last().copied());
+        last.map(|f| f.wall_start_us + i64::from(f.duration_us))
     }
 
     /// Start of the segment that is being written, to the millisecond; `i64::MAX`: there is none.
     pub fn open_segment_start_us(&self) -> i64 {
+        let beginning_us = self.beginning_us.load(Ordering::SeqCst);
         let open = self.open.read();
         let first = open.as_ref().and_then(|o| o.table.read().fragments.first().copied());
-        first.map_or(i64::MAX, |f| f.wall_start_us.div_euclid(1000) * 1000)
+        let open_us = first.map_or(i64::MAX, |f| f.wall_start_us.div_euclid(1000) * 1000);
+        open_us.min(beginning_us)
     }
 
     /// Reads a segment's table: from memory while it is being written, else from its footer.
@@ -330,22 +541,21 @@ impl StreamStore {
     /// The fragment that shows an instant. Where runs overlap: of the higher epoch, then of the
     /// later run.
     pub fn at(&self, at_us: i64) -> Result<Option<Located>> {
-        let expired = self.expired_before_us();
+        let visible = self.visible();
         let mut best: Option<Located> = None;
         // Wall time is monotone within a run: where its later day has begun by the instant, the
         // earlier one has nothing to show.
         let mut begun: Vec<RunId> = Vec::new();
-        for day in self.days_for(at_us, at_us).into_iter().rev() {
-            for index in self.indexes_of(day)? {
-                if begun.contains(&index.run) {
-                    continue;
-                }
+        // A segment of the day before may reach into this one.
+        let today = day_start_us(at_us);
+        for day in [today, today.saturating_sub(DAY_US)] {
+            for index in self.indexes_except(day, &begun)? {
                 let Some(position) = index.last_at_or_before(at_us)? else { continue };
                 begun.push(index.run);
                 let found = self.located(&index, position)?;
                 let rank = |l: &Located| (l.index.epoch, l.index.run);
                 if at_us < found.end_us
-                    && found.segment_start_us() >= expired
+                    && visible.shows(&found)
                     && best.as_ref().is_none_or(|b| rank(b) < rank(&found))
                 {
                     best = Some(found);
@@ -357,7 +567,7 @@ impl StreamStore {
 
     /// The first fragment that starts at or after an instant.
     pub fn next(&self, at_us: i64) -> Result<Option<Located>> {
-        let expired = self.expired_before_us();
+        let visible = self.visible();
         let mut best: Option<Located> = None;
         for day in self.days_for(at_us, i64::MAX) {
             // A later day's segments all start after the best one so far.
@@ -372,7 +582,7 @@ impl StreamStore {
                 while index.has(position)? {
                     let found = self.located(&index, position)?;
                     position += 1;
-                    if found.segment_start_us() < expired {
+                    if !visible.shows(&found) {
                         continue;
                     }
                     if best
@@ -390,7 +600,7 @@ impl StreamStore {
 
     /// The last fragment that starts at or before an instant.
     pub fn previous(&self, at_us: i64) -> Result<Option<Located>> {
-        let expired = self.expired_before_us();
+        let visible = self.visible();
         let days = self.days_for(0, at_us);
         let mut best: Option<Located> = None;
         for &day in days.iter().rev() {
@@ -400,7 +610,7 @@ impl StreamStore {
             for index in self.indexes_of(day)? {
                 let Some(position) = index.last_at_or_before(at_us)? else { continue };
                 let found = self.located(&index, position)?;
-                if found.segment_start_us() >= expired
+                if visible.shows(&found)
                     && best
                         .as_ref()
                         .is_none_or(|b| found.record.wall_start_us > b.record.wall_start_us)
@@ -453,12 +663,12 @@ impl StreamStore {
 
     /// The fragments that show any instant of [from, until), in order of wall time.
     pub fn fragments(&self, from_us: i64, until_us: i64) -> Result<Vec<Located>> {
-        let expired = self.expired_before_us();
+        let visible = self.visible();
         let mut found = Vec::new();
         for (index, positions) in self.overlapping(from_us, until_us)? {
             for position in positions {
                 let fragment = self.located(&index, position)?;
-                if fragment.segment_start_us() >= expired {
+                if visible.shows(&fragment) {
                     found.push(fragment);
                 }
             }
@@ -469,7 +679,7 @@ impl StreamStore {
 
     /// Start of the oldest and end of the newest footage.
     pub fn range(&self) -> Result<Option<(i64, i64)>> {
-        let Some(oldest) = self.next(self.expired_before_us().max(0))? else { return Ok(None) };
+        let Some(oldest) = self.next(self.visible().oldest_us().max(0))? else { return Ok(None) };
         let newest = self.previous(i64::MAX)?;
         Ok(newest.map(|n| (oldest.record.wall_start_us, n.end_us)))
     }

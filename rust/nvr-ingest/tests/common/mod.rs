@@ -166,6 +166,8 @@ pub(crate) struct Request {
     pub(crate) text: String,
     /// How many requests came on this connection before.
     pub(crate) earlier: usize,
+    /// How many connections came before this one.
+    pub(crate) connection: usize,
 }
 
 /// A camera that follows a script; it lives as long as this value.
@@ -190,8 +192,8 @@ impl Camera {
         let script = Arc::new(script);
         runtime.spawn(async move {
             while let Ok((socket, _)) = listener.accept().await {
-                count.fetch_add(1, SeqCst);
-                tokio::spawn(serve(socket, Arc::clone(&script), Arc::clone(&log)));
+                let connection = count.fetch_add(1, SeqCst);
+                tokio::spawn(serve(socket, connection, Arc::clone(&script), Arc::clone(&log)));
             }
         });
         Camera { port, connections, requests, _runtime: runtime }
@@ -207,8 +209,12 @@ impl Camera {
     }
 }
 
-async fn serve<F>(mut socket: TcpStream, script: Arc<F>, log: Arc<Mutex<Vec<String>>>)
-where
+async fn serve<F>(
+    mut socket: TcpStream,
+    connection: usize,
+    script: Arc<F>,
+    log: Arc<Mutex<Vec<String>>>,
+) where
     F: Fn(&Request) -> Answer,
 {
     let mut buffer = Vec::new();
@@ -217,7 +223,7 @@ where
         let method = text.split(' ').next().unwrap_or_default().to_owned();
         let cseq = header(&text, "CSeq");
         log.lock().unwrap().push(text.clone());
-        let answer = script(&Request { method, text, earlier });
+        let answer = script(&Request { method, text, earlier, connection });
         earlier += 1;
         tokio::time::sleep(answer.after).await;
         let bytes = replace(answer.bytes, b"{cseq}", cseq.as_bytes());
@@ -262,7 +268,8 @@ pub(crate) const SDP_H264: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0
 pub(crate) const SDP_AAC: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/1\r\n\
     a=fmtp:97 streamtype=5;mode=AAC-hbr;config=1188;sizelength=13;indexlength=3;indexdeltalength=3\r\n\
     a=control:audio\r\n";
-pub(crate) const SDP_PCMU: &str = "m=audio 0 RTP/AVP 0\r\na=control:audio\r\n";
+pub(crate) const SDP_OPUS: &str =
+    "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\na=control:audio\r\n";
 
 /// The SPS and PPS in [`SDP_H264`], and the SPS of the same at 640×480.
 pub(crate) const SPS: [u8; 24] = [
@@ -273,6 +280,20 @@ pub(crate) const PPS: [u8; 5] = [0x68, 0xcb, 0x83, 0xcb, 0x20];
 pub(crate) const SPS_640: [u8; 24] = [
     0x67, 0x42, 0xc0, 0x16, 0xd9, 0x00, 0xa0, 0x3d, 0xb0, 0x11, 0x00, 0x00, 0x03, 0x00, 0x01, 0x00,
     0x00, 0x03, 0x00, 0x1e, 0x0f, 0x16, 0x2e, 0x48,
+];
+
+/// VPS, SPS and PPS of a real 322×182 H.265 stream (x265, Main).
+pub(crate) const H265_SETS: [&[u8]; 3] = [
+    &[
+        0x40, 0x01, 0x0c, 0x01, 0xff, 0xff, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00,
+        0x03, 0x00, 0x00, 0x03, 0x00, 0x3c, 0x95, 0x98, 0x09,
+    ],
+    &[
+        0x42, 0x01, 0x01, 0x01, 0x60, 0x00, 0x00, 0x03, 0x00, 0x90, 0x00, 0x00, 0x03, 0x00, 0x00,
+        0x03, 0x00, 0x3c, 0xa0, 0x0a, 0x48, 0x0b, 0x9c, 0x95, 0x96, 0x56, 0x69, 0x24, 0xca, 0xf0,
+        0x16, 0x80, 0x80, 0x00, 0x00, 0x03, 0x00, 0x80, 0x00, 0x00, 0x05, 0x04,
+    ],
+    &[0x44, 0x01, 0xc1, 0x72, 0xb4, 0x62, 0x40],
 ];
 
 /// What a good camera answers to a request of the handshake; after PLAY it sends `media`.

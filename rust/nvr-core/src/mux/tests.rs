@@ -1,0 +1,352 @@
+//! What cameras do to a muxer.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::{MuxOptions, MuxOut, Muxed, Muxer};
+use crate::codec::tests::hex;
+use crate::ids::{CameraId, SeededEntropy, StreamId, StreamKind};
+use crate::media::{AccessUnit, VideoCodec, VideoParams};
+use crate::segment::fragment::parse_fragment;
+use crate::time::{Moment, SECOND_US};
+
+const T0: i64 = 1_795_478_370 * SECOND_US;
+const ID: StreamId =
+    StreamId { camera: CameraId(uuid::Uuid::from_u128(7)), kind: StreamKind::Main };
+const IDR: &[u8] = &[0x65, 0x88, 1, 2, 3];
+const SLICE: &[u8] = &[0x41, 0x9a, 4, 5];
+/// recovery_frame_cnt 0, exact.
+const RECOVERY_POINT: &[u8] = &[0x06, 6, 1, 0xc4, 0x80];
+
+/// By x264, Baseline; `version` makes PPS that differ.
+fn params(version: u16) -> VideoParams {
+    let avcc = "0142c00bffe100186742c00bd901519e226c0440000003004000000503c50a9201000568cb83";
+    let extra_data = [&hex(avcc)[..], &version.to_be_bytes()].concat().into();
+    VideoParams { codec: VideoCodec::H264, extra_data, width: 322, height: 182 }
+}
+
+/// By x264, High with B-frames: pictures are reordered by up to 2.
+fn reordered() -> VideoParams {
+    let avcc = "0164000cffe1001a6764000cacd941519e226c0440000003004000000503c50a658001000668ebe3cb\
+                22c0fdf8f800";
+    VideoParams { codec: VideoCodec::H264, extra_data: hex(avcc).into(), width: 322, height: 182 }
+}
+
+/// A muxer, and all that it made.
+struct Fed {
+    muxer: Muxer,
+    out: Vec<MuxOut>,
+}
+
+impl Fed {
+    fn new(params: VideoParams) -> Self {
+        let options = MuxOptions::with_segment_s(60);
+        let mut muxer = Muxer::new(ID, 0, options, Arc::new(SeededEntropy::new(1)));
+        muxer.begin(params, None).unwrap();
+        Fed { muxer, out: Vec::new() }
+    }
+
+    /// An access unit of these NAL units, so long after the start.
+    fn picture(&mut self, pts_90k: i64, at_us: i64, nals: &[&[u8]]) -> bool {
+        let arrival = Moment { wall_us: T0 + at_us, mono_us: at_us };
+        let unit = AccessUnit { pts_90k, arrival, data: sample(nals) };
+        self.muxer.video(unit, &mut self.out).is_some()
+    }
+
+    fn end(&mut self) {
+        self.muxer.end(crate::reason::Reason::REMOVED, "", &mut self.out);
+    }
+
+    fn fragments(&self) -> Vec<&Muxed> {
+        self.out
+            .iter()
+            .filter_map(|o| if let MuxOut::Fragment(m) = o { Some(&**m) } else { None })
+            .collect()
+    }
+
+    /// How many pictures are in fragments.
+    fn pictures(&self) -> usize {
+        self.fragments().iter().map(|f| f.video_samples.len()).sum()
+    }
+
+    /// Why runs ended, but for the end of the session.
+    fn endings(&self) -> Vec<(&str, &str)> {
+        self.out
+            .iter()
+            .filter_map(|o| match o {
+                MuxOut::RunEnded { reason, detail, .. } if reason.0 != "removed" => {
+                    Some((reason.0.as_ref(), detail.as_str()))
+                }
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// The pictures' bytes.
+    fn samples(&self) -> Vec<Vec<u8>> {
+        let mut all = Vec::new();
+        for muxed in self.fragments() {
+            let bytes = &muxed.bytes[muxed.head_len as usize..];
+            assert_eq!(parse_fragment(bytes).unwrap().entry, muxed.entry);
+            let mut at = muxed.entry.video.data_offset as usize;
+            for sample in &muxed.video_samples {
+                all.push(bytes[at..at + sample.size as usize].to_vec());
+                at += sample.size as usize;
+            }
+        }
+        all
+    }
+}
+
+/// NAL units, each after its length.
+fn sample(nals: &[&[u8]]) -> Bytes {
+    let sized =
+        nals.iter().flat_map(|n| [&u32::try_from(n.len()).unwrap().to_be_bytes()[..], n].concat());
+    sized.collect::<Vec<u8>>().into()
+}
+
+/// A picture every 0.1 s, every tenth an IDR, with times made by a function of their number.
+fn ten_a_second(count: i64, pts_90k: impl Fn(i64) -> i64) -> Fed {
+    let mut fed = Fed::new(params(0));
+    for n in 0..count {
+        fed.picture(pts_90k(n), n * 100_000, &[if n % 10 == 0 { IDR } else { SLICE }]);
+    }
+    fed.end();
+    fed
+}
+
+#[test]
+fn a_marker_bit_after_each_slice_does_not_make_it_a_picture() {
+    let second: &[u8] = &[0x65, 0x20, 7, 8];
+    let (later, signature): (&[u8], &[u8]) = (&[0x41, 0x20, 9], &[0x06, 5, 1, 9, 0x80]);
+    let mut fed = Fed::new(params(0));
+    for (pts, nal) in
+        [(0, IDR), (0, second), (9000, SLICE), (9000, later), (9000, later), (9000, signature)]
+    {
+        assert!(fed.picture(pts, pts, &[nal]));
+    }
+    // The same time again, but a picture's first slice: another picture.
+    assert!(fed.picture(9000, 9001, &[SLICE]));
+    fed.end();
+    let expected =
+        [sample(&[IDR, second]), sample(&[SLICE, later, later, signature]), sample(&[SLICE])];
+    assert_eq!(fed.samples(), expected);
+}
+
+#[test]
+fn what_goes_on_with_nothing_is_left_out() {
+    let mut fed = Fed::new(params(0));
+    for at_us in [0, 1] {
+        assert!(!fed.picture(0, at_us, &[&[0x41, 0x20, 7]]));
+        assert!(!fed.picture(0, at_us, &[&[0x06, 5, 1, 9, 0x80]]));
+    }
+}
+
+#[test]
+fn pictures_without_times_get_that_of_their_arrival() {
+    for (pts, why) in [
+        (Box::new(|_| 0i64) as Box<dyn Fn(i64) -> i64>, "the same time"),
+        // Milliseconds for ticks; half as fast as time; a tenth faster would be believed.
+        (Box::new(|n| n * 100), "too slow"),
+        (Box::new(|n| n * 4500), "too slow"),
+        (Box::new(|n| n * 18_000), "too fast"),
+        // From anywhere to anywhere.
+        (Box::new(|n| (n * 7_919) % 97 * 90_000_000), "again and again"),
+    ] {
+        let fed = ten_a_second(1200, pts);
+        let (reason, detail) = *fed.endings().last().unwrap();
+        assert_eq!(reason, "clock_step");
+        if why != "again and again" {
+            assert!(detail.contains(why), "{why}: {detail}");
+            assert_eq!(fed.pictures(), 1200, "{why}: none is lost");
+        }
+        // From there on each fragment is where it arrived, and lasts as long as that took.
+        let fragments = fed.fragments();
+        let late: Vec<_> =
+            fragments.iter().filter(|f| f.entry.wall_start_us >= T0 + 60 * SECOND_US).collect();
+        assert_eq!(late.len(), 60, "{why}");
+        for (n, fragment) in (60..).zip(late) {
+            assert_eq!(fragment.entry.wall_start_us, T0 + n * SECOND_US, "{why}");
+            assert_eq!(fragment.entry.duration_us, 1_000_000, "{why}");
+        }
+    }
+}
+
+#[test]
+fn timestamps_that_wrap_or_repeat_in_pairs_are_no_fault() {
+    assert!(ten_a_second(600, |n| (1 << 32) - 9000 * 300 + n * 9000).endings().is_empty());
+    assert!(ten_a_second(600, |n| n / 2 * 18_000).endings().is_empty());
+}
+
+#[test]
+fn a_gop_of_20_s_with_changing_frame_rate() {
+    let mut fed = Fed::new(params(0));
+    let (mut at_us, mut sent) = (0, Vec::new());
+    while at_us < 60 * SECOND_US {
+        let idr = sent.is_empty() || at_us % (20 * SECOND_US) == 0;
+        fed.picture(at_us * 9 / 100, at_us, &[if idr { IDR } else { SLICE }]);
+        sent.push(at_us);
+        // 25, 2 and 10 pictures a second, five seconds each.
+        at_us +=
+            [40_000, 500_000, 100_000, 40_000][usize::try_from(at_us / 5_000_000 % 4).unwrap()];
+    }
+    fed.end();
+    assert_eq!((fed.pictures(), fed.endings()), (sent.len(), Vec::new()));
+    let mut expected_us = 0;
+    let mut distance = 0;
+    for fragment in fed.fragments() {
+        let entry = fragment.entry;
+        assert_eq!(entry.wall_start_us, T0 + expected_us);
+        assert!(entry.duration_us <= 3_000_000, "{}", entry.duration_us);
+        distance = if entry.random_access { 0 } else { distance + 1 };
+        assert_eq!(entry.random_access_distance, distance);
+        expected_us += i64::from(entry.duration_us);
+    }
+}
+
+#[test]
+fn an_open_gop_of_h264_begins_at_its_recovery_point() {
+    let mut fed = Fed::new(reordered());
+    // No IDR ever: P, then I with B-frames that are shown before it, then P and B.
+    assert!(!fed.picture(0, 0, &[SLICE]));
+    let mut at_us = 100_000;
+    let mut picture = |fed: &mut Fed, pts: i64, nals: &[&[u8]]| {
+        at_us += 100_000;
+        fed.picture(pts * 9000, at_us, nals)
+    };
+    assert!(picture(&mut fed, 4, &[RECOVERY_POINT, SLICE]));
+    assert!(!picture(&mut fed, 2, &[SLICE]) && !picture(&mut fed, 3, &[SLICE]));
+    assert!(picture(&mut fed, 7, &[SLICE]) && picture(&mut fed, 5, &[SLICE]));
+    assert!(picture(&mut fed, 6, &[SLICE]));
+    fed.end();
+    let fragment = fed.fragments()[0];
+    assert!(fragment.entry.random_access);
+    assert_eq!(fragment.video_samples.iter().filter(|s| s.sync).count(), 1);
+    assert_eq!(fed.pictures(), 4);
+}
+
+#[test]
+fn a_thousand_parameter_changes_are_one_gap() {
+    let mut fed = Fed::new(params(0));
+    let (mut n, mut version) = (0, 0);
+    let mut gop = |fed: &mut Fed, changes: u16| {
+        for _ in 0..changes {
+            version += 1;
+            fed.muxer.video_params(params(version), &mut fed.out).unwrap();
+        }
+        for picture in 0..10 {
+            fed.picture(n * 9000, n * 100_000, &[if picture == 0 { IDR } else { SLICE }]);
+            n += 1;
+        }
+    };
+    // One a second makes a segment each; then a thousand; then none.
+    (0..30).for_each(|_| gop(&mut fed, 1));
+    let before = fed.fragments().iter().filter(|f| f.new_segment.is_some()).count();
+    assert_eq!(before, 29);
+    (0..100).for_each(|_| gop(&mut fed, 10));
+    (0..10).for_each(|_| gop(&mut fed, 0));
+    fed.end();
+    assert_eq!(fed.endings(), [("parameter_flood", "the camera changes its parameters too often")]);
+    let segments: Vec<_> = fed.fragments().iter().filter_map(|f| f.new_segment.clone()).collect();
+    assert!(segments.len() <= before + 3, "{}", segments.len());
+    assert_eq!(segments.last().unwrap().video, params(30 + 1000));
+    // All before the flood and after it.
+    assert_eq!(fed.pictures(), 300 + 100);
+}
+
+#[test]
+fn what_waits_in_memory_is_bounded_whatever_times_say() {
+    // Nothing that a fragment could end at: one keyframe, and times that stand still.
+    let mut fed = Fed::new(params(0));
+    for n in 0..600 {
+        fed.picture(0, n * 100_000, &[if n == 0 { IDR } else { SLICE }]);
+    }
+    let fragments = fed.fragments();
+    assert_eq!(fragments.len(), 5);
+    assert!(fragments.iter().all(|f| f.video_samples.len() == 100));
+
+    // 100 Mbit/s and far more.
+    let mut fed = Fed::new(params(0));
+    let big = [&[0x41, 0x9a][..], &vec![7; 1 << 20]].concat();
+    for n in 0..150 {
+        fed.picture(n * 90, n * 1000, &[if n == 0 { IDR } else { &big }]);
+    }
+    assert_eq!(fed.fragments().len(), 2);
+    assert!(fed.fragments().iter().all(|f| f.bytes.len() <= 66 << 20));
+}
+
+#[test]
+fn a_picture_larger_than_any_level_is_refused() {
+    // An SPS of Baseline that claims so many macroblocks across and down: 4,095 are 65,520 pixels.
+    let bits = |macroblocks: u32| {
+        let mut bits = String::from("01000010 11000000 00111110"); // Baseline, level 62
+        bits += "1 1 1 011 010 0"; // id, frame numbers, picture order, 1 reference
+        for _ in 0..2 {
+            let code = format!("{macroblocks:b}"); // macroblocks − 1 + 1, Exp-Golomb
+            bits += &"0".repeat(code.len() - 1);
+            bits += &code;
+        }
+        bits += "1 1 0 0 1"; // frames, 8×8, no cropping, no VUI, stop
+        let bits: String = bits.chars().filter(|c| *c != ' ').collect();
+        let bytes = bits.as_bytes().chunks(8).map(|chunk| {
+            let text = std::str::from_utf8(chunk).unwrap();
+            u8::from_str_radix(&format!("{text:0<8}"), 2).unwrap()
+        });
+        std::iter::once(0x67).chain(bytes).collect::<Vec<u8>>()
+    };
+    let begin = |macroblocks: u32| {
+        let record = crate::codec::h264::avcc(&[&bits(macroblocks)], &[&[0x68, 0xce]]).unwrap();
+        let video =
+            VideoParams { codec: VideoCodec::H264, extra_data: record.into(), width: 1, height: 1 };
+        let options = MuxOptions::with_segment_s(60);
+        Muxer::new(ID, 0, options, Arc::new(SeededEntropy::new(1))).begin(video, None)
+    };
+    begin(512).unwrap();
+    let error = begin(4095).unwrap_err().to_string();
+    assert!(error.contains("65520 × 65520 pixels"), "{error}");
+}
+
+proptest! {
+    #[test]
+    fn no_times_and_units_break_it(
+        units in proptest::collection::vec(
+            (any::<i32>(), 0i64..3_000_000, prop_oneof![
+                Just(vec![IDR]), Just(vec![SLICE]), Just(vec![RECOVERY_POINT, SLICE]),
+                Just(vec![&[0x41, 0x20][..]]), Just(vec![RECOVERY_POINT]),
+            ], 0..3u16),
+            1..300,
+        ),
+        depth: bool,
+        steps in 0..3u8,
+    ) {
+        let mut fed = Fed::new(if depth { reordered() } else { params(0) });
+        let mut at_us = 0;
+        let mut pts = 0;
+        for (random, passed_us, nals, version) in units {
+            at_us += passed_us;
+            // Anything; near to where it was; standing still.
+            pts = match steps { 0 => i64::from(random), 1 => pts + i64::from(random >> 16), _ => 0 };
+            if version == 2 {
+                fed.muxer.video_params(params(version), &mut fed.out).unwrap();
+            }
+            fed.picture(pts, at_us, &nals);
+        }
+        fed.end();
+        fed.samples();
+        // Runs begin with a random-access point and wall time increases within each.
+        let mut newest = None;
+        for out in &fed.out {
+            match out {
+                MuxOut::RunStarted { .. } => newest = None,
+                MuxOut::Fragment(f) => {
+                    prop_assert!(newest.is_some() || f.entry.random_access);
+                    prop_assert!(newest.is_none_or(|before| f.entry.wall_start_us > before));
+                    newest = Some(f.entry.wall_start_us);
+                }
+                MuxOut::RunEnded { .. } => {}
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! What questions cost a disk, as numbers of calls.
+
+use std::sync::Arc;
+
+use super::check::rebuild;
+use super::layout::{day_name, index_name, stream_dir};
+use super::{Mode, Store};
+use crate::fs::FileSystem;
+use crate::fs::counted::Counted;
+use crate::fs::sim::SimFs;
+use crate::ids::RunId;
+use crate::index::{IndexWriter, Record};
+use crate::media::MediaSink;
+use crate::reason::Reason;
+use crate::record::tests::{ID, Node, clock, roots};
+use crate::time::{Clock, DAY_US, SECOND_US};
+
+const FIRST_DAY: i64 = 20_780 * DAY_US;
+const FRAGMENT_US: i64 = 2 * SECOND_US;
+const RECORDS: i64 = DAY_US / FRAGMENT_US;
+
+/// Indexes of whole days, as a camera fills them: starts are off by some milliseconds.
+fn indexes(fs: &dyn FileSystem, days: i64) {
+    let run = RunId(uuid::Uuid::from_u128(9));
+    for number in 0..days {
+        let day_us = FIRST_DAY + number * DAY_US;
+        let dir = stream_dir(&roots()[0], ID).join(day_name(day_us));
+        fs.create_dir_all(&dir).unwrap();
+        let record = |n: i64| Record {
+            wall_start_us: day_us + n * FRAGMENT_US + n * 7919 % 11_003,
+            duration_us: 2_000_000,
+            segment_ms: u32::try_from(n / 30 * 60_000).unwrap(),
+            offset: 0,
+            length: 0,
+            random_access: true,
+            leading: false,
+            pictures: 30,
+            random_access_distance: 0,
+            activity_bytes: 0,
+            camera_clock_offset_ms: 0,
+            sequence: u32::try_from(number * RECORDS + n).unwrap(),
+        };
+        let path = dir.join(index_name(run));
+        let mut index = IndexWriter::open(fs, &path, ID, run, 0, day_us).unwrap();
+        index.append_all(&(0..RECORDS).map(record).collect::<Vec<_>>()).unwrap();
+    }
+}
+
+#[test]
+fn the_first_seek_in_a_day_is_at_most_four_reads() {
+    let fs = SimFs::default();
+    indexes(&fs, 3);
+    for seconds in [3, 40_000, 43_201, 86_390] {
+        let counted = Counted::over(Arc::new(fs.clone()));
+        let calls = counted.calls.clone();
+        let store = Store::open(Arc::new(counted), clock(), &roots(), true).unwrap();
+        // The only file that is asked for is the log, which is not there.
+        assert_eq!(calls.take().reads, 0, "opening a store reads no index");
+        let at_us = FIRST_DAY + DAY_US + seconds * SECOND_US;
+        let found = store.locate(ID, at_us, Mode::At).unwrap().unwrap();
+        assert!((found.record.wall_start_us..found.end_us).contains(&at_us));
+        let first = calls.take();
+        assert!(first.reads <= 4 && first.opens == 1, "{first:?}");
+        store.locate(ID, at_us + SECOND_US / 10, Mode::At).unwrap().unwrap();
+        assert_eq!(calls.take().reads, 0, "the same minutes again");
+        store.locate(ID, FIRST_DAY + DAY_US + 20_000 * SECOND_US, Mode::At).unwrap().unwrap();
+        assert_eq!(calls.take().reads, 1, "another hour of a day that is open");
+    }
+}
+
+#[test]
+fn a_rebuild_reads_each_sealed_segment_once() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(601);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.sync().unwrap();
+    let counted = Counted::over(Arc::new(node.fs.clone()));
+    let report = rebuild(&counted, &roots()).unwrap();
+    assert!(report.segments >= 12 && report.problems.is_empty(), "{report:?}");
+    assert_eq!(counted.calls.take().reads, report.segments);
+}

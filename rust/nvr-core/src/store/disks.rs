@@ -1,0 +1,231 @@
+//! The disks of a store: which one a stream lies on, how much room there is, and what is wrong.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use super::{Store, StreamStore, make_root, streams_under};
+use crate::fs::{FileSystem, Space};
+use crate::ids::StreamId;
+use crate::reason::Reason;
+use crate::time::{Moment, SECOND_US};
+use crate::{Error, Result};
+
+/// One root: a folder on a disk of its own.
+#[derive(Debug)]
+pub struct Root {
+    /// Its path.
+    pub path: PathBuf,
+    /// Streams that lie here.
+    streams: Mutex<BTreeSet<StreamId>>,
+    trouble: Mutex<Option<Trouble>>,
+}
+
+/// What is wrong with a disk.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// Since when.
+    pub since_us: i64,
+    /// `disk_full` or `disk_error`.
+    pub reason: Reason,
+    /// For people, without secrets.
+    pub detail: String,
+    /// When it last was so, by the clock that never steps.
+    seen_mono_us: i64,
+}
+
+/// A disk that failed is tried again after so long, if there is another.
+const AVOID_US: i64 = 60 * SECOND_US;
+/// A disk that has less room than this is full.
+const MIN_ROOM: u64 = 1 << 20;
+
+/// Room on one root.
+#[derive(Clone, Debug)]
+pub struct DiskUsage {
+    /// The root.
+    pub root: PathBuf,
+    /// Bytes of the disk.
+    pub total_bytes: u64,
+    /// Bytes that may still be written.
+    pub free_bytes: u64,
+    /// Bytes of all segments.
+    pub footage_bytes: u64,
+    /// Bytes of those that are held.
+    pub held_bytes: u64,
+    /// What is wrong with it, if anything is.
+    pub trouble: Option<Trouble>,
+    /// Start of the oldest footage on any root.
+    pub oldest_us: Option<i64>,
+}
+
+impl Store {
+    /// A stream to write to, and the root for it: where it has been before, else where there is
+    /// the most room.
+    pub fn stream_for_writing(&self, id: StreamId) -> Result<(Arc<StreamStore>, Arc<Root>)> {
+        self.writable()?;
+        let known = self.streams.read().get(&id).cloned();
+        let stream = match known {
+            Some(stream) => stream,
+            None => {
+                let new = Arc::new(StreamStore::open(self.fs.clone(), id, Vec::new(), true)?);
+                self.streams.write().entry(id).or_insert(new).clone()
+            }
+        };
+        let lies_on = |root: &&Arc<Root>| root.streams.lock().contains(&id);
+        let well = |root: &&Arc<Root>| self.room(root).is_some();
+        let root = (self.roots.iter().filter(lies_on).find(well).cloned())
+            .or_else(|| self.best_root(|_| true))
+            // None is well: whichever it is, it says so.
+            .or_else(|| self.roots.iter().find(lies_on).cloned())
+            .or_else(|| self.roots.first().cloned())
+            .ok_or(Error::Closed("the store has no roots"))?;
+        self.assign(id, &root);
+        Ok((stream, root))
+    }
+
+    /// A root for a stream whose own fails.
+    pub(crate) fn another_root(&self, id: StreamId, than: &Root) -> Option<Arc<Root>> {
+        let root = self.best_root(|root| root.path != than.path)?;
+        self.assign(id, &root);
+        Some(root)
+    }
+
+    fn assign(&self, id: StreamId, root: &Root) {
+        for other in &self.roots {
+            if other.path == root.path {
+                other.streams.lock().insert(id);
+            } else {
+                other.streams.lock().remove(&id);
+            }
+        }
+    }
+
+    /// The root with the most room for each stream that lies there: of unequal disks, each gets
+    /// its share.
+    fn best_root(&self, may: impl Fn(&Root) -> bool) -> Option<Arc<Root>> {
+        let share = |root: &&Arc<Root>| {
+            let streams = root.streams.lock().len() as u64;
+            Some((self.room(root)? / (streams + 1), (*root).clone()))
+        };
+        let shares = self.roots.iter().filter(|r| may(r)).filter_map(|root| share(&root));
+        // Of equals the first.
+        shares.rev().max_by_key(|(share, _)| *share).map(|(_, root)| root)
+    }
+
+    /// Bytes that can be written to a root; `None`: it is full, or failed lately.
+    fn room(&self, root: &Root) -> Option<u64> {
+        let now = self.clock.now().mono_us;
+        if root.trouble().is_some_and(|t| now - t.seen_mono_us < AVOID_US) {
+            return None;
+        }
+        let space = self.fs.space(&root.path).ok()?;
+        (space.available >= MIN_ROOM).then_some(space.available)
+    }
+
+    /// Room on each root.
+    pub fn disk_usage(&self) -> Result<Vec<DiskUsage>> {
+        self.usable()?;
+        let mut oldest_us = None;
+        for stream in self.streams() {
+            // What a failed disk has cannot be told; the others' can.
+            if let Ok(Some((oldest, _))) = stream.range() {
+                oldest_us = Some(oldest_us.map_or(oldest, |o: i64| o.min(oldest)));
+            }
+        }
+        let usage = |root: &Arc<Root>| {
+            let trouble = root.trouble();
+            // Of a disk that failed there may be nothing to tell but that.
+            let known = |bytes: Result<u64>| match bytes {
+                Err(_) if trouble.is_some() => Ok(0),
+                other => other,
+            };
+            let space = self.fs.space(&root.path);
+            let bytes = |of: fn(&Space) -> u64| match &space {
+                Ok(space) => known(Ok(of(space))),
+                Err(e) => known(Err(Error::io("statvfs", &root.path, e.kind().into()))),
+            };
+            Ok(DiskUsage {
+                root: root.path.clone(),
+                total_bytes: bytes(|s| s.total)?,
+                free_bytes: bytes(|s| s.available)?,
+                footage_bytes: known(self.footage_bytes(root))?,
+                held_bytes: known(self.held_bytes(root))?,
+                trouble: trouble.clone(),
+                oldest_us,
+            })
+        };
+        self.roots.iter().map(usage).collect()
+    }
+
+    fn footage_bytes(&self, root: &Root) -> Result<u64> {
+        let mut sum = 0;
+        for stream in self.streams() {
+            for dir in stream.dirs().iter().filter(|d| d.starts_with(&root.path)) {
+                sum += stream.bytes_in(dir)?;
+            }
+        }
+        Ok(sum)
+    }
+}
+
+impl Root {
+    pub(super) fn new(path: PathBuf) -> Self {
+        Root { path, streams: Mutex::default(), trouble: Mutex::default() }
+    }
+
+    /// Makes it if it does not exist; the folders of streams in it.
+    pub(super) fn open(
+        &self,
+        fs: &dyn FileSystem,
+        read_only: bool,
+    ) -> Result<Vec<(StreamId, PathBuf)>> {
+        if !read_only {
+            make_root(fs, &self.path)?;
+        }
+        let found = streams_under(fs, &self.path)?;
+        self.streams.lock().extend(found.iter().map(|(id, _)| *id));
+        Ok(found)
+    }
+
+    /// What is wrong with it.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().clone()
+    }
+
+    /// Notes that it does not do what it is asked to.
+    pub(crate) fn failed(&self, now: Moment, reason: &Reason, detail: &str) {
+        let mut trouble = self.trouble.lock();
+        let since_us = trouble.as_ref().map_or(now.wall_us, |t| t.since_us);
+        let (reason, detail) = (reason.clone(), detail.to_owned());
+        *trouble = Some(Trouble { since_us, reason, detail, seen_mono_us: now.mono_us });
+    }
+
+    /// Notes that it does; says whether that is news.
+    pub(crate) fn recovered(&self) -> bool {
+        self.trouble.lock().take().is_some()
+    }
+
+    pub(super) fn cannot_be_used(&self, now: Moment, error: Error) -> Error {
+        log::error!(target: "nvr.store", "{} cannot be used: {error}", self.path.display());
+        self.failed(now, &Reason::DISK_ERROR, &error.to_string());
+        error
+    }
+
+    /// A failed disk is no reason to stop; anything else is.
+    pub(super) fn tolerate(&self, now: Moment, error: Error) -> Result<()> {
+        match error {
+            e @ Error::Io { .. } => {
+                self.cannot_be_used(now, e);
+                Ok(())
+            }
+            e => Err(e),
+        }
+    }
+}
+
+/// The root that a path lies under.
+pub(super) fn of_path(roots: &[Arc<Root>], path: &Path) -> Option<Arc<Root>> {
+    roots.iter().find(|r| path.starts_with(&r.path)).cloned()
+}

@@ -1,0 +1,130 @@
+"""Cameras that change how they code, and their sound."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import av
+import pytest
+
+from nvr._core import Store
+from tests.e2e.media import assert_decodes, frame_digests
+from tests.ingest import pictures, streams
+from tests.ingest.conftest import Recorder
+from tests.peers.gstreamer import Camera
+
+
+def clip(recorder: Recorder, folder: Path) -> list[Path]:
+    """All that was recorded as a clip: the file of each of its parts."""
+    store = Store([str(recorder.root)], read_only=True)
+    try:
+        spans, _ = store.coverage(recorder.camera_id, "main", *pictures.ALL_TIME)
+        plan = store.clip(recorder.camera_id, "main", spans[0].start_us, spans[-1].end_us)
+        paths = [folder / f"part-{number}.mp4" for number in range(len(plan.parts))]
+        for part, path in zip(plan.parts, paths, strict=True):
+            part.save(path)
+    finally:
+        store.close()
+    return paths
+
+
+def test_parameters_that_change(
+    gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
+) -> None:
+    """A camera switches to night: another size in mid-stream, then the day's again."""
+    day = streams.encode(streams.Kind("h264", "keyint=15:bframes=0:scenecut=0", seconds=3), tmp_path / "1.ts")
+    night = streams.encode(
+        streams.Kind("h264", "keyint=15:bframes=0:scenecut=0", seconds=3), tmp_path / "2.ts", size="192x144"
+    )
+    joined = tmp_path / "joined.ts"
+    sources = f"concat:{day}|{night}|{day}"
+    subprocess.run(
+        ["ffmpeg", "-v", "error", "-i", sources, "-c", "copy", "-fflags", "+genpts", str(joined)],
+        check=False,
+        timeout=60,
+    )
+    recorder.record(gst_camera(file=joined).url)
+    recorder.wait_until("all three", lambda s: s.frames >= 9 * streams.FPS - 1)
+    recorder.stop()
+
+    store = Store([str(recorder.root)], read_only=True)
+    try:
+        spans, _ = store.coverage(recorder.camera_id, "main", *pictures.ALL_TIME)
+    finally:
+        store.close()
+    segments = [path for path in recorder.segments() if spans[0].run_id in path.name]
+    assert [size(path) for path in segments] == [(320, 240), (192, 144), (320, 240)]
+    parts = clip(recorder, tmp_path)[:3]
+    assert [size(path) for path in parts] == [(320, 240), (192, 144), (320, 240)]
+    assert_decodes(*parts)
+    for part, source in zip(parts, (day, night, day), strict=True):
+        # The last picture of all comes with whatever GStreamer sends after it.
+        found, expected = frame_digests(part), frame_digests(source)
+        assert found == expected[: len(found)]
+        assert len(found) >= len(expected) - 1
+
+
+def size(path: Path) -> tuple[int, int]:
+    with av.open(str(path)) as container:
+        context = container.streams.video[0].codec_context
+        return context.width, context.height
+
+
+def sound_of(path: Path) -> bytes:
+    """The coded bytes of a file's sound."""
+    with av.open(str(path)) as container:
+        return b"".join(bytes(packet) for packet in container.demux(audio=0))
+
+
+@pytest.mark.parametrize(("name", "decoder"), [("ulaw", "mulawdec"), ("alaw", "alawdec")])
+def test_g711(
+    name: str, decoder: str, gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
+) -> None:
+    source = tmp_path / "source.mov"
+    sound = "sine=frequency=440:sample_rate=8000:duration=4,tremolo=f=5,volume=0.7"
+    coder = f"pcm_{'mulaw' if name == 'ulaw' else 'alaw'}"
+    streams.encode(
+        streams.Kind("h264", "keyint=15:bframes=0:scenecut=0"),
+        source,
+        inputs=("-f", "lavfi", "-i", sound),
+        arguments=("-c:a", coder, "-ac", "1"),
+    )
+    camera = gst_camera(file=source, audio=True, options=(f"--audio-codec={name}",))
+    recorder.record(camera.url)
+    status = recorder.wait_until("the whole file", lambda s: s.frames >= 4 * streams.FPS)
+    assert (status.audio_codec, status.detail) == (name, "")
+    recorder.stop()
+
+    sent = sound_of(source)
+    (part,) = clip(recorder, tmp_path)[:1]
+    for path in (recorder.segments()[0], part):
+        assert len(frame_digests(path)) > 3 * streams.FPS
+        recorded = sound_of(path)
+        # It ends with the last picture, and begins with the first.
+        assert len(recorded) > 3 * 8000
+        assert recorded in sent
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            assert (stream.codec_context.name, stream.codec_context.sample_rate) == (coder, 8000)
+            times = [
+                p.pts * p.time_base for p in container.demux(stream) if p.pts is not None and p.time_base
+            ]
+        assert times == sorted(times)
+        # Another player that we did not write.
+        pipeline = f"filesrc location={path} ! qtdemux name=d d.audio_0 ! queue ! {decoder}"
+        heard = tmp_path / "heard.raw"
+        subprocess.run(
+            ["gst-launch-1.0", "-q", *pipeline.split(), "!", "filesink", f"location={heard}"],
+            check=True,
+            timeout=60,
+        )
+        # It leaves out what comes before the first picture.
+        assert heard.stat().st_size > 2 * 0.9 * len(recorded)
+
+
+def test_opus_is_left_out_and_named(gst_camera: Callable[..., Camera], recorder: Recorder) -> None:
+    camera = gst_camera(audio=True, options=("--audio-codec=opus",))
+    recorder.record(camera.url)
+    status = recorder.wait_until("pictures", lambda s: s.frames > 5)
+    assert (status.state, status.audio_codec) == ("recording", "")
+    assert "audio OPUS" in status.detail
