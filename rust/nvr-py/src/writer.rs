@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
+use crate::errors::IntoPy as _;
 use nvr_core::media::{AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink};
 use nvr_core::reason::Reason;
 use nvr_core::record::{Recorder, StreamRecorder};
 use nvr_core::time::Moment;
 use parking_lot::Mutex;
-use crate::errors::IntoPy as _;
 use pyo3::prelude::*;
 
 use crate::values::video_params;
