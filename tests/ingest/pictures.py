@@ -37,17 +37,22 @@ def of_file(path: Path, codec: str) -> list[Picture]:
         return [(t - times[0], units_of(codec, bytes(p))) for t, p in zip(times, packets, strict=True)]
 
 
-def of_recording(root: Path, camera_id: str, codec: str) -> list[Picture]:
-    """Of all that was recorded of a camera, in decoding order."""
+def samples_of(root: Path, camera_id: str) -> dict[int, bytes]:
+    """All samples that were recorded of a camera, in decoding order, by presentation time (1/90,000 s)."""
     store = Store([str(root)], read_only=True)
     try:
         # A group with an open end ends with the keyframe that the next one starts with.
-        samples = {
+        return {
             pts_90k: data
             for start_us in store.gops(camera_id, "main", *ALL_TIME)
             for data, pts_90k, _ in store.gop_samples(camera_id, "main", start_us).samples
         }
     finally:
         store.close()
+
+
+def of_recording(root: Path, camera_id: str, codec: str) -> list[Picture]:
+    """Of all that was recorded of a camera, in decoding order."""
+    samples = samples_of(root, camera_id)
     first = next(iter(samples))
     return [(pts_90k - first, units_of(codec, data)) for pts_90k, data in samples.items()]

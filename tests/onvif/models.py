@@ -300,10 +300,8 @@ class _Server(http.server.ThreadingHTTPServer):
 
 
 @contextmanager
-def serving(model: Model) -> Iterator[int]:
-    """Its port."""
-    server = _Server(("127.0.0.1", 0), _Handler)
-    server.model = model
+def running(server: http.server.ThreadingHTTPServer) -> Iterator[int]:
+    """A server at work; its port."""
     thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
     thread.start()
     try:
@@ -312,6 +310,15 @@ def serving(model: Model) -> Iterator[int]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+@contextmanager
+def serving(model: Model) -> Iterator[int]:
+    """Its port."""
+    server = _Server(("127.0.0.1", 0), _Handler)
+    server.model = model
+    with running(server) as port:
+        yield port
 
 
 @contextmanager

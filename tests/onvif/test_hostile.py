@@ -1,7 +1,6 @@
 """What comes from the network is bounded, whoever sends it."""
 
 import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,7 +14,7 @@ from nvr.onvif.device import ask_device
 from nvr.onvif.probe import answers_in
 from nvr.onvif.soap import FaultError, MalformedAnswerError, parse
 from nvr.onvif.types import Answer, Device, Login, Trouble
-from tests.onvif.models import probe_match
+from tests.onvif.models import probe_match, running
 
 BOMB = (
     '<?xml version="1.0"?><!DOCTYPE x [<!ENTITY a "aaaaaaaaaa">'
@@ -78,14 +77,8 @@ def test_of_several_addresses_the_senders_own_counts() -> None:
 def server(respond: "type[BaseHTTPRequestHandler]") -> Iterator[int]:
     found = ThreadingHTTPServer(("127.0.0.1", 0), respond)
     found.daemon_threads = True
-    thread = threading.Thread(target=found.serve_forever, args=(0.05,), daemon=True)
-    thread.start()
-    try:
-        yield found.server_address[1]
-    finally:
-        found.shutdown()
-        found.server_close()
-        thread.join()
+    with running(found) as port:
+        yield port
 
 
 class Quiet(BaseHTTPRequestHandler):

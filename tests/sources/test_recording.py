@@ -11,12 +11,12 @@ import pytest
 from nvr import nal
 from nvr._core import Store
 from nvr.sources.sound import from_adts
+from tests.ingest.pictures import ALL_TIME, samples_of
 from tests.sources.conftest import SourceRecorder
 from tests.sources.senders import ffmpeg, sending, web_server
 from tests.support.processes import free_port
 
 T = TypeVar("T")
-ALL_TIME = (0, 1 << 52)
 ENOUGH = 100
 """Pictures: nearly twice round the file."""
 
@@ -48,15 +48,7 @@ def sent_sound(path: Path) -> list[bytes]:
 
 def recorded(root: Path, camera_id: str, codec: str) -> tuple[list[list[bytes]], list[int]]:
     """Units of each picture, in decoding order, and presentation times in 1/90,000 s."""
-    store = Store([str(root)], read_only=True)
-    try:
-        samples = {
-            pts_90k: data
-            for start_us in store.gops(camera_id, "main", *ALL_TIME)
-            for data, pts_90k, _ in store.gop_samples(camera_id, "main", start_us).samples
-        }
-    finally:
-        store.close()
+    samples = samples_of(root, camera_id)
     prefixed = bytes([1, 0, 0, 0, 0xFF, 0xE1, 0]) if codec == "h264" else bytes([1] * 21 + [3, 0])
     return [units_of(codec, data, prefixed) for data in samples.values()], list(samples)
 
