@@ -19,6 +19,7 @@ use retina::client::{
 };
 use retina::codec::{CodecItem, FrameFormat, VideoFrame};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
@@ -26,11 +27,14 @@ use crate::failure::{Failure, Phase, classify, is_about_a_packet};
 use crate::params;
 use crate::sender_report::clock_offset_us;
 use crate::status::StatusCell;
+use crate::udp::Relay;
 
 /// A session that plays, and which of its streams are recorded.
 pub(crate) struct Playing {
     demuxed: Demuxed,
     choice: params::Choice,
+    /// Where the packets come over UDP.
+    relay: Option<Relay>,
 }
 
 impl Playing {
@@ -40,23 +44,43 @@ impl Playing {
     }
 }
 
-/// Connects, logs in, and asks for the media; at most for `limit`.
+/// Connects, logs in, and asks for the media; at most for `limit`. `udp`: where packets are
+/// received if they come over UDP.
 pub(crate) async fn connect(
     address: &Address,
     group: &Arc<SessionGroup>,
     limit: Duration,
+    udp: Option<&Handle>,
 ) -> Result<Playing, Failure> {
-    match timeout(limit, handshake(address, group)).await {
+    match timeout(limit, handshake(address, group, udp)).await {
         Ok(result) => result,
         Err(_) => Err(no_answer(address, limit).await),
     }
 }
 
 /// The policies suit cameras as they are rather than the standard: what can be ignored is.
-async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playing, Failure> {
-    let failed = |phase| move |e| classify(&e, phase, address);
+async fn handshake(
+    address: &Address,
+    group: &Arc<SessionGroup>,
+    udp: Option<&Handle>,
+) -> Result<Playing, Failure> {
+    let relay = match udp {
+        Some(runtime) if address.is_udp() => Some(Relay::open(address, runtime).await?),
+        _ => None,
+    };
+    let relay = relay.as_ref();
+    let failed = |phase| {
+        move |e| {
+            let failure = classify(&e, phase, address);
+            match relay {
+                Some(relay) => relay.explain(failure),
+                None => failure,
+            }
+        }
+    };
     let options = SessionOptions::default()
-        .creds(address.login().cloned())
+        // A relay logs in itself.
+        .creds(address.login().filter(|_| relay.is_none()).cloned())
         .user_agent(concat!("nvr/", env!("CARGO_PKG_VERSION")).to_owned())
         .session_group(Arc::clone(group))
         // One TEARDOWN in the background: cameras with few sessions free theirs at once,
@@ -64,10 +88,14 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .teardown(TeardownPolicy::Auto)
         .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
         .session_id(SessionIdPolicy::UseFirst);
+    let url = relay.map_or(address.url(), Relay::url);
     let mut session =
-        Session::describe(address.url().clone(), options).await.map_err(failed(Phase::Describe))?;
+        Session::describe(url.clone(), options).await.map_err(failed(Phase::Describe))?;
     let choice = params::choose(session.streams())?;
     for stream in [Some(choice.video), choice.audio].into_iter().flatten() {
+        if let Some(relay) = relay {
+            relay.clock_rate(session.streams()[stream].clock_rate_hz());
+        }
         let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
         session.setup(stream, setup).await.map_err(failed(Phase::Setup))?;
     }
@@ -78,7 +106,7 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
     let session = session.play(options).await.map_err(failed(Phase::Play))?;
     let demuxed = session.demuxed().map_err(failed(Phase::Play))?;
-    Ok(Playing { demuxed, choice })
+    Ok(Playing { demuxed, choice, relay: relay.cloned() })
 }
 
 /// Tells a camera that takes connections and does not answer from one that is not there,
@@ -115,15 +143,30 @@ enum Wake {
     Tick,
 }
 
-/// Feeds the sink until the session ends. Nothing is awaited but the socket and a slow tick:
-/// no timer is touched, and nothing of ours allocated, for a packet.
+/// Feeds the sink until the session ends, and says why it did.
 pub(crate) async fn feed(
     playing: Playing,
     address: &Address,
     silent_after: Duration,
     feed: Feed<'_>,
 ) -> Failure {
-    let Playing { mut demuxed, choice } = playing;
+    let relay = playing.relay.clone();
+    let failure = pump(playing, address, silent_after, feed).await;
+    match relay {
+        Some(relay) => relay.explain(failure),
+        None => failure,
+    }
+}
+
+/// Nothing is awaited but the socket and a slow tick:
+/// no timer is touched, and nothing of ours allocated, for a packet.
+async fn pump(
+    playing: Playing,
+    address: &Address,
+    silent_after: Duration,
+    feed: Feed<'_>,
+) -> Failure {
+    let Playing { mut demuxed, choice, relay: _ } = playing;
     let audio = choice.audio.and_then(|i| params::audio_params(&demuxed.streams()[i]));
     let mut pump = Pump {
         feed,
@@ -244,6 +287,7 @@ impl Pump<'_> {
         match item {
             CodecItem::VideoFrame(frame) => self.picture(frame, demuxed),
             CodecItem::AudioFrame(frame) => {
+                self.feed.status.lost(frame.loss());
                 if !*self.feed.begun {
                     return;
                 }
