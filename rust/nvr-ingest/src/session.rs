@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream as _;
-use nvr_core::codec::{AudioInfo, VideoInfo};
+use nvr_core::codec::{self, AudioInfo, VideoInfo};
 use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -151,9 +151,13 @@ pub(crate) async fn feed(
     feed: Feed<'_>,
 ) -> Failure {
     let relay = playing.relay.clone();
+    let status = feed.status;
     let failure = pump(playing, address, silent_after, feed).await;
     match relay {
-        Some(relay) => relay.explain(failure),
+        Some(relay) => {
+            status.lost(relay.take_lost());
+            relay.explain(failure)
+        }
         None => failure,
     }
 }
@@ -166,8 +170,9 @@ async fn pump(
     silent_after: Duration,
     feed: Feed<'_>,
 ) -> Failure {
-    let Playing { mut demuxed, choice, relay: _ } = playing;
+    let Playing { mut demuxed, choice, relay } = playing;
     let audio = choice.audio.and_then(|i| params::audio_params(&demuxed.streams()[i]));
+    let losses = Losses { told: feed.status.lost_packets(), told_at: None };
     let mut pump = Pump {
         feed,
         choice,
@@ -177,6 +182,8 @@ async fn pump(
         refused: None,
         bad_packets: 0,
         error: None,
+        losses,
+        relay,
     };
     let mut watch = Silence::new(silent_after);
     let mut tick = pin!(interval(watch.period()));
@@ -206,6 +213,8 @@ async fn pump(
             }
             Wake::Item(None) => return pump.end(address),
             Wake::Tick => {
+                pump.count_lost(0);
+                pump.losses.tell(&mut pump.feed);
                 if watch.is_silent(pump.feed.status.frames()) {
                     return pump.silence(silent_after);
                 }
@@ -241,6 +250,27 @@ impl Silence {
     }
 }
 
+/// Tells of lost packets, at most once in [`LOSSES_EVERY`].
+struct Losses {
+    /// How many the sink knows of.
+    told: u64,
+    told_at: Option<tokio::time::Instant>,
+}
+
+/// One event for what is lost at once, and not one for each packet of a bad line.
+const LOSSES_EVERY: Duration = Duration::from_secs(60);
+
+impl Losses {
+    fn tell(&mut self, feed: &mut Feed<'_>) {
+        let lost = feed.status.lost_packets();
+        let is_early = self.told_at.is_some_and(|at| at.elapsed() < LOSSES_EVERY);
+        if *feed.begun && lost > self.told && !is_early {
+            feed.sink.packets_lost(feed.clock.now(), lost - self.told);
+            (self.told, self.told_at) = (lost, Some(tokio::time::Instant::now()));
+        }
+    }
+}
+
 /// From the library's items to the sink's calls.
 struct Pump<'a> {
     feed: Feed<'a>,
@@ -255,6 +285,8 @@ struct Pump<'a> {
     bad_packets: u32,
     /// The newest thing that came, if it was an error.
     error: Option<retina::Error>,
+    losses: Losses,
+    relay: Option<Relay>,
 }
 
 /// Packets that make no sense, one after the other: more than the largest picture has, and the
@@ -287,7 +319,7 @@ impl Pump<'_> {
         match item {
             CodecItem::VideoFrame(frame) => self.picture(frame, demuxed),
             CodecItem::AudioFrame(frame) => {
-                self.feed.status.lost(frame.loss());
+                self.count_lost(frame.loss());
                 if !*self.feed.begun {
                     return;
                 }
@@ -325,17 +357,30 @@ impl Pump<'_> {
             self.without_params = true;
             return;
         }
-        if frame.loss() > 0 {
-            self.feed.status.lost(frame.loss());
-        }
+        let loss = frame.loss();
+        self.count_lost(loss);
         let pts_90k = frame.timestamp().timestamp();
         // The library wrote the frame once, in a buffer of just its size: it moves on as it is.
         let data = Bytes::from(frame.into_data());
-        if data.is_empty() {
+        if data.is_empty() || (loss > 0 && self.is_rest_of_picture(&data)) {
             return;
         }
         self.feed.status.picture(arrival.wall_us, data.len());
         self.feed.sink.video(AccessUnit { pts_90k, arrival, data });
+    }
+
+    /// Counts packets that did not come: as many as the library says, or as a relay says.
+    fn count_lost(&self, loss: u16) {
+        let lost = self.relay.as_ref().map_or(loss.into(), Relay::take_lost);
+        self.feed.status.lost(lost);
+    }
+
+    /// Behind lost packets: whether the picture's first slice was among them. (Where others are
+    /// missing, the library gives no picture.)
+    fn is_rest_of_picture(&self, data: &[u8]) -> bool {
+        let codec = self.video.as_ref().map(|video| video.codec);
+        let kind = codec.and_then(|codec| codec::classify(codec, data).ok());
+        kind.is_none_or(|kind| kind.continues)
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.

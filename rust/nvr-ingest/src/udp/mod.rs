@@ -14,7 +14,7 @@ mod transport;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 use nvr_core::reason::Reason;
 use parking_lot::Mutex;
@@ -39,6 +39,8 @@ struct Shared {
     clock_hz: AtomicU32,
     /// Packets came.
     begun: AtomicBool,
+    /// Packets that did not come, and that the session has not asked about.
+    lost: AtomicU64,
     /// Why the relay ended, if it was not the library that hung up.
     failure: Mutex<Option<Failure>>,
 }
@@ -70,6 +72,12 @@ impl Relay {
     /// The next SETUP is of a track with so many ticks a second.
     pub(crate) fn clock_rate(&self, clock_hz: u32) {
         self.shared.clock_hz.store(clock_hz, Relaxed);
+    }
+
+    /// How many packets were lost since this was last asked. (The library forgets those of pictures
+    /// that it leaves out.)
+    pub(crate) fn take_lost(&self) -> u64 {
+        self.shared.lost.swap(0, Relaxed)
     }
 
     /// Why a session ended: what the relay knows better than the library.

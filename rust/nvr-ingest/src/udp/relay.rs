@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
+use std::mem;
 use std::net::Ipv4Addr;
 use std::pin::pin;
 use std::sync::Arc;
@@ -82,8 +83,8 @@ pub(super) async fn run(
         from_camera: BytesMut::new(),
         local,
         from_local: BytesMut::new(),
-        to_local: BytesMut::new(),
-        early: BytesMut::new(),
+        to_local: Queue::default(),
+        early: Queue::default(),
         cseq: 0,
         pending: VecDeque::new(),
         tracks: Vec::new(),
@@ -205,9 +206,9 @@ struct Relay {
     from_camera: BytesMut,
     local: TcpStream,
     from_local: BytesMut,
-    to_local: BytesMut,
+    to_local: Queue,
     /// Packets that came before the answer to PLAY: the library would take them for strays.
-    early: BytesMut,
+    early: Queue,
     cseq: u32,
     pending: VecDeque<Pending>,
     tracks: Vec<Track>,
@@ -236,7 +237,7 @@ impl Relay {
                     ready.map_err(|_| None)?;
                     self.read_local().await?;
                 }
-                ready = self.local.writable(), if !self.to_local.is_empty() => {
+                ready = self.local.writable(), if !self.to_local.bytes.is_empty() => {
                     ready.map_err(|_| None)?;
                 }
                 () = readable(&self.tracks) => self.receive(),
@@ -248,15 +249,15 @@ impl Relay {
 
     /// Hands over what is left.
     async fn finish(&mut self) {
-        let (channels, mut rest) = (self.tracks.iter().map(|t| t.channels.0), BytesMut::new());
-        let channels: Vec<u8> = channels.collect();
-        for (track, channel) in self.tracks.iter_mut().zip(channels) {
-            track.window.finish(&mut |packet| frame(&mut rest, channel, packet));
+        for track in &mut self.tracks {
+            let channel = track.channels.0;
+            let mut out = |packet: &[u8]| self.to_local.frame(channel, packet);
+            if self.playing {
+                track.window.finish(&mut out);
+            }
         }
-        if self.playing {
-            self.to_local.unsplit(rest);
-        }
-        let _ = self.local.write_all(&self.to_local).await;
+        self.count();
+        let _ = self.local.write_all(&self.to_local.bytes).await;
     }
 
     async fn read_camera(&mut self) -> Result<(), Ended> {
@@ -364,9 +365,9 @@ impl Relay {
                 _ => {}
             }
         }
-        self.to_local.extend_from_slice(&answer.to_bytes());
+        self.to_local.bytes.extend_from_slice(&answer.to_bytes());
         if self.playing {
-            self.to_local.unsplit(self.early.split());
+            self.to_local.bytes.unsplit(self.early.bytes.split());
         }
         Ok(())
     }
@@ -413,15 +414,16 @@ impl Relay {
             ports.rtp.receive(|packet| {
                 let Some((ssrc, sequence, timestamp)) = rtp_header(packet) else { return };
                 if reception.packet(ssrc, sequence, timestamp, now) {
-                    let mut out = |packet: &[u8]| frame(room, channels.0, packet);
+                    let mut out = |packet: &[u8]| room.frame(channels.0, packet);
                     window.take(sequence, packet, now, &mut out);
                 }
             });
             ports.rtcp.receive(|packet| {
                 reception.control(packet, now);
-                frame(room, channels.1, packet);
+                room.frame(channels.1, packet);
             });
         }
+        self.count();
         if !self.shared.begun.load(Relaxed) && self.tracks.iter().any(|t| t.reception.has_begun()) {
             self.shared.begun.store(true, Relaxed);
         }
@@ -438,8 +440,9 @@ impl Relay {
         let room = if self.playing { &mut self.to_local } else { &mut self.early };
         for track in &mut self.tracks {
             let channel = track.channels.0;
-            track.window.expire(now, &mut |packet| frame(room, channel, packet));
+            track.window.expire(now, &mut |packet| room.frame(channel, packet));
         }
+        self.count();
         if self.playing && now >= self.report_at {
             self.report_at = now + report_interval();
             for track in &mut self.tracks {
@@ -451,18 +454,50 @@ impl Relay {
         }
     }
 
+    fn count(&mut self) {
+        let given_up: u64 = self.tracks.iter_mut().map(|track| track.window.take_lost()).sum();
+        let refused = mem::take(&mut self.to_local.refused) + mem::take(&mut self.early.refused);
+        if given_up + refused > 0 {
+            self.shared.lost.fetch_add(given_up + refused, Relaxed);
+        }
+    }
+
     fn flush(&mut self) -> Result<(), Ended> {
-        while !self.to_local.is_empty() {
-            match self.local.try_write(&self.to_local) {
-                Ok(written) => self.to_local.advance(written),
+        let waiting = &mut self.to_local.bytes;
+        while !waiting.is_empty() {
+            match self.local.try_write(waiting) {
+                Ok(written) => waiting.advance(written),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => return Ok(()),
                 Err(_) => return Err(None),
             }
         }
-        if self.to_local.capacity() > KEEP_ROOM {
-            self.to_local = BytesMut::new();
+        if waiting.capacity() > KEEP_ROOM {
+            *waiting = BytesMut::new();
         }
         Ok(())
+    }
+}
+
+/// What waits for the library.
+#[derive(Default)]
+struct Queue {
+    bytes: BytesMut,
+    /// Packets for which there was no room.
+    refused: u64,
+}
+
+impl Queue {
+    /// Appends an interleaved packet (RFC 2326, section 10.12).
+    fn frame(&mut self, channel: u8, packet: &[u8]) {
+        // A datagram is never longer than that.
+        let Ok(length) = u16::try_from(packet.len()) else { return };
+        if self.bytes.len() + packet.len() > MAX_WAITING {
+            self.refused += 1;
+            return;
+        }
+        let [high, low] = length.to_be_bytes();
+        self.bytes.extend_from_slice(&[b'$', channel, high, low]);
+        self.bytes.extend_from_slice(packet);
     }
 }
 
@@ -493,16 +528,6 @@ fn rtp_header(packet: &[u8]) -> Option<(u32, u16, u32)> {
     })
 }
 
-/// Appends an interleaved packet (RFC 2326, section 10.12).
-fn frame(room: &mut BytesMut, channel: u8, packet: &[u8]) {
-    let Ok(length) = u16::try_from(packet.len()) else { return };
-    if room.len() + packet.len() <= MAX_WAITING {
-        let [high, low] = length.to_be_bytes();
-        room.extend_from_slice(&[b'$', channel, high, low]);
-        room.extend_from_slice(packet);
-    }
-}
-
 fn report_interval() -> Duration {
     REPORTS.mul_f64(rand::thread_rng().gen_range(0.5..1.5))
 }
@@ -513,4 +538,28 @@ fn broken(e: io::Error) -> Ended {
 
 fn protocol_error(what: String) -> Ended {
     Some(Failure::new(Reason::PROTOCOL_ERROR, format!("the camera cannot be understood: {what}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn no_other_program_of_this_machine_gets_the_pictures() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let url = Url::parse(&format!("rtsp://127.0.0.1:{port}/secret")).unwrap();
+        let mut strangers = Vec::new();
+        for said in ["DESCRIBE rtsp://127.0.0.1/ RTSP/1.0\r\n\r\n", "\x16\x03\x01", "", "DESCRIBE "]
+        {
+            let mut stranger = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+            stranger.write_all(said.as_bytes()).await.unwrap();
+            strangers.push(stranger);
+        }
+        let mut library = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.unwrap();
+        library.write_all(format!("DESCRIBE {url} RTSP/1.0\r\n\r\n").as_bytes()).await.unwrap();
+        let (accepted, first) = accept(&listener, &url).await;
+        assert_eq!(accepted.peer_addr().unwrap(), library.local_addr().unwrap());
+        assert_eq!(first.request(), Some(("DESCRIBE", url.as_str())));
+    }
 }

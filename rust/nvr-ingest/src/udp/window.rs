@@ -31,6 +31,9 @@ pub(super) struct Window {
     /// A packet far from the due one. If the next number follows, the source counts anew, or very
     /// many were lost (as in RFC 3550, appendix A.1); if not, it was a stray.
     stray: Option<(u16, Vec<u8>)>,
+    /// A packet was given on: what is missing from now on is lost.
+    begun: bool,
+    lost: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +55,7 @@ impl Window {
         let ahead = sequence.wrapping_sub(due);
         if ahead == 0 {
             out(packet);
+            self.begun = true;
             self.step();
             if !self.held.is_empty() {
                 self.drain(out);
@@ -72,6 +76,11 @@ impl Window {
         while self.deadline().is_some_and(|deadline| deadline <= now) {
             self.give_up(out);
         }
+    }
+
+    /// How many packets were given up since this was last asked.
+    pub(super) fn take_lost(&mut self) -> u64 {
+        std::mem::take(&mut self.lost)
     }
 
     /// When to call [`expire`](Self::expire) next; none when nothing is missing.
@@ -119,7 +128,9 @@ impl Window {
     fn give_up(&mut self, out: &mut impl FnMut(&[u8])) {
         while let Some(None) = self.held.front() {
             self.step();
+            self.lost += u64::from(self.begun);
         }
+        self.begun = true;
         self.drain(out);
     }
 
@@ -127,6 +138,9 @@ impl Window {
         match self.stray.take() {
             Some((before, first)) if before.wrapping_add(1) == sequence => {
                 self.finish(out);
+                let missing = before.wrapping_sub(self.due.unwrap_or(before));
+                // Backwards it is no loss, but another count.
+                self.lost += if missing < 0x8000 { u64::from(missing) } else { 0 };
                 out(&first);
                 out(packet);
                 self.due = Some(sequence.wrapping_add(1));
@@ -143,6 +157,11 @@ mod tests {
 
     /// What the window gives on for packets that come at these milliseconds.
     fn run(packets: &[(u16, u64)]) -> Vec<u16> {
+        counted(packets).0
+    }
+
+    /// And how many it counts as lost.
+    fn counted(packets: &[(u16, u64)]) -> (Vec<u16>, u64) {
         let start = Instant::now();
         let (mut window, mut given) = (Window::default(), Vec::new());
         let mut out =
@@ -156,7 +175,8 @@ mod tests {
         window.finish(&mut out);
         check(&window);
         assert_eq!(window.bytes, 0);
-        given
+        let lost = window.take_lost();
+        (given, lost)
     }
 
     fn check(window: &Window) {
@@ -177,9 +197,9 @@ mod tests {
     #[test]
     fn a_missing_packet_is_waited_for_and_then_given_up() {
         let late = [(10, 0), (11, 200), (13, 201), (12, 300), (14, 301)];
-        assert_eq!(run(&late), [10, 11, 12, 13, 14]);
+        assert_eq!(counted(&late), (vec![10, 11, 12, 13, 14], 0));
         let too_late = [(10, 0), (11, 200), (13, 201), (12, 302), (14, 303)];
-        assert_eq!(run(&too_late), [10, 11, 13, 14]);
+        assert_eq!(counted(&too_late), (vec![10, 11, 13, 14], 1));
     }
 
     #[test]
@@ -199,7 +219,11 @@ mod tests {
         let packets = [(10, 0), (11, 200), (30_000, 201), (12, 202), (40_000, 203), (13, 204)];
         assert_eq!(run(&packets), [10, 11, 12, 13]);
         let anew = [(10, 0), (11, 200), (30_000, 201), (30_001, 202), (30_002, 203), (12, 204)];
-        assert_eq!(run(&anew), [10, 11, 30_000, 30_001, 30_002]);
+        assert_eq!(counted(&anew), (vec![10, 11, 30_000, 30_001, 30_002], 29_988));
+        let backwards = [(60_000, 0), (60_001, 200), (9, 201), (10, 202), (11, 203)];
+        assert_eq!(counted(&backwards).0, [60_000, 60_001, 9, 10, 11]);
+        let backwards = [(60_000, 0), (60_001, 200), (50_000, 201), (50_001, 202), (50_002, 203)];
+        assert_eq!(counted(&backwards), (vec![60_000, 60_001, 50_000, 50_001, 50_002], 0));
     }
 
     #[test]
@@ -241,7 +265,10 @@ mod tests {
             let first = arrivals[0].0;
             let known = |n: &u16| n.wrapping_sub(first.wrapping_sub(BEFORE_FIRST)) < 0x8000;
             let expected: Vec<u16> = sent.into_iter().filter(known).collect();
-            prop_assert_eq!(run(&arrivals), expected);
+            let (given, lost) = counted(&arrivals);
+            let span = given[given.len() - 1].wrapping_sub(given[0]);
+            prop_assert_eq!(lost, u64::from(span) + 1 - given.len() as u64);
+            prop_assert_eq!(given, expected);
         }
 
         #[test]
