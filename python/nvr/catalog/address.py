@@ -35,8 +35,9 @@ class StreamAddress:
 def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
     """The parts of ``rtsp://user:password@host:port/path`` (RFC 2326, section 3.2; RFC 3986).
 
-    ``rtspu`` is the same with RTP over UDP. Beside them: what a process reads with libav (``nvr.sources``), so ``http``, ``https``, ``rtmp``,
-    ``rtmps``, ``srt``, ``tcp``, ``udp`` with a host, ``file:/path`` and ``v4l2:/dev/video0``.
+    ``rtspu`` is the same with RTP over UDP. Beside them: what a process reads with libav
+    (``nvr.sources``), so ``http``, ``https``, ``rtmp``, ``rtmps``, ``srt``, ``tcp``, ``udp`` with a host,
+    ``file:/path`` and ``v4l2:/dev/video0``.
 
     Raises :exc:`InvalidArgument`, whose message quotes nothing of the address
     but its scheme: what looks like a host may be part of a password.
