@@ -10,6 +10,9 @@ pub(super) const HOLD: Duration = Duration::from_millis(100);
 /// Numbers ahead of the one that is due for which packets are held: 100 ms of 100 Mbit/s.
 const SLOTS: u16 = 1024;
 
+/// Farther ahead a packet is a stray, unless the next one follows (RFC 3550, appendix A.1).
+const MAX_DROPOUT: u16 = 3000;
+
 /// Bytes held at most; beyond, what is missing is given up early.
 const MAX_BYTES: usize = 4 << 20;
 
@@ -60,8 +63,12 @@ impl Window {
             if !self.held.is_empty() {
                 self.drain(out);
             }
-        } else if ahead < SLOTS {
-            self.hold(ahead, packet, now);
+        } else if ahead < MAX_DROPOUT {
+            self.make_room(sequence, out);
+            self.hold(sequence, packet, now);
+            if let Some(Some(_)) = self.held.front() {
+                self.drain(out);
+            }
             while self.bytes > MAX_BYTES {
                 self.give_up(out);
             }
@@ -95,8 +102,24 @@ impl Window {
         }
     }
 
-    fn hold(&mut self, ahead: u16, packet: &[u8], now: Instant) {
-        let slot = usize::from(ahead);
+    /// Gives up what is missing longest until a packet is no more than [`SLOTS`] ahead.
+    fn make_room(&mut self, sequence: u16, out: &mut impl FnMut(&[u8])) {
+        while self.slot(sequence) >= usize::from(SLOTS) {
+            if self.held.is_empty() {
+                self.step();
+                self.lost += u64::from(self.begun);
+            } else {
+                self.give_up(out);
+            }
+        }
+    }
+
+    fn slot(&self, sequence: u16) -> usize {
+        sequence.wrapping_sub(self.due.unwrap_or(sequence)).into()
+    }
+
+    fn hold(&mut self, sequence: u16, packet: &[u8], now: Instant) {
+        let slot = self.slot(sequence);
         if self.held.len() <= slot {
             self.held.resize_with(slot + 1, || None);
         }
@@ -224,6 +247,15 @@ mod tests {
         assert_eq!(counted(&backwards).0, [60_000, 60_001, 9, 10, 11]);
         let backwards = [(60_000, 0), (60_001, 200), (50_000, 201), (50_001, 202), (50_002, 203)];
         assert_eq!(counted(&backwards), (vec![60_000, 60_001, 50_000, 50_001, 50_002], 0));
+    }
+
+    #[test]
+    fn a_burst_larger_than_the_window_is_given_on_while_packets_overtake_each_other() {
+        // All within the time that the first ones of a session are held.
+        let burst: Vec<(u16, u64)> = (0..3000).map(|n| (n ^ 1, u64::from(n) / 60)).collect();
+        assert_eq!(counted(&burst), ((0..3000).collect(), 0));
+        let dropout = [(10, 0), (11, 200), (2012, 201), (2011, 202), (2013, 203), (2014, 400)];
+        assert_eq!(counted(&dropout), (vec![10, 11, 2011, 2012, 2013, 2014], 1999));
     }
 
     #[test]
