@@ -402,6 +402,8 @@ class StreamStatus:
     last_frame_us: int
     frames: int
     bytes: int
+    lost_packets: int
+    """RTP packets that the camera numbered and that did not arrive, or that made no sense."""
     recorded_us: int
     camera_clock_offset_us: int | None
     reconnects: dict[str, int]
@@ -472,7 +474,7 @@ class StreamEvent:
     camera_id: str
     stream: str
     kind: str
-    """``run_started``, ``run_ended``, ``stream_down`` or ``footage_lost``."""
+    """``run_started``, ``run_ended``, ``stream_down``, ``footage_lost`` or ``packets_lost``."""
     reason: str
     detail: str
 

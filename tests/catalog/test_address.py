@@ -25,6 +25,7 @@ def test_all_parts() -> None:
         ("RTSP://Camera-1.local/x", "camera-1.local", 554, "/x"),
         ("rtsp://[fe80::1]:9/x", "fe80::1", 9, "/x"),
         ("rtsp://a.b.:1/", "a.b.", 1, "/"),
+        ("rtspu://10.0.0.7/main", "10.0.0.7", 554, "/main"),
     ],
 )
 def test_hosts_and_ports(url: str, host: str, port: int, path: str) -> None:
@@ -39,6 +40,7 @@ def test_hosts_and_ports(url: str, host: str, port: int, path: str) -> None:
         ("10.0.0.7/main", "must begin with rtsp://"),
         ("ftp://u:geheim@10.0.0.7/main", "must begin with rtsp://, not ftp:"),
         ("rtsps://u:geheim@10.0.0.7/main", "must begin with rtsp://, not rtsps:"),
+        ("rtspu://u:gehe:im@10.0.0.7/", "%3A"),
         ("rtsp:///main", "names no host"),
         ("rtsp://u:geheim@/main", "names no host"),
         ("rtsp://u:geheim@10.0.0.7:0/", "port 0"),

@@ -34,6 +34,7 @@ class Status:
     last_frame_us: int = 1_800_000_000_500_000
     frames: int = 150
     bytes: int = 2_000_000
+    lost_packets: int = 3
     recorded_us: int = 10_500_000
     camera_clock_offset_us: int | None = -250_000
     reconnects: Mapping[str, int] = field(
@@ -104,6 +105,7 @@ def test_values_are_in_base_units_and_named() -> None:
     assert found[f"nvr_stream_camera_clock_offset_seconds{{{of},stream=main}}"] == -0.25
     assert found[f"nvr_stream_received_bytes_total{{{of},stream=main}}"] == 2_000_000
     assert found[f"nvr_stream_frames_total{{{of},stream=main}}"] == 150
+    assert found[f"nvr_stream_lost_packets_total{{{of},stream=main}}"] == 3
     assert found[f"nvr_stream_reconnects_total{{{of},reason=refused,stream=main}}"] == 2
     assert found["nvr_store_free_bytes{store=/srv/a}"] == 400
     assert found["nvr_store_oldest_timestamp_seconds{store=/srv/a}"] == 1_700_000_000

@@ -10,7 +10,7 @@ from nvr.errors import InvalidArgument
 __all__ = ["DEFAULT_PORT", "StreamAddress", "parse_address"]
 
 DEFAULT_PORT = 554
-_PORTS = {"rtsp": DEFAULT_PORT, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
+_PORTS = {"rtsp": DEFAULT_PORT, "rtspu": DEFAULT_PORT, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _NEED_PORT = ("srt", "tcp", "udp")
 _ON_THIS_MACHINE = ("file", "v4l2")
 _MAX_LENGTH = 2000
@@ -35,8 +35,9 @@ class StreamAddress:
 def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
     """The parts of ``rtsp://user:password@host:port/path`` (RFC 2326, section 3.2; RFC 3986).
 
-    Beside ``rtsp``: what a process reads with libav (``nvr.sources``), so ``http``, ``https``, ``rtmp``,
-    ``rtmps``, ``srt``, ``tcp``, ``udp`` with a host, ``file:/path`` and ``v4l2:/dev/video0``.
+    ``rtspu`` is the same with RTP over UDP. Beside them: what a process reads with libav
+    (``nvr.sources``), so ``http``, ``https``, ``rtmp``, ``rtmps``, ``srt``, ``tcp``, ``udp`` with a host,
+    ``file:/path`` and ``v4l2:/dev/video0``.
 
     Raises :exc:`InvalidArgument`, whose message quotes nothing of the address
     but its scheme: what looks like a host may be part of a password.

@@ -31,7 +31,9 @@ app = typer.Typer(
 )
 app.command("discover")(discover)
 
-_URL = "rtsp://user:password@host:port/path; special characters of a password as %XX."
+_URL = (
+    "rtsp://user:password@host:port/path (rtspu://: RTP over UDP); special characters of a password as %XX."
+)
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Only check, on the node too; change nothing.")]
 AskPassword = Annotated[
     bool,

@@ -13,6 +13,8 @@ _NAME = re.compile(r"[a-z0-9-]{1,63}", re.ASCII)
 _AREA = re.compile(r"[A-Za-z0-9._-]{0,63}")
 _MAX_TITLE = 200
 _MAX_URL = 2000
+_FROM_A_HOST = ("rtsp", "rtspu", "http", "https", "rtmp", "rtmps", "srt", "tcp", "udp")
+_ON_THE_NODE = ("file", "v4l2")
 
 ViewLike = View | tuple[float, ...]
 """A view, or (direction, angle) in degrees, or (direction, angle, reach) with metres."""
@@ -31,7 +33,8 @@ def checked_url(url: str, field: str) -> str:
     except ValueError:
         port_is_right = False
         parts = urlsplit("")
-    if parts.scheme not in {"rtsp", "rtsps"} or not parts.hostname or not port_is_right:
+    has_place = parts.path.startswith("/") if parts.scheme in _ON_THE_NODE else parts.hostname
+    if parts.scheme not in (*_FROM_A_HOST, *_ON_THE_NODE) or not has_place or not port_is_right:
         raise InvalidArgument(
             f"{field}: not an address such as {shape} (special characters of a password as %XX)", field=field
         )

@@ -69,6 +69,8 @@ class _Status(Protocol):
     @property
     def bytes(self) -> int: ...
     @property
+    def lost_packets(self) -> int: ...
+    @property
     def recorded_us(self) -> int: ...
     @property
     def camera_clock_offset_us(self) -> int | None: ...
@@ -201,6 +203,11 @@ class NodeMetrics(Collector):
         frames = CounterMetricFamily(
             "nvr_stream_frames", "Pictures received since the node started.", labels=_STREAM
         )
+        lost = CounterMetricFamily(
+            "nvr_stream_lost_packets",
+            "RTP packets lost on their way, or without sense, since the node started.",
+            labels=_STREAM,
+        )
         reconnects = CounterMetricFamily(
             "nvr_stream_reconnects",
             "New attempts to connect since the node started, by why the last one ended.",
@@ -218,9 +225,10 @@ class NodeMetrics(Collector):
                 offset.add_metric(labels, status.camera_clock_offset_us / _US)
             received.add_metric(labels, status.bytes)
             frames.add_metric(labels, status.frames)
+            lost.add_metric(labels, status.lost_packets)
             for reason, count in _by_reason(status.reconnects).items():
                 reconnects.add_metric([*labels, reason], count)
-        yield from (up, recorded, gaps, last, offset, received, frames, reconnects)
+        yield from (up, recorded, gaps, last, offset, received, frames, lost, reconnects)
 
     def _io(self) -> Iterator[Metric]:
         histograms = self._io_histograms()

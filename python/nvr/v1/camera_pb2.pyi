@@ -42,7 +42,8 @@ class CameraSettings(_message.Message):
     title: _builtins.str
     """For display, in any script."""
     main_url: _builtins.str
-    """Address of the main stream: rtsp://user:password@host:port/path. In
+    """Address of the main stream: rtsp://user:password@host:port/path, or rtspu://
+    with RTP over UDP, or another kind of source. In
     answers the password is replaced by `***`; sent back so, it stays.
     """
     sub_url: _builtins.str

@@ -1981,6 +1981,7 @@ class Event(_message.Message):
     """The stream, when it is about one."""
     kind: _builtins.str
     """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
+    `packets_lost` (of a camera's RTP, at most once a minute),
     `camera_added`, `camera_changed`, `camera_removed`, `segments_expired`,
     `disk_full`, `disk_error`, `node_stopping`; `footage_damaged` and
     `footage_intact` (a scrub found stored footage damaged, or sound again; the

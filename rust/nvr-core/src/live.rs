@@ -58,7 +58,7 @@ pub struct StreamEvent {
     pub at_us: i64,
     /// To which stream.
     pub stream: StreamId,
-    /// `run_started`, `run_ended`, `stream_down`, `footage_lost`.
+    /// `run_started`, `run_ended`, `stream_down`, `footage_lost`, `packets_lost`.
     pub kind: &'static str,
     /// Why, where there is a why.
     pub reason: Option<Reason>,

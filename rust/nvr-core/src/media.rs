@@ -92,6 +92,11 @@ pub trait MediaSink: Send {
     fn audio(&mut self, frame: AudioFrame);
     /// The camera's clock minus the recorder's, by the newest RTCP sender report.
     fn camera_clock_offset(&mut self, offset_us: i64);
+    /// So many packets of the camera were lost on their way since this was last said; their pictures
+    /// did not come.
+    fn packets_lost(&mut self, now: Moment, packets: u64) {
+        let _ = (now, packets);
+    }
     /// The session is over. Pictures held so far are written.
     fn end(&mut self, now: Moment, reason: Reason, detail: &str);
     /// There is no session, for this reason (also when the reason changes).

@@ -16,6 +16,10 @@ const MASK: &str = "***";
 const SECRET_KEYS: [&str; 7] =
     ["password=", "passwd=", "passwort=", "pass=", "passphrase=", "pwd=", "token="];
 
+/// Asks a camera for RTP over UDP, as GStreamer and Windows Media have it. (In RFC 2326, section
+/// 3.2, it is RTSP itself over UDP, which no camera speaks.)
+const OVER_UDP: &str = "rtspu";
+
 /// What is read by a process of its own rather than by this crate.
 const OTHER_SCHEMES: [&str; 9] =
     ["file", "http", "https", "rtmp", "rtmps", "srt", "tcp", "udp", "v4l2"];
@@ -25,6 +29,8 @@ const OTHER_SCHEMES: [&str; 9] =
 pub(crate) struct Address {
     url: Url,
     login: Option<Credentials>,
+    /// RTP comes over UDP.
+    udp: bool,
     /// Every form in which the password could come back from a camera; longest first.
     secrets: Vec<String>,
     /// For a source that is not RTSP: all of it as it was given, with its secrets.
@@ -41,10 +47,11 @@ impl Address {
                  with special characters in user and password percent-encoded"
             ))
         })?;
+        let udp = url.scheme() == OVER_UDP && url.set_scheme("rtsp").is_ok();
         let other = OTHER_SCHEMES.contains(&url.scheme()).then(|| text.trim().to_owned());
         if other.is_none() && url.scheme() != "rtsp" {
             return Err(Error::Invalid(format!(
-                "'{}' is no scheme for a camera: use rtsp://, or one of {}",
+                "'{}' is no scheme for a camera: use rtsp:// or {OVER_UDP}://, or one of {}",
                 url.scheme(),
                 OTHER_SCHEMES.join(", ")
             )));
@@ -77,12 +84,17 @@ impl Address {
             let cleared = url.set_username("").and_then(|()| url.set_password(None));
             cleared.map_err(|()| Error::Invalid("the camera's URL names no host".to_owned()))?;
         }
-        Ok(Address { url, login, secrets, other })
+        Ok(Address { url, login, udp, secrets, other })
     }
 
     /// For a source that is not RTSP: the whole address, with its secrets.
     pub(crate) fn other(&self) -> Option<&str> {
         self.other.as_deref()
+    }
+
+    /// Whether RTP comes over UDP.
+    pub(crate) fn is_udp(&self) -> bool {
+        self.udp
     }
 
     /// The URL to ask for; without login.
@@ -122,7 +134,11 @@ const MAX_TEXT: usize = 300;
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.scrub(self.url.as_str()))
+        let shown = self.scrub(self.url.as_str());
+        match shown.strip_prefix("rtsp") {
+            Some(rest) if self.udp => write!(f, "{OVER_UDP}{rest}"),
+            _ => f.write_str(&shown),
+        }
     }
 }
 
@@ -222,6 +238,18 @@ mod tests {
         let a = Address::parse("rtsp://[::1]/main").unwrap();
         assert_eq!(a.host_port(), ("::1".to_owned(), 554));
         assert!(a.login().is_none());
+    }
+
+    #[test]
+    fn rtp_over_udp_is_asked_for_with_a_scheme() {
+        let a = Address::parse("rtspu://admin:hunter2@10.0.0.7/main").unwrap();
+        assert!(a.is_udp() && a.other().is_none());
+        assert_eq!(a.url().as_str(), "rtsp://10.0.0.7/main");
+        assert_eq!(a.host_port(), ("10.0.0.7".to_owned(), 554));
+        assert_eq!(a.to_string(), "rtspu://10.0.0.7/main");
+        assert_eq!(a.login().unwrap().password, "hunter2");
+        assert!(!Address::parse("rtsp://10.0.0.7/main").unwrap().is_udp());
+        assert_eq!(redact("rtspu://admin:hunter2@h/"), "rtspu://***@h/");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! From a library's error to what an operator understands.
 
 use std::fmt::Write as _;
+use std::io;
 
 use nvr_core::reason::Reason;
 
@@ -44,7 +45,6 @@ pub(crate) enum Phase {
 /// below hold real errors against this, so that a new version that names them differently
 /// is noticed).
 pub(crate) fn classify(error: &retina::Error, phase: Phase, address: &Address) -> Failure {
-    let (host, port) = address.host_port();
     let said = first_paragraph(error);
     if let Some(status) = error.status_code() {
         return by_status(status, phase, address, &said);
@@ -55,14 +55,10 @@ pub(crate) fn classify(error: &retina::Error, phase: Phase, address: &Address) -
         rest.split(|c: char| !c.is_alphanumeric()).next().unwrap_or_default()
     });
     match (variant, kind) {
-        ("ConnectError", "ConnectionRefused") => Failure::new(
-            Reason::REFUSED,
-            format!("{host} refuses connections to port {port}: is it the camera's RTSP port?"),
-        ),
-        ("ConnectError", _) => Failure::new(
-            Reason::UNREACHABLE,
-            format!("{host} port {port} cannot be reached: {said}"),
-        ),
+        ("ConnectError", "ConnectionRefused") => {
+            unconnected(address, io::ErrorKind::ConnectionRefused, &said)
+        }
+        ("ConnectError", _) => unconnected(address, io::ErrorKind::Other, &said),
         // The library gives up a session whose keepalive request got no answer.
         ("RtspReadError" | "WriteError", "TimedOut") if phase == Phase::Media => {
             Failure::new(Reason::PROTOCOL_ERROR, said)
@@ -76,6 +72,18 @@ pub(crate) fn classify(error: &retina::Error, phase: Phase, address: &Address) -
         ),
         _ => Failure::new(Reason::PROTOCOL_ERROR, said),
     }
+}
+
+/// Why a camera's port takes no connection.
+pub(crate) fn unconnected(address: &Address, kind: io::ErrorKind, said: &str) -> Failure {
+    let (host, port) = address.host_port();
+    if kind == io::ErrorKind::ConnectionRefused {
+        return Failure::new(
+            Reason::REFUSED,
+            format!("{host} refuses connections to port {port}: is it the camera's RTSP port?"),
+        );
+    }
+    Failure::new(Reason::UNREACHABLE, format!("{host} port {port} cannot be reached: {said}"))
 }
 
 /// Whether an error is about one packet of media: the connection is as good as before.
@@ -102,7 +110,7 @@ fn by_status(status: u16, phase: Phase, address: &Address, said: &str) -> Failur
         ),
         (401 | 403, _) => Failure::new(
             Reason::AUTH_FAILED,
-            format!("the camera refuses user and password: {said}"),
+            format!("the camera refuses user and password ({status})"),
         ),
         // 454 is "session not found": said to a DESCRIBE, which has no session, it means
         // that nothing is served under this URL.
@@ -110,6 +118,14 @@ fn by_status(status: u16, phase: Phase, address: &Address, said: &str) -> Failur
             Reason::NO_SUCH_PATH,
             format!("the camera has no stream at '{}' ({status})", path_and_query(address)),
         ),
+        (461, _) => {
+            let (asked, other) =
+                if address.is_udp() { ("UDP", "rtsp://") } else { ("TCP", "rtspu://") };
+            Failure::new(
+                Reason::PROTOCOL_ERROR,
+                format!("the camera does not send over {asked} (461): try {other} in its address"),
+            )
+        }
         _ => Failure::new(Reason::PROTOCOL_ERROR, said),
     }
 }

@@ -1,7 +1,7 @@
 //! RTSP in: sessions with cameras, their clocks, and reconnects.
 //!
 //! A [`Supervisor`] holds many streams on one tokio runtime, one task for each. A task
-//! connects (RTP over TCP), hands pictures and sound to the stream's
+//! connects (RTP over TCP, or over UDP where the address says so), hands pictures and sound to the stream's
 //! [`MediaSink`](nvr_core::media::MediaSink), and when the session fails says why, in the
 //! words of [`Reason`](nvr_core::reason::Reason), waits, and connects again.
 //!
@@ -22,6 +22,7 @@ mod source;
 mod status;
 mod stream;
 mod supervisor;
+mod udp;
 
 pub use address::redact;
 pub use options::Options;

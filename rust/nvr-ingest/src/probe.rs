@@ -7,7 +7,7 @@ use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParam
 use nvr_core::reason::Reason;
 use nvr_core::time::{Moment, SystemClock};
 use retina::client::SessionGroup;
-use tokio::runtime::Builder;
+use tokio::runtime::{Builder, Handle};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
@@ -68,7 +68,8 @@ async fn first_picture(
     }
     let group = Arc::new(SessionGroup::default());
     let started = tokio::time::Instant::now();
-    let playing = session::connect(address, &group, limit).await?;
+    let here = Handle::current();
+    let playing = session::connect(address, &group, limit, Some(&here)).await?;
     let left = limit.saturating_sub(started.elapsed());
     let result = tokio::select! {
         Ok(()) = arrived => Ok(()),

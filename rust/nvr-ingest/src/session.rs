@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::Stream as _;
-use nvr_core::codec::{AudioInfo, VideoInfo};
+use nvr_core::codec::{self, AudioInfo, VideoInfo};
 use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -19,6 +19,7 @@ use retina::client::{
 };
 use retina::codec::{CodecItem, FrameFormat, VideoFrame};
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
@@ -26,11 +27,14 @@ use crate::failure::{Failure, Phase, classify, is_about_a_packet};
 use crate::params;
 use crate::sender_report::clock_offset_us;
 use crate::status::StatusCell;
+use crate::udp::Relay;
 
 /// A session that plays, and which of its streams are recorded.
 pub(crate) struct Playing {
     demuxed: Demuxed,
     choice: params::Choice,
+    /// Where the packets come over UDP.
+    relay: Option<Relay>,
 }
 
 impl Playing {
@@ -40,23 +44,43 @@ impl Playing {
     }
 }
 
-/// Connects, logs in, and asks for the media; at most for `limit`.
+/// Connects, logs in, and asks for the media; at most for `limit`. `udp`: where packets are
+/// received if they come over UDP.
 pub(crate) async fn connect(
     address: &Address,
     group: &Arc<SessionGroup>,
     limit: Duration,
+    udp: Option<&Handle>,
 ) -> Result<Playing, Failure> {
-    match timeout(limit, handshake(address, group)).await {
+    match timeout(limit, handshake(address, group, udp)).await {
         Ok(result) => result,
         Err(_) => Err(no_answer(address, limit).await),
     }
 }
 
 /// The policies suit cameras as they are rather than the standard: what can be ignored is.
-async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playing, Failure> {
-    let failed = |phase| move |e| classify(&e, phase, address);
+async fn handshake(
+    address: &Address,
+    group: &Arc<SessionGroup>,
+    udp: Option<&Handle>,
+) -> Result<Playing, Failure> {
+    let relay = match udp {
+        Some(runtime) if address.is_udp() => Some(Relay::open(address, runtime).await?),
+        _ => None,
+    };
+    let relay = relay.as_ref();
+    let failed = |phase| {
+        move |e| {
+            let failure = classify(&e, phase, address);
+            match relay {
+                Some(relay) => relay.explain(failure),
+                None => failure,
+            }
+        }
+    };
     let options = SessionOptions::default()
-        .creds(address.login().cloned())
+        // A relay logs in itself.
+        .creds(address.login().filter(|_| relay.is_none()).cloned())
         .user_agent(concat!("nvr/", env!("CARGO_PKG_VERSION")).to_owned())
         .session_group(Arc::clone(group))
         // One TEARDOWN in the background: cameras with few sessions free theirs at once,
@@ -64,10 +88,14 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .teardown(TeardownPolicy::Auto)
         .unassigned_channel_data(UnassignedChannelDataPolicy::Ignore)
         .session_id(SessionIdPolicy::UseFirst);
+    let url = relay.map_or(address.url(), Relay::url);
     let mut session =
-        Session::describe(address.url().clone(), options).await.map_err(failed(Phase::Describe))?;
+        Session::describe(url.clone(), options).await.map_err(failed(Phase::Describe))?;
     let choice = params::choose(session.streams())?;
     for stream in [Some(choice.video), choice.audio].into_iter().flatten() {
+        if let Some(relay) = relay {
+            relay.clock_rate(session.streams()[stream].clock_rate_hz());
+        }
         let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
         session.setup(stream, setup).await.map_err(failed(Phase::Setup))?;
     }
@@ -78,7 +106,7 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
     let session = session.play(options).await.map_err(failed(Phase::Play))?;
     let demuxed = session.demuxed().map_err(failed(Phase::Play))?;
-    Ok(Playing { demuxed, choice })
+    Ok(Playing { demuxed, choice, relay: relay.cloned() })
 }
 
 /// Tells a camera that takes connections and does not answer from one that is not there,
@@ -115,16 +143,36 @@ enum Wake {
     Tick,
 }
 
-/// Feeds the sink until the session ends. Nothing is awaited but the socket and a slow tick:
-/// no timer is touched, and nothing of ours allocated, for a packet.
+/// Feeds the sink until the session ends, and says why it did.
 pub(crate) async fn feed(
     playing: Playing,
     address: &Address,
     silent_after: Duration,
     feed: Feed<'_>,
 ) -> Failure {
-    let Playing { mut demuxed, choice } = playing;
+    let relay = playing.relay.clone();
+    let status = feed.status;
+    let failure = pump(playing, address, silent_after, feed).await;
+    match relay {
+        Some(relay) => {
+            status.lost(relay.take_lost());
+            relay.explain(failure)
+        }
+        None => failure,
+    }
+}
+
+/// Nothing is awaited but the socket and a slow tick:
+/// no timer is touched, and nothing of ours allocated, for a packet.
+async fn pump(
+    playing: Playing,
+    address: &Address,
+    silent_after: Duration,
+    feed: Feed<'_>,
+) -> Failure {
+    let Playing { mut demuxed, choice, relay } = playing;
     let audio = choice.audio.and_then(|i| params::audio_params(&demuxed.streams()[i]));
+    let losses = Losses { told: feed.status.lost_packets(), told_at: None };
     let mut pump = Pump {
         feed,
         choice,
@@ -134,6 +182,8 @@ pub(crate) async fn feed(
         refused: None,
         bad_packets: 0,
         error: None,
+        losses,
+        relay,
     };
     let mut watch = Silence::new(silent_after);
     let mut tick = pin!(interval(watch.period()));
@@ -163,6 +213,8 @@ pub(crate) async fn feed(
             }
             Wake::Item(None) => return pump.end(address),
             Wake::Tick => {
+                pump.count_lost(0);
+                pump.losses.tell(&mut pump.feed);
                 if watch.is_silent(pump.feed.status.frames()) {
                     return pump.silence(silent_after);
                 }
@@ -198,6 +250,27 @@ impl Silence {
     }
 }
 
+/// Tells of lost packets, at most once in [`LOSSES_EVERY`].
+struct Losses {
+    /// How many the sink knows of.
+    told: u64,
+    told_at: Option<tokio::time::Instant>,
+}
+
+/// One event for what is lost at once, and not one for each packet of a bad line.
+const LOSSES_EVERY: Duration = Duration::from_secs(60);
+
+impl Losses {
+    fn tell(&mut self, feed: &mut Feed<'_>) {
+        let lost = feed.status.lost_packets();
+        let is_early = self.told_at.is_some_and(|at| at.elapsed() < LOSSES_EVERY);
+        if *feed.begun && lost > self.told && !is_early {
+            feed.sink.packets_lost(feed.clock.now(), lost - self.told);
+            (self.told, self.told_at) = (lost, Some(tokio::time::Instant::now()));
+        }
+    }
+}
+
 /// From the library's items to the sink's calls.
 struct Pump<'a> {
     feed: Feed<'a>,
@@ -212,6 +285,8 @@ struct Pump<'a> {
     bad_packets: u32,
     /// The newest thing that came, if it was an error.
     error: Option<retina::Error>,
+    losses: Losses,
+    relay: Option<Relay>,
 }
 
 /// Packets that make no sense, one after the other: more than the largest picture has, and the
@@ -244,6 +319,7 @@ impl Pump<'_> {
         match item {
             CodecItem::VideoFrame(frame) => self.picture(frame, demuxed),
             CodecItem::AudioFrame(frame) => {
+                self.count_lost(frame.loss());
                 if !*self.feed.begun {
                     return;
                 }
@@ -281,17 +357,30 @@ impl Pump<'_> {
             self.without_params = true;
             return;
         }
-        if frame.loss() > 0 {
-            self.feed.status.lost(frame.loss());
-        }
+        let loss = frame.loss();
+        self.count_lost(loss);
         let pts_90k = frame.timestamp().timestamp();
         // The library wrote the frame once, in a buffer of just its size: it moves on as it is.
         let data = Bytes::from(frame.into_data());
-        if data.is_empty() {
+        if data.is_empty() || (loss > 0 && self.is_rest_of_picture(&data)) {
             return;
         }
         self.feed.status.picture(arrival.wall_us, data.len());
         self.feed.sink.video(AccessUnit { pts_90k, arrival, data });
+    }
+
+    /// Counts packets that did not come: as many as the library says, or as a relay says.
+    fn count_lost(&self, loss: u16) {
+        let lost = self.relay.as_ref().map_or(loss.into(), Relay::take_lost);
+        self.feed.status.lost(lost);
+    }
+
+    /// Behind lost packets: whether the picture's first slice was among them. (Where others are
+    /// missing, the library gives no picture.)
+    fn is_rest_of_picture(&self, data: &[u8]) -> bool {
+        let codec = self.video.as_ref().map(|video| video.codec);
+        let kind = codec.and_then(|codec| codec::classify(codec, data).ok());
+        kind.is_none_or(|kind| kind.continues)
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.

@@ -127,12 +127,17 @@ impl StatusCell {
         bump(&self.bytes, bytes as u64);
     }
 
-    pub(crate) fn lost(&self, packets: u16) {
-        bump(&self.lost_packets, u64::from(packets));
+    pub(crate) fn lost(&self, packets: u64) {
+        bump(&self.lost_packets, packets);
     }
 
     pub(crate) fn clock_offset(&self, offset_us: i64) {
         self.clock_offset_us.store(offset_us, Relaxed);
+    }
+
+    /// Packets lost so far.
+    pub(crate) fn lost_packets(&self) -> u64 {
+        self.lost_packets.load(Relaxed)
     }
 
     /// Pictures delivered so far.
@@ -198,7 +203,7 @@ impl StatusCell {
             last_frame_us: time(&self.last_frame_us),
             frames: self.frames(),
             bytes: self.bytes.load(Relaxed),
-            lost_packets: self.lost_packets.load(Relaxed),
+            lost_packets: self.lost_packets(),
             clock_offset_us: time(&self.clock_offset_us),
             reconnects: slow.reconnects.clone(),
         }

@@ -11,6 +11,7 @@ use nvr_core::reason::Reason;
 use nvr_core::time::Clock;
 use rand::{Rng as _, SeedableRng as _};
 use retina::client::SessionGroup;
+use tokio::runtime::Handle;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -38,6 +39,8 @@ pub(crate) struct Recording {
     pub(crate) options: Arc<Options>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) handshakes: Arc<Semaphore>,
+    /// Where packets over UDP are received; none for a camera that sends over TCP.
+    pub(crate) udp: Option<Handle>,
 }
 
 /// Runs until stopped. `ended` hangs up when the sink has had its last call and is gone;
@@ -114,7 +117,7 @@ impl Task {
     }
 
     async fn session(&mut self, group: &Arc<SessionGroup>) -> Failure {
-        let Recording { id, address, sink, clock, options, status, handshakes } =
+        let Recording { id, address, sink, clock, options, status, handshakes, udp } =
             &mut self.recording;
         let begun = &mut self.begun;
         if let Some(url) = address.other() {
@@ -129,7 +132,7 @@ impl Task {
         let playing = {
             // Never closed, so there is always a permit to wait for.
             let _turn = handshakes.acquire().await;
-            match session::connect(address, group, options.handshake_timeout).await {
+            match session::connect(address, group, options.handshake_timeout, udp.as_ref()).await {
                 Ok(playing) => playing,
                 Err(failure) => return failure,
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, mpsc};
 use std::thread;
+use std::time::Duration;
 
 use nvr_core::ids::StreamId;
 use nvr_core::media::MediaSink;
@@ -20,6 +21,10 @@ use crate::options::Options;
 use crate::status::{Status, StatusCell};
 use crate::stream::{self, Recording, Stop, TEARDOWN_LIMIT};
 
+/// As [`Options::batch`], for what receives over UDP: there a socket's buffer may hold no more than
+/// 250 KB, which a network of 1 Gbit/s fills in 2 ms.
+const UDP_BATCH: Duration = Duration::from_millis(1);
+
 /// Records streams, each as a task on a runtime of its own.
 ///
 /// Its methods block until sinks have been told; they may be called from any thread but the
@@ -36,6 +41,8 @@ pub struct Supervisor {
 struct Running {
     /// None after [`Supervisor::shutdown`].
     runtime: Option<Runtime>,
+    /// Receives over UDP; none before the first camera that needs it.
+    udp: Option<Runtime>,
     streams: HashMap<StreamId, Entry>,
 }
 
@@ -45,6 +52,23 @@ struct Entry {
     /// Hangs up when the sink is gone.
     ended: mpsc::Receiver<()>,
     task: JoinHandle<()>,
+}
+
+/// Threads that sleep for `batch` before they ask which sockets have data.
+fn runtime(name: &str, threads: usize, batch: Duration, options: &Options) -> Result<Runtime> {
+    let mut builder = Builder::new_multi_thread();
+    builder
+        .worker_threads(threads.max(1))
+        // Only name look-ups run there.
+        .max_blocking_threads(options.max_handshakes.max(1))
+        .thread_name(name)
+        .enable_all();
+    if !batch.is_zero() {
+        builder.on_thread_park(move || thread::sleep(batch));
+    }
+    builder
+        .build()
+        .map_err(|e| Error::Invalid(format!("cannot start the threads of RTSP ingest: {e}")))
 }
 
 impl Entry {
@@ -70,26 +94,17 @@ impl Supervisor {
     /// # Errors
     /// [`Error::Invalid`] when the system gives no threads.
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Result<Self> {
-        let mut builder = Builder::new_multi_thread();
-        builder
-            .worker_threads(options.threads.max(1))
-            // Only name look-ups run there.
-            .max_blocking_threads(options.max_handshakes.max(1))
-            .thread_name("nvr-ingest")
-            .enable_all();
-        let batch = options.batch;
-        if !batch.is_zero() {
-            builder.on_thread_park(move || thread::sleep(batch));
-        }
-        let runtime = builder
-            .build()
-            .map_err(|e| Error::Invalid(format!("cannot start the threads of RTSP ingest: {e}")))?;
+        let runtime = runtime("nvr-ingest", options.threads, options.batch, &options)?;
         Ok(Supervisor {
             clock,
             handshakes: Arc::new(Semaphore::new(options.max_handshakes.max(1))),
             options: Arc::new(options),
             changes: Mutex::new(()),
-            running: Mutex::new(Running { runtime: Some(runtime), streams: HashMap::new() }),
+            running: Mutex::new(Running {
+                runtime: Some(runtime),
+                udp: None,
+                streams: HashMap::new(),
+            }),
         })
     }
 
@@ -112,6 +127,10 @@ impl Supervisor {
             if running.runtime.is_none() {
                 return Err(Error::Closed("RTSP ingest"));
             }
+            if address.is_udp() && running.udp.is_none() {
+                let batch = self.options.batch.min(UDP_BATCH);
+                running.udp = Some(runtime("nvr-udp", 1, batch, &self.options)?);
+            }
             running.streams.remove(&id)
         };
         let earlier = earlier.map(|e| e.stop(Reason::DISCONNECTED, "the settings were changed"));
@@ -122,7 +141,10 @@ impl Supervisor {
             }
             None => (Arc::default(), None),
         };
+        let mut running = self.running.lock();
+        let udp = running.udp.as_ref().filter(|_| address.is_udp());
         let recording = Recording {
+            udp: udp.map(|runtime| runtime.handle().clone()),
             id,
             address,
             sink,
@@ -133,7 +155,6 @@ impl Supervisor {
         };
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = mpsc::channel();
-        let mut running = self.running.lock();
         let Some(runtime) = &running.runtime else { return Err(Error::Closed("RTSP ingest")) };
         let task = runtime.spawn(async move {
             if let Some(goodbye) = goodbye {
@@ -167,9 +188,9 @@ impl Supervisor {
     /// The supervisor cannot be used any more. A second call does nothing.
     pub fn shutdown(&self, reason: Reason) {
         let _change = self.changes.lock();
-        let (runtime, streams) = {
+        let (runtime, udp, streams) = {
             let mut running = self.running.lock();
-            (running.runtime.take(), std::mem::take(&mut running.streams))
+            (running.runtime.take(), running.udp.take(), std::mem::take(&mut running.streams))
         };
         let Some(runtime) = runtime else { return };
         let count = streams.len();
@@ -192,6 +213,9 @@ impl Supervisor {
         // Hangs up when every camera has been told that its session is over.
         let _ = all_done.recv_timeout(TEARDOWN_LIMIT);
         runtime.shutdown_background();
+        if let Some(udp) = udp {
+            udp.shutdown_background();
+        }
         log::info!(target: LOG, "ended {count} streams: {reason}");
     }
 }

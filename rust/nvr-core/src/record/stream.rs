@@ -258,6 +258,11 @@ impl MediaSink for StreamRecorder {
         self.muxer.camera_clock_offset(offset_us);
     }
 
+    fn packets_lost(&mut self, now: Moment, packets: u64) {
+        let detail = format!("{packets} packets of the camera were lost on their way");
+        self.publish(now.wall_us, "packets_lost", None, &detail);
+    }
+
     fn end(&mut self, now: Moment, reason: Reason, detail: &str) {
         let recorded = self.muxer.run().is_some();
         self.muxer.end(reason.clone(), detail, &mut self.out);

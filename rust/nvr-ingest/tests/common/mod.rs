@@ -42,6 +42,7 @@ pub(crate) enum Call {
     Video(i64, Vec<u8>),
     Audio(i64, u32, Vec<u8>),
     Offset(i64),
+    PacketsLost(u64),
     End(Reason, String),
     Down(Reason, String),
     Dropped,
@@ -121,6 +122,9 @@ impl MediaSink for Recorder {
     }
     fn camera_clock_offset(&mut self, offset_us: i64) {
         self.tell(Call::Offset(offset_us));
+    }
+    fn packets_lost(&mut self, _: Moment, packets: u64) {
+        self.tell(Call::PacketsLost(packets));
     }
     fn end(&mut self, _: Moment, reason: Reason, detail: &str) {
         self.tell(Call::End(reason, detail.to_owned()));
