@@ -8,6 +8,8 @@ import av
 import pytest
 
 from nvr._core import Store
+from nvr.footage.types import PictureOptions
+from nvr.recorder.pictures import decode_pictures
 from tests.e2e.media import assert_decodes, frame_digests
 from tests.ingest import pictures, streams
 from tests.ingest.conftest import Recorder
@@ -128,3 +130,32 @@ def test_opus_is_left_out_and_named(gst_camera: Callable[..., Camera], recorder:
     status = recorder.wait_until("pictures", lambda s: s.frames > 5)
     assert (status.state, status.audio_codec) == ("recording", "")
     assert "audio OPUS" in status.detail
+
+
+def test_jpeg(gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path) -> None:
+    """GStreamer's JPEG encoder and its packets; every picture can be decoded alone."""
+    source = tmp_path / "source.mov"
+    size = "video/x-raw,format=I420,width=320,height=240,framerate=15/1"
+    pipeline = f"videotestsrc num-buffers=45 ! {size} ! jpegenc ! qtmux ! filesink location={source}"
+    subprocess.run(["gst-launch-1.0", "-q", *pipeline.split()], check=True, timeout=60)
+    recorder.record(gst_camera(codec="jpeg", file=source).url)
+    status = recorder.wait_until("the whole file", lambda s: s.frames >= 45)
+    assert (status.video_codec, status.width, status.height) == ("mp4v.6C", 320, 240)
+    recorder.stop()
+    (part,) = clip(recorder, tmp_path)[:1]
+    expected = frame_digests(source)
+    for path in (recorder.segments()[0], part):
+        assert_decodes(path)
+        assert frame_digests(path)[:44] == expected[:44]
+    store = Store([str(recorder.root)], read_only=True)
+    try:
+        spans, _ = store.coverage(recorder.camera_id, "main", *pictures.ALL_TIME)
+        middle_us = (spans[0].start_us + spans[0].end_us) // 2
+        found = store.frame_samples(recorder.camera_id, "main", middle_us)
+    finally:
+        store.close()
+    assert found is not None
+    assert len(found.samples) == 1
+    config, wanted = found.config, [found.target_pts_90k]
+    ((_, image),) = decode_pictures(config.video_codec, b"", found.samples, wanted, PictureOptions())
+    assert (image.width, image.height) == (320, 240)

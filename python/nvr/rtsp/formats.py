@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from nvr.errors import DamagedError
+from nvr.errors import DamagedError, InvalidArgument
 from nvr.footage.types import CodecConfig
 
 if TYPE_CHECKING:
@@ -18,6 +18,9 @@ def format_of(config: CodecConfig) -> "_core.RtspFormat":
     from nvr import _core
 
     codec = _CODECS.get(config.video_codec.partition(".")[0])
+    if config.video_codec == "mp4v.6C":
+        # RFC 2435 carries no JPEG that has other tables than its own, and none of more than 2,040 pixels.
+        raise InvalidArgument("JPEG pictures are not given over RTSP: use the client, a clip or the page")
     if codec is None:
         raise DamagedError(f"'{config.video_codec}' is no codec that is recorded")
     return _core.RtspFormat(

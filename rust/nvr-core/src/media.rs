@@ -12,6 +12,8 @@ pub enum VideoCodec {
     H264,
     /// ITU-T H.265.
     H265,
+    /// ITU-T T.81 (JPEG): each access unit is one picture with all its tables.
+    Jpeg,
 }
 
 /// Parameters of a video track. Two tracks with equal parameters share a sample entry.
@@ -20,7 +22,7 @@ pub struct VideoParams {
     /// How the pictures are coded.
     pub codec: VideoCodec,
     /// Decoder configuration record: the content of `avcC` or `hvcC`
-    /// (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1), NAL unit lengths in 4 bytes.
+    /// (ISO/IEC 14496-15, 5.3.3.1 and 8.3.3.1), NAL unit lengths in 4 bytes. JPEG: nothing.
     pub extra_data: Bytes,
     /// Pixels across, as shown.
     pub width: u16,
@@ -59,7 +61,8 @@ pub struct AccessUnit {
     pub pts_90k: i64,
     /// When its last byte reached the recorder.
     pub arrival: Moment,
-    /// NAL units in order, each after its length in 4 bytes, big-endian; no parameter sets.
+    /// NAL units in order, each after its length in 4 bytes, big-endian; no parameter sets. JPEG: the
+    /// picture.
     pub data: Bytes,
 }
 

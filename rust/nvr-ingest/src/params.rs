@@ -19,16 +19,21 @@ pub(crate) struct Choice {
     pub(crate) left_out: String,
 }
 
-/// Chooses the first H.264 or H.265 video, and the first sound in AAC or G.711.
+/// Chooses the first H.264 or H.265 video, or else the first JPEG, and the first sound in AAC or G.711.
 pub(crate) fn choose(streams: &[Stream]) -> Result<Choice, Failure> {
     let is_video =
         |s: &Stream| s.media() == "video" && matches!(s.encoding_name(), "h264" | "h265");
-    let Some(video) = streams.iter().position(is_video) else {
+    let is_jpeg =
+        |s: &Stream| matches!(s.media(), "video" | "image") && s.encoding_name() == "jpeg";
+    let video = streams.iter().position(is_video).or_else(|| streams.iter().position(is_jpeg));
+    let Some(video) = video else {
         let offered: Vec<String> = streams.iter().map(describe).collect();
         let offered = if offered.is_empty() { "nothing".to_owned() } else { offered.join(", ") };
         return Err(Failure::new(
             Reason::CODEC_NOT_SUPPORTED,
-            format!("the camera offers {offered}; only video in H.264 or H.265 can be recorded"),
+            format!(
+                "the camera offers {offered}; only video in H.264, H.265 or JPEG can be recorded"
+            ),
         ));
     };
     let audio = streams.iter().position(|s| audio_params(s).is_some());
@@ -58,6 +63,7 @@ pub(crate) fn video_params(p: &VideoParameters) -> Option<VideoParams> {
     let codec = match p.codec_params() {
         VideoParametersCodec::H264 { .. } => VideoCodec::H264,
         VideoParametersCodec::H265 { .. } => VideoCodec::H265,
+        VideoParametersCodec::Jpeg => VideoCodec::Jpeg,
         _ => return None,
     };
     let (width, height) = p.pixel_dimensions();

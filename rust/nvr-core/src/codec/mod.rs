@@ -36,6 +36,12 @@ impl VideoInfo {
         let info = match params.codec {
             VideoCodec::H264 => h264::parse_avcc(&params.extra_data),
             VideoCodec::H265 => h265::parse_hvcc(&params.extra_data),
+            VideoCodec::Jpeg => Ok(VideoInfo {
+                reorder_depth: 0,
+                rfc6381: "mp4v.6C".to_owned(),
+                width: dimension(params.width.into(), "width")?,
+                height: dimension(params.height.into(), "height")?,
+            }),
         }?;
         check_area(info.width, info.height)?;
         Ok(info)
@@ -84,6 +90,14 @@ pub struct AuKind {
 /// `unit` holds NAL units, each after its length in 4 bytes. [`Error::Media`] if they do not add
 /// up or none of them is a slice.
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
+    if codec == VideoCodec::Jpeg {
+        let idr = AuKind { random_access: true, idr: true, ..AuKind::default() };
+        return if unit.starts_with(&JPEG_START) {
+            Ok(idr)
+        } else {
+            Err(Error::Media(format!("{} bytes that do not begin a JPEG picture", unit.len())))
+        };
+    }
     let mut recovery = false;
     for nal in NalUnits(unit) {
         let nal = nal?;
@@ -92,6 +106,7 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
                 recovery |= h264::is_recovery_point(nal);
                 h264::slice_kind(nal, recovery)
             }
+            VideoCodec::Jpeg => None,
             VideoCodec::H265 => h265::slice_kind(nal),
         };
         if let Some(kind) = kind {
@@ -100,6 +115,9 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
     }
     Err(Error::Media(format!("an access unit of {} bytes has no slice", unit.len())))
 }
+
+/// SOI (ITU-T T.81, B.1.1.3).
+const JPEG_START: [u8; 2] = [0xff, 0xd8];
 
 /// The NAL units of an access unit in which each follows its length in 4 bytes, big-endian.
 /// Ends after the first error.
@@ -136,6 +154,7 @@ pub fn record_from_annex_b(codec: VideoCodec, data: &[u8]) -> Result<Bytes> {
         let kind = |nal: &[u8]| match codec {
             VideoCodec::H264 => nal[0] & 0x1f,
             VideoCodec::H265 => (nal[0] >> 1) & 0x3f,
+            VideoCodec::Jpeg => 0,
         };
         nals.iter().copied().filter(|nal| kind(nal) == wanted).collect()
     };
@@ -144,6 +163,7 @@ pub fn record_from_annex_b(codec: VideoCodec, data: &[u8]) -> Result<Bytes> {
         VideoCodec::H265 => {
             h265::hvcc(&of_type(h265::NAL_VPS), &of_type(h265::NAL_SPS), &of_type(h265::NAL_PPS))?
         }
+        VideoCodec::Jpeg => Vec::new(),
     };
     Ok(record.into())
 }
@@ -293,6 +313,23 @@ pub(crate) mod tests {
         // Slices of an enhancement layer say nothing about the picture.
         let layered = unit(&[&[19 << 1, 0x09, 0x80], &[1 << 1, 1, 0x80]]);
         assert_eq!(classify(VideoCodec::H265, &layered).unwrap(), AuKind::default());
+    }
+
+    #[test]
+    fn jpeg_pictures_stand_alone() {
+        let kind = classify(VideoCodec::Jpeg, &[0xff, 0xd8, 0xff]).unwrap();
+        assert_eq!(kind, AuKind { random_access: true, idr: true, ..AuKind::default() });
+        assert!(classify(VideoCodec::Jpeg, &[0, 0, 0, 2, 0x65, 0x88]).is_err());
+        let params = |width| VideoParams {
+            codec: VideoCodec::Jpeg,
+            extra_data: Bytes::new(),
+            width,
+            height: 480,
+        };
+        let info = VideoInfo::parse(&params(640)).unwrap();
+        assert_eq!((info.rfc6381.as_str(), info.reorder_depth, info.width), ("mp4v.6C", 0, 640));
+        // What a camera says of a picture that is too wide for RFC 2435.
+        assert!(VideoInfo::parse(&params(0)).is_err());
     }
 
     #[test]

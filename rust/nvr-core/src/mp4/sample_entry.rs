@@ -4,11 +4,13 @@
 use super::boxes::{Put, write_box, write_full_box};
 use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
 
-/// `avc1` with `avcC`, or `hvc1` with `hvcC` (ISO/IEC 14496-12, 12.1.3; 14496-15, 5.4.2 and 8.4.1).
+/// `avc1` with `avcC`, or `hvc1` with `hvcC` (ISO/IEC 14496-12, 12.1.3; 14496-15, 5.4.2 and 8.4.1);
+/// for JPEG `mp4v` with `esds` (14496-14, 6.7).
 pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
     let (kind, config) = match params.codec {
         VideoCodec::H264 => (*b"avc1", *b"avcC"),
         VideoCodec::H265 => (*b"hvc1", *b"hvcC"),
+        VideoCodec::Jpeg => (*b"mp4v", *b"esds"),
     };
     let mut out = Vec::with_capacity(94 + params.extra_data.len());
     write_box(&mut out, kind, |out| {
@@ -24,7 +26,12 @@ pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
         out.zeros(32); // compressorname
         out.u16(0x0018); // depth
         out.u16(0xffff);
-        write_box(out, config, |out| out.bytes(&params.extra_data));
+        if params.codec == VideoCodec::Jpeg {
+            let descriptor = es_descriptor(JPEG, VISUAL, &[]);
+            write_full_box(out, config, 0, 0, |out| out.bytes(&descriptor));
+        } else {
+            write_box(out, config, |out| out.bytes(&params.extra_data));
+        }
     });
     out
 }
@@ -49,22 +56,30 @@ pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
         out.u16(u16::try_from(params.sample_rate).unwrap_or(0));
         out.u16(0);
         if params.codec == AudioCodec::Aac {
-            let descriptor = es_descriptor(&params.extra_data);
+            let descriptor = es_descriptor(AAC, AUDIO, &params.extra_data);
             write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&descriptor));
         }
     });
     out
 }
 
-/// ES_Descriptor (ISO/IEC 14496-1, 7.2.6.5) of MPEG-4 audio.
-fn es_descriptor(config: &[u8]) -> Vec<u8> {
-    let mut decoder = vec![
-        0x40, // objectTypeIndication: ISO/IEC 14496-3
-        0x15, // streamType: audio
-    ];
+/// objectTypeIndication (ISO/IEC 14496-1, table 5): ISO/IEC 14496-3.
+const AAC: u8 = 0x40;
+/// objectTypeIndication: ISO/IEC 10918-1.
+const JPEG: u8 = 0x6c;
+/// streamType (table 6), with the reserved bit.
+const AUDIO: u8 = 0x15;
+/// streamType.
+const VISUAL: u8 = 0x11;
+
+/// ES_Descriptor (ISO/IEC 14496-1, 7.2.6.5).
+fn es_descriptor(object_type: u8, stream_type: u8, config: &[u8]) -> Vec<u8> {
+    let mut decoder = vec![object_type, stream_type];
     decoder.zeros(3); // bufferSizeDB
     decoder.zeros(8); // maxBitrate, avgBitrate: not known
-    put_descriptor(&mut decoder, 0x05, config); // DecoderSpecificInfo
+    if !config.is_empty() {
+        put_descriptor(&mut decoder, 0x05, config); // DecoderSpecificInfo
+    }
     let mut es = vec![0; 3]; // ES_ID and flags: 0 in a file
     put_descriptor(&mut es, 0x04, &decoder); // DecoderConfigDescriptor
     put_descriptor(&mut es, 0x06, &[0x02]); // SLConfigDescriptor: as the file format says

@@ -280,7 +280,8 @@ mod tests {
         }
 
         #[test]
-        fn every_sound_reads_back_and_only_some_needs_a_later_version(
+        fn every_codec_reads_back_and_only_some_need_a_later_version(
+            jpeg: bool,
             codec in prop_oneof![
                 Just(None), Just(Some(AudioCodec::Aac)), Just(Some(AudioCodec::G711Ulaw)),
                 Just(Some(AudioCodec::G711Alaw)),
@@ -288,12 +289,16 @@ mod tests {
         ) {
             let mut head = head();
             head.audio = head.audio.zip(codec).map(|(audio, codec)| AudioParams { codec, ..audio });
+            if jpeg {
+                head.video = VideoParams { codec: VideoCodec::Jpeg, ..head.video };
+            }
             let bytes = head.to_bytes();
             let g711 = matches!(codec, Some(AudioCodec::G711Ulaw | AudioCodec::G711Alaw));
             // Behind ftyp and the box's own head.
-            prop_assert_eq!(bytes[24 + 24], if g711 { 2 } else { 1 });
+            prop_assert_eq!(bytes[24 + 24], if jpeg || g711 { 2 } else { 1 });
             prop_assert_eq!(SegmentHead::from_bytes(&bytes).unwrap(), (head.clone(), bytes.len()));
-            let table = SegmentTable { audio: head.audio.clone(), ..table(3) };
+            let (video, audio) = (head.video.clone(), head.audio.clone());
+            let table = SegmentTable { video, audio, ..table(3) };
             let footer = write_footer(&head, &table);
             prop_assert_eq!(parse_footer(&footer).unwrap(), (head, table));
         }

@@ -78,10 +78,9 @@ impl SegmentHead {
     /// The lowest format version that has what it needs: programs that know no later one still
     /// read the rest.
     fn version(&self) -> u8 {
-        match &self.audio {
-            Some(AudioParams { codec: AudioCodec::G711Ulaw | AudioCodec::G711Alaw, .. }) => 2,
-            _ => 1,
-        }
+        let g711 = |a: &AudioParams| a.codec != AudioCodec::Aac;
+        let later = self.video.codec == VideoCodec::Jpeg || self.audio.as_ref().is_some_and(g711);
+        if later { 2 } else { 1 }
     }
 
     fn content_len(&self) -> usize {
@@ -112,6 +111,7 @@ impl SegmentHead {
         o.u8(match self.video.codec {
             VideoCodec::H264 => 1,
             VideoCodec::H265 => 2,
+            VideoCodec::Jpeg => 3,
         });
         o.u16(self.video.width);
         o.u16(self.video.height);
@@ -152,6 +152,7 @@ impl SegmentHead {
         let codec = match r.u8()? {
             1 => VideoCodec::H264,
             2 => VideoCodec::H265,
+            3 => VideoCodec::Jpeg,
             _ => return Err(HeadError::Value("video codec")),
         };
         let (width, height) = (r.u16()?, r.u16()?);
