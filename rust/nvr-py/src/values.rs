@@ -29,7 +29,8 @@ pub(crate) fn video_params(
         "h265" => VideoCodec::H265,
         "jpeg" => VideoCodec::Jpeg,
         other => {
-            let message = format!("'{other}' is no codec that is recorded: use 'h264', 'h265' or 'jpeg'");
+            let message =
+                format!("'{other}' is no codec that is recorded: use 'h264', 'h265' or 'jpeg'");
             return Err(nvr_core::Error::Invalid(message)).py();
         }
     };
