@@ -54,6 +54,26 @@ pub struct AudioParams {
     pub channels: u16,
 }
 
+/// How the documents of an ONVIF metadata stream are coded (ONVIF Streaming Specification, 5.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MetadataCoding {
+    /// As text.
+    Xml,
+    /// Compressed (RFC 1952).
+    Gzip,
+    /// Efficient XML Interchange, with whatever options.
+    Exi,
+}
+
+/// A document of an ONVIF metadata stream.
+#[derive(Clone, Debug)]
+pub struct MetadataDocument {
+    /// When its last byte reached the recorder: its place among the pictures.
+    pub arrival: Moment,
+    /// As it came.
+    pub data: Bytes,
+}
+
 /// All the pictures' data of one instant, as it came.
 #[derive(Clone, Debug)]
 pub struct AccessUnit {
@@ -87,6 +107,10 @@ pub struct AudioFrame {
 pub trait MediaSink: Send {
     /// A session with the camera delivers. Media times of a new session have a new origin.
     fn begin(&mut self, now: Moment, video: VideoParams, audio: Option<AudioParams>);
+    /// The session also delivers ONVIF metadata. Called after [`begin`](MediaSink::begin), before any media.
+    fn begin_metadata(&mut self, _coding: MetadataCoding) {}
+    /// The next document of metadata.
+    fn metadata(&mut self, _document: MetadataDocument) {}
     /// From the next access unit on, these parameters hold.
     fn video_params(&mut self, video: VideoParams);
     /// The next picture, in decoding order.

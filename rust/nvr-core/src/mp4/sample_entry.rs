@@ -2,7 +2,7 @@
 //! `moov` and in that of a clip.
 
 use super::boxes::{Put, write_box, write_full_box};
-use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, MetadataCoding, VideoCodec, VideoParams};
 
 /// `avc1` with `avcC`, or `hvc1` with `hvcC` (ISO/IEC 14496-12, 12.1.3; 14496-15, 5.4.2 and 8.4.1);
 /// for JPEG `mp4v` with `esds` (14496-14, 6.7).
@@ -59,6 +59,24 @@ pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
             let descriptor = es_descriptor(AAC, AUDIO, &params.extra_data);
             write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&descriptor));
         }
+    });
+    out
+}
+
+/// `metx` (ISO/IEC 14496-12, 12.3.3.2) as the ONVIF Export File Format Specification has it ("Timed
+/// metadata").
+pub fn metadata_sample_entry(coding: MetadataCoding) -> Vec<u8> {
+    let mut out = Vec::with_capacity(64);
+    write_box(&mut out, *b"metx", |out| {
+        out.zeros(6);
+        out.u16(1); // data_reference_index
+        out.bytes(match coding {
+            MetadataCoding::Xml => b"\0",
+            MetadataCoding::Gzip => b"gzip\0",
+            MetadataCoding::Exi => b"exi\0",
+        });
+        out.bytes(b"http://www.onvif.org/ver10/schema\0");
+        out.bytes(b"\0"); // schema_location
     });
     out
 }

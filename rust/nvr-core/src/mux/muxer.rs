@@ -8,7 +8,9 @@ use super::run::{Continuity, OpenSegment, Run};
 use super::timing::us_from_90k;
 use crate::codec::{self, AuKind, VideoInfo};
 use crate::ids::{Entropy, RunId, StreamId};
-use crate::media::{AccessUnit, AudioFrame, AudioParams, VideoParams};
+use crate::media::{
+    AccessUnit, AudioFrame, AudioParams, MetadataCoding, MetadataDocument, VideoParams,
+};
 use crate::reason::Reason;
 use crate::segment::fragment::{FragmentParts, write_fragment};
 use crate::segment::head::SegmentHead;
@@ -59,6 +61,8 @@ pub struct Muxed {
     pub video_samples: Vec<Sample>,
     /// The sound.
     pub audio_samples: Vec<Sample>,
+    /// ONVIF metadata.
+    pub metadata_samples: Vec<Sample>,
 }
 
 /// What the muxer has done.
@@ -91,6 +95,7 @@ struct Session {
     video: VideoParams,
     info: VideoInfo,
     audio: Option<AudioParams>,
+    metadata: Option<MetadataCoding>,
 }
 
 /// Turns what one stream of one camera sends into fragments. Owns no file and reads no clock:
@@ -148,11 +153,18 @@ impl Muxer {
     /// The parameters cannot be understood.
     pub fn begin(&mut self, video: VideoParams, audio: Option<AudioParams>) -> crate::Result<()> {
         let info = VideoInfo::parse(&video)?;
-        self.session = Some(Session { video, info, audio });
+        self.session = Some(Session { video, info, audio, metadata: None });
         self.camera_clock_offset_ms = i32::MIN;
         self.times = CameraTimes::default();
         self.flood = ParameterFlood::default();
         Ok(())
+    }
+
+    /// The camera also delivers metadata, coded so. For the time before its first picture.
+    pub fn begin_metadata(&mut self, coding: MetadataCoding) {
+        if let Some(session) = &mut self.session {
+            session.metadata = Some(coding);
+        }
     }
 
     /// From the next access unit on, these parameters hold.
@@ -314,6 +326,19 @@ impl Muxer {
         }
     }
 
+    /// The next document of metadata; without pictures none is recorded. False when so much waits for
+    /// its pictures already that this one is not kept.
+    pub fn metadata(&mut self, document: MetadataDocument) -> bool {
+        let wanted = self.session.as_ref().is_some_and(|s| s.metadata.is_some());
+        match &mut self.run {
+            Some(run) if wanted => {
+                let arrival_us = run.wall_us(document.arrival);
+                run.metadata.push(document.data, arrival_us)
+            }
+            _ => true,
+        }
+    }
+
     /// The session is over.
     pub fn end(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
         self.finish_run(reason, detail, out);
@@ -379,7 +404,13 @@ impl Muxer {
             let early = !share.samples.is_empty()
                 && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
             let base_90k = if early { audio_90k - 1 } else { first_dts };
-            run.segment = Some(OpenSegment { base_90k, wall_start_us, len: 0, audio_end: 0 });
+            run.segment = Some(OpenSegment {
+                base_90k,
+                wall_start_us,
+                len: 0,
+                audio_end: 0,
+                metadata_end_90k: base_90k,
+            });
             self.new_segment_wanted = false;
             let mut salt = [0; 16];
             self.entropy.fill(&mut salt);
@@ -394,9 +425,18 @@ impl Muxer {
                 salt,
                 video: session.video.clone(),
                 audio: session.audio.clone(),
+                metadata: session.metadata,
             }
         });
         let Some(segment) = &mut run.segment else { return };
+        let ends_90k = first_dts.max(segment.metadata_end_90k) + lasts_90k;
+        let end_90k = next.map(|(_, pts)| pts);
+        let free = (segment.metadata_end_90k, end_90k.unwrap_or(ends_90k));
+        let documents = run.metadata.take_until(end_90k, free, offset_us);
+        if !documents.samples.is_empty() {
+            let lasts: i64 = documents.samples.iter().map(|s| i64::from(s.duration)).sum();
+            segment.metadata_end_90k = documents.start_90k + lasts;
+        }
 
         if random_access {
             run.random_access_distance = 0;
@@ -430,6 +470,13 @@ impl Muxer {
                 decode_time: if share.samples.is_empty() { 0 } else { audio_at },
                 ..TrackRun::default()
             },
+            metadata: TrackRun {
+                decode_time: match documents.samples.is_empty() {
+                    true => 0,
+                    false => u64::try_from(documents.start_90k - segment.base_90k).unwrap_or(0),
+                },
+                ..TrackRun::default()
+            },
         };
         let data: Vec<_> =
             run.units.drain(..).flat_map(|u| std::iter::once(u.data).chain(u.rest)).collect();
@@ -440,6 +487,8 @@ impl Muxer {
             video_data: &data,
             audio_samples: &share.samples,
             audio_data: &share.data,
+            metadata_samples: &documents.samples,
+            metadata_data: &documents.data,
         });
         let bytes = match &head {
             Some(head) => {
@@ -465,6 +514,7 @@ impl Muxer {
             entry,
             video_samples,
             audio_samples: share.samples,
+            metadata_samples: documents.samples,
         })));
     }
 }

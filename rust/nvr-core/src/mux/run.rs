@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::audio::AudioTrack;
+use super::metadata::MetadataTrack;
 use super::timing::{DecodeTimes, Envelope, us_from_90k};
 use crate::codec::AuKind;
 use crate::ids::RunId;
@@ -48,6 +49,8 @@ pub(super) struct OpenSegment {
     pub len: u64,
     /// Where the sound so far ends, in ticks since `base_90k`.
     pub audio_end: u64,
+    /// Where the metadata so far ends, as media time of the run.
+    pub metadata_end_90k: i64,
 }
 
 /// A run in the making.
@@ -60,6 +63,7 @@ pub(super) struct Run {
     pub pending_len: usize,
     pub segment: Option<OpenSegment>,
     pub audio: Option<AudioTrack>,
+    pub metadata: MetadataTrack,
     pub random_access_distance: u16,
     /// Wall start and offset of the newest fragment.
     pub newest: Option<(i64, i64)>,
@@ -104,6 +108,7 @@ impl Run {
             pending_len: 0,
             segment: None,
             audio: audio.map(|a| AudioTrack::new(a.sample_rate, ENVELOPE_US)),
+            metadata: MetadataTrack::default(),
             random_access_distance: 0,
             newest: None,
             end_us: first.arrival.wall_us,

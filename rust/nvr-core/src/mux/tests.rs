@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{MuxOptions, MuxOut, Muxed, Muxer};
 use crate::codec::tests::hex;
 use crate::ids::{CameraId, SeededEntropy, StreamId, StreamKind};
-use crate::media::{AccessUnit, VideoCodec, VideoParams};
+use crate::media::{AccessUnit, MetadataCoding, MetadataDocument, VideoCodec, VideoParams};
 use crate::segment::fragment::parse_fragment;
 use crate::time::{Moment, SECOND_US};
 
@@ -348,5 +348,48 @@ proptest! {
                 MuxOut::RunEnded { .. } => {}
             }
         }
+    }
+}
+
+#[test]
+fn metadata_lies_among_the_pictures_of_its_time() {
+    let mut fed = Fed::new(params(0));
+    let document = |n: i64, at_us| MetadataDocument {
+        arrival: Moment { wall_us: T0 + at_us, mono_us: at_us },
+        data: format!("<tt:MetadataStream n='{n}'/>").into(),
+    };
+    // Of before the first picture: nothing to put it to.
+    assert!(fed.muxer.metadata(document(-1, 0)));
+    fed.muxer.begin_metadata(MetadataCoding::Xml);
+    assert!(fed.muxer.metadata(document(-1, 0)));
+    for n in 0..50 {
+        let at_us = n * SECOND_US / 10;
+        fed.picture(n * 9_000, at_us, if n % 10 == 0 { &[IDR] } else { &[SLICE] });
+        if n % 5 == 2 {
+            assert!(fed.muxer.metadata(document(n, at_us + 10_000)));
+        }
+    }
+    fed.end();
+    let fragments = fed.fragments();
+    assert_eq!(fragments.len(), 5);
+    assert_eq!(
+        fragments[0].new_segment.as_ref().and_then(|head| head.metadata),
+        Some(MetadataCoding::Xml)
+    );
+    let mut before = 0;
+    for (n, fragment) in (0..).zip(&fragments) {
+        let bytes = &fragment.bytes[fragment.head_len as usize..];
+        let parsed = parse_fragment(bytes).unwrap();
+        assert_eq!(parsed.entry, fragment.entry);
+        let run = parsed.entry.metadata;
+        let start = run.data_offset as usize;
+        let data = String::from_utf8_lossy(&bytes[start..start + run.data_len as usize]);
+        let expected = [n * 10 + 2, n * 10 + 7].map(|n| format!("<tt:MetadataStream n='{n}'/>"));
+        assert_eq!(data, expected.concat());
+        // 10 ms behind the picture before which it came.
+        assert_eq!(run.decode_time, n as u64 * 90_000 + 18_900);
+        assert!(run.decode_time >= before);
+        before = run.decode_time
+            + parsed.metadata_samples.iter().map(|s| u64::from(s.duration)).sum::<u64>();
     }
 }
