@@ -129,7 +129,7 @@ pub struct AuKind {
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
     if codec == VideoCodec::Jpeg {
         let idr = AuKind { random_access: true, idr: true, ..AuKind::default() };
-        return if unit.starts_with(&JPEG_START) {
+        return if is_jpeg(unit) {
             Ok(idr)
         } else {
             Err(Error::Media(format!("{} bytes that do not begin a JPEG picture", unit.len())))
@@ -151,6 +151,11 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
         }
     }
     Err(Error::Media(format!("an access unit of {} bytes has no slice", unit.len())))
+}
+
+/// Whether bytes begin as a JPEG picture does.
+pub fn is_jpeg(unit: &[u8]) -> bool {
+    unit.starts_with(&JPEG_START)
 }
 
 /// SOI (ITU-T T.81, B.1.1.3).
