@@ -108,7 +108,7 @@ class CodecConfig:
     video_codec: str
     """RFC 6381, e.g. ``avc1.4d401f``."""
     audio_codec: str
-    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``), or empty."""
+    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``, ``opus``), or empty."""
     width: int
     height: int
     init_segment: bytes

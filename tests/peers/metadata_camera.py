@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import BinaryIO
 
 _SECTION = b"m=application 0 RTP/AVP 107\r\na=rtpmap:107 vnd.onvif.metadata/90000\r\na=control:metadata\r\n"
 _MARKER = 0x80
@@ -30,7 +31,11 @@ class _Link:
     """One client's connection, and the one to the server for it."""
 
     def __init__(
-        self, client: socket.socket, server: socket.socket, camera: MetadataCamera, make: Callable[[int], bytes]
+        self,
+        client: socket.socket,
+        server: socket.socket,
+        camera: MetadataCamera,
+        make: Callable[[int], bytes],
     ) -> None:
         self.client, self.server = client, server
         self._camera = camera
@@ -84,7 +89,8 @@ class _Link:
         cseq = re.search(rb"\r\nCSeq: *(\d+)", head)
         transport = re.search(rb"\r\nTransport: *([^\r]+)", head)
         channel = re.search(rb"interleaved=(\d+)", head)
-        assert cseq and transport and channel
+        if cseq is None or transport is None or channel is None:
+            raise ValueError("a SETUP that lacks something")
         self._channel = int(channel[1])
         lines = [b"RTSP/1.0 200 OK", b"CSeq: " + cseq[1], b"Session: " + self._session]
         self._send(b"\r\n".join([*lines, b"Transport: " + transport[1], b"", b""]))
@@ -109,9 +115,9 @@ class _Link:
             self.client.sendall(data)
 
 
-def _head(source: "socket.SocketIO | object") -> bytes:
+def _head(source: BinaryIO) -> bytes:
     lines = []
-    while line := source.readline():  # type: ignore[attr-defined]
+    while line := source.readline():
         lines.append(line)
         if line == b"\r\n":
             return b"".join(lines)

@@ -94,7 +94,7 @@ class Reader:
         except RecorderGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - the recorder gets it as a reason; a defect of ours as well
-            return classify(error, opened=opened)
+            return classify(error, opened=opened, scheme=self._source.scheme)
         return SourceError("disconnected", "the source has ended")
 
     def _demux(self, container: InputContainer) -> None:

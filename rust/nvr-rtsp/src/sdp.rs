@@ -222,5 +222,7 @@ mod tests {
             let expected = format!("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 {name}/8000/1{tail}");
             assert_eq!(text, expected);
         }
+        let opus = AudioDescription { sample_rate_hz: 48_000, ..g711(AudioCodec::Opus) };
+        assert!(sound(&opus).contains("a=rtpmap:97 opus/48000/2\r\n"));
     }
 }
