@@ -88,14 +88,8 @@ def brightness(number: int) -> tuple[int, int]:
 
 def test_both_fields_are_decoded_as_a_frame(tmp_path: Path) -> None:
     first, second = sps(), pps()
-    sets = (
-        b"\xff\xe1"
-        + len(first).to_bytes(2, "big")
-        + first
-        + b"\x01"
-        + len(second).to_bytes(2, "big")
-        + second
-    )
+    sized = [len(each).to_bytes(2, "big") + each for each in (first, second)]
+    record = b"\x01" + first[1:4] + b"\xff\xe1" + sized[0] + b"\x01" + sized[1]
     store = _core.Store([str(tmp_path / "store")])
     writer = store.writer(CAMERA, "main")
     writer.begin(codec="h264", extra_data=record, width=32, height=32)
