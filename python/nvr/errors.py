@@ -8,6 +8,7 @@
     │   ├── RangeInFuture                a range that ends after now
     │   ├── AmbiguousCamera              several cameras have that name
     │   ├── AreaAmbiguous                several areas have that name
+    │   ├── CodecUnsupported             media that cannot be given in the form asked for
     │   └── ConfigError                  a settings file, with the place of each fault
     ├── NotFound (LookupError)
     │   ├── CameraNotFound
@@ -62,6 +63,7 @@ __all__ = [
     "CatalogStale",
     "ClipChanged",
     "Closed",
+    "CodecUnsupported",
     "ConfigError",
     "DamagedError",
     "DeadlineExceeded",
@@ -134,6 +136,12 @@ class AreaAmbiguous(InvalidArgument):
     """Several areas have that name; ``facts["candidates"]`` lists them."""
 
     reason = "AREA_AMBIGUOUS"
+
+
+class CodecUnsupported(InvalidArgument):
+    """Media of that codec cannot be given in the form asked for; the message says in which it can."""
+
+    reason = "CODEC_UNSUPPORTED"
 
 
 class ConfigError(InvalidArgument):

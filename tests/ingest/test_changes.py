@@ -8,6 +8,8 @@ import av
 import pytest
 
 from nvr._core import Store
+from nvr.footage.types import PictureOptions
+from nvr.recorder.pictures import decode_pictures
 from tests.e2e.media import assert_decodes, frame_digests
 from tests.ingest import pictures, streams
 from tests.ingest.conftest import Recorder
@@ -76,6 +78,12 @@ def sound_of(path: Path) -> bytes:
         return b"".join(bytes(packet) for packet in container.demux(audio=0))
 
 
+def sound_packets(path: Path) -> list[bytes]:
+    """The coded packets of a file's sound."""
+    with av.open(str(path)) as container:
+        return [bytes(packet) for packet in container.demux(audio=0) if packet.size]
+
+
 @pytest.mark.parametrize(("name", "decoder"), [("ulaw", "mulawdec"), ("alaw", "alawdec")])
 def test_g711(
     name: str, decoder: str, gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
@@ -122,9 +130,81 @@ def test_g711(
         assert heard.stat().st_size > 2 * 0.9 * len(recorded)
 
 
-def test_opus_is_left_out_and_named(gst_camera: Callable[..., Camera], recorder: Recorder) -> None:
-    camera = gst_camera(audio=True, options=("--audio-codec=opus",))
+def test_opus(gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path) -> None:
+    source = tmp_path / "source.mp4"
+    sound = "sine=frequency=440:sample_rate=48000:duration=4,tremolo=f=5,volume=0.7"
+    streams.encode(
+        streams.Kind("h264", "keyint=15:bframes=0:scenecut=0"),
+        source,
+        inputs=("-f", "lavfi", "-i", sound),
+        arguments=("-c:a", "libopus", "-ac", "2"),
+    )
+    camera = gst_camera(file=source, audio=True, options=("--audio-codec=opus",))
+    recorder.record(camera.url)
+    status = recorder.wait_until("the whole file", lambda s: s.frames >= 4 * streams.FPS)
+    assert (status.audio_codec, status.detail) == ("opus", "")
+    recorder.stop()
+    sent = sound_packets(source)
+    pictures_sent = frame_digests(source)
+    (part,) = clip(recorder, tmp_path)[:1]
+    for path in (recorder.segments()[0], part):
+        assert_decodes(path)
+        found = frame_digests(path)
+        assert found == pictures_sent[: len(found)]
+        recorded = sound_packets(path)
+        # It ends with the last picture, and begins with the first.
+        assert len(recorded) > 3 * 50
+        start = sent.index(recorded[0])
+        assert recorded == sent[start : start + len(recorded)]
+        with av.open(str(path)) as container:
+            context = container.streams.audio[0].codec_context
+            assert (context.name, context.sample_rate, context.channels) == ("opus", 48_000, 2)
+        # Another player that we did not write.
+        pipeline = f"filesrc location={path} ! qtdemux name=d d.audio_0 ! queue ! opusparse ! opusdec"
+        heard = tmp_path / "heard.raw"
+        subprocess.run(
+            ["gst-launch-1.0", "-q", *pipeline.split(), "!", "filesink", f"location={heard}"],
+            check=True,
+            timeout=60,
+        )
+        # 16 bits, stereo.
+        assert heard.stat().st_size > 3 * 48_000 * 4 * 0.9
+
+
+def test_sound_that_cannot_be_recorded_is_left_out_and_named(
+    gst_camera: Callable[..., Camera], recorder: Recorder
+) -> None:
+    camera = gst_camera(audio=True, options=("--audio-codec=g722",))
     recorder.record(camera.url)
     status = recorder.wait_until("pictures", lambda s: s.frames > 5)
     assert (status.state, status.audio_codec) == ("recording", "")
-    assert "audio OPUS" in status.detail
+    assert "audio G722" in status.detail
+
+
+def test_jpeg(gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path) -> None:
+    """GStreamer's JPEG encoder and its packets; every picture can be decoded alone."""
+    source = tmp_path / "source.mov"
+    size = "video/x-raw,format=I420,width=320,height=240,framerate=15/1"
+    pipeline = f"videotestsrc num-buffers=45 ! {size} ! jpegenc ! qtmux ! filesink location={source}"
+    subprocess.run(["gst-launch-1.0", "-q", *pipeline.split()], check=True, timeout=60)
+    recorder.record(gst_camera(codec="jpeg", file=source).url)
+    status = recorder.wait_until("the whole file", lambda s: s.frames >= 45)
+    assert (status.video_codec, status.width, status.height) == ("mp4v.6C", 320, 240)
+    recorder.stop()
+    (part,) = clip(recorder, tmp_path)[:1]
+    expected = frame_digests(source)
+    for path in (recorder.segments()[0], part):
+        assert_decodes(path)
+        assert frame_digests(path)[:44] == expected[:44]
+    store = Store([str(recorder.root)], read_only=True)
+    try:
+        spans, _ = store.coverage(recorder.camera_id, "main", *pictures.ALL_TIME)
+        middle_us = (spans[0].start_us + spans[0].end_us) // 2
+        found = store.frame_samples(recorder.camera_id, "main", middle_us)
+    finally:
+        store.close()
+    assert found is not None
+    assert len(found.samples) == 1
+    config, wanted = found.config, [found.target_pts_90k]
+    ((_, image),) = decode_pictures(config.video_codec, b"", found.samples, wanted, PictureOptions())
+    assert (image.width, image.height) == (320, 240)

@@ -21,7 +21,9 @@ from gi.repository import GLib, Gst, GstRtsp, GstRtspServer  # type: ignore[impo
 
 
 def encoder(options: argparse.Namespace) -> str:
-    """The part of the pipeline that makes NAL units."""
+    """The part of the pipeline that makes NAL units, or JPEG pictures."""
+    if options.codec == "jpeg":
+        return "jpegenc"
     if options.codec == "h264":
         return (
             f"x264enc speed-preset=ultrafast bframes={options.b_frames} b-adapt=false"
@@ -41,21 +43,32 @@ SOUNDS = {
     "ulaw": "rtppcmupay",
     "alaw": "rtppcmapay",
     "opus": "opusparse ! rtpopuspay",
+    "g722": "rtpg722pay",
+}
+
+
+CODERS = {
+    "aac": (48000, "voaacenc"),
+    "ulaw": (8000, "mulawenc"),
+    "alaw": (8000, "alawenc"),
+    "opus": (48000, "opusenc"),
+    "g722": (16000, "avenc_g722"),
 }
 
 
 def generated(options: argparse.Namespace) -> str:
     """A pipeline that makes its pictures, in real time."""
-    pay = "rtph264pay" if options.codec == "h264" else "rtph265pay"
+    pay = f"{PAYERS[options.codec]} name=pay0"
+    if options.codec != "jpeg":
+        pay += f" pt=96 config-interval={options.config_interval}"
     size = f"video/x-raw,format=I420,width={options.width},height={options.height},framerate={options.fps}/1"
-    pipeline = (
-        f"videotestsrc is-live=true pattern={options.pattern} ! {size} ! {encoder(options)}"
-        f" ! {pay} name=pay0 pt=96 config-interval={options.config_interval}"
-    )
+    pipeline = f"videotestsrc is-live=true pattern={options.pattern} ! {size} ! {encoder(options)} ! {pay}"
     if options.audio:
-        rate, coder = {"aac": (48000, "voaacenc"), "opus": (48000, "opusenc")}.get(
-            options.audio_codec, (8000, f"{options.audio_codec.replace('u', 'mu')}enc")
-        )
+        rate, coder = {
+            "aac": (48000, "voaacenc"),
+            "opus": (48000, "opusenc"),
+            "g722": (16000, "avenc_g722"),
+        }.get(options.audio_codec, (8000, f"{options.audio_codec.replace('u', 'mu')}enc"))
         pipeline += (
             f" audiotestsrc is-live=true ! audio/x-raw,rate={rate},channels=1 ! {coder}"
             f" ! {SOUNDS[options.audio_codec]} name=pay1 pt=97"
@@ -101,9 +114,7 @@ def main() -> None:
     """Serves until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", default="/live")
-    parser.add_argument(
-        "--codec", choices=("h264", "h265", "jpeg"), default="h264", help="jpeg: with --file only"
-    )
+    parser.add_argument("--codec", choices=tuple(PAYERS), default="h264")
     parser.add_argument("--file", help="a file to play instead of generated pictures")
     parser.add_argument("--audio", action="store_true", help="with sound")
     parser.add_argument("--audio-codec", choices=tuple(SOUNDS), default="aac")

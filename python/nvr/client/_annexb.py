@@ -15,10 +15,14 @@ _MAX_PARAMETER_SETS = 64
 
 
 class AnnexB:
-    """Turns live units into an elementary stream, one after the other."""
+    """Turns live units into an elementary stream, one after the other.
+
+    JPEG pictures have none: they stand one behind the other, as ffmpeg's ``mjpeg`` format has them.
+    """
 
     def __init__(self) -> None:
         self._parameters: bytes | None = None
+        self._jpeg = False
 
     def convert(self, unit: LiveUnit) -> bytes:
         """The bytes of a picture; empty for sound, and before the first random-access point.
@@ -26,9 +30,12 @@ class AnnexB:
         Raises :exc:`nvr.errors.DamagedError` when its lengths do not add up.
         """
         if unit.config is not None:
-            self._parameters = parameter_sets(unit.config)
+            self._jpeg = unit.config.video_codec == "mp4v.6C"
+            self._parameters = b"" if self._jpeg else parameter_sets(unit.config)
         if unit.audio or self._parameters is None:
             return b""
+        if self._jpeg:
+            return unit.data
         body = nal_units(unit.data)
         return self._parameters + body if unit.random_access else body
 

@@ -24,7 +24,7 @@ class AsyncLive(AsyncStream[LiveUnit]):
         self._units = answer
 
     def annexb(self) -> AsyncStream[bytes]:
-        """The pictures as a raw Annex B elementary stream, as players read it from a pipe."""
+        """The pictures as a raw Annex B elementary stream (JPEG: as they are), for players on a pipe."""
         return AsyncStream(self._what, _elementary(self._units), lambda data: data)
 
 
@@ -36,7 +36,7 @@ class Live(Stream[LiveUnit]):
         self._live = inner
 
     def annexb(self) -> Stream[bytes]:
-        """The pictures as a raw Annex B elementary stream, as players read it from a pipe."""
+        """The pictures as a raw Annex B elementary stream (JPEG: as they are), for players on a pipe."""
         return Stream(self._portal, self._live.annexb())
 
 

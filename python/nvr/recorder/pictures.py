@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Image", "decode_pictures", "fitted"]
 
-_DECODERS = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc"}
+_DECODERS = {"avc1": "h264", "avc3": "h264", "hvc1": "hevc", "hev1": "hevc", "mp4v": "mjpeg"}
 _FROM_HEIGHT_BT709 = 720
 
 

@@ -46,6 +46,7 @@ _SECOND_US = 1_000_000
 
 _STATUS: dict[type[NvrError], int] = {
     errors.InvalidArgument: 400,
+    errors.CodecUnsupported: 415,
     errors.AccessDenied: 403,
     errors.NotFound: 404,
     errors.LimitExceeded: 453,

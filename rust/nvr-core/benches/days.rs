@@ -21,7 +21,7 @@ use nvr_core::fs::{FileSystem, RealFs};
 use nvr_core::ids::{CameraId, RunId, StreamId, StreamKind, SystemEntropy};
 use nvr_core::index::{IndexWriter, Record};
 use nvr_core::media::{VideoCodec, VideoParams};
-use nvr_core::segment::digest::track_digest;
+use nvr_core::segment::digest::{TrackOf, track_digest};
 use nvr_core::segment::footer::write_footer;
 use nvr_core::segment::head::SegmentHead;
 use nvr_core::store::events::{Event, EventLog};
@@ -72,6 +72,7 @@ fn entry(day_us: i64, number: i64, first_of_run: i64) -> FragmentEntry {
             digest: [7; 32],
         },
         audio: TrackRun::default(),
+        metadata: TrackRun::default(),
     }
 }
 
@@ -101,6 +102,7 @@ fn write_segment(dir: &Path, id: StreamId, run: RunId, day: (i64, i64), minute: 
             height: 720,
         },
         audio: None,
+        metadata: None,
     };
     let mut table = head.empty_table();
     table.fragments = numbers.map(|n| entry(day.0, n, day.1)).collect();
@@ -298,7 +300,7 @@ fn digest(megabytes: u64) -> Outcome {
     let samples = vec![sample; PICTURES as usize];
     let start = Instant::now();
     for _ in 0..megabytes * 1_000_000 / u64::from(FRAGMENT_BYTES) {
-        std::hint::black_box(track_digest(true, &samples, &[&payload]));
+        std::hint::black_box(track_digest(TrackOf::Video, &samples, &[&payload]));
     }
     println!(r#"{{"seconds": {}}}"#, start.elapsed().as_secs_f64());
     Ok(())

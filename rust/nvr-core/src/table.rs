@@ -2,7 +2,7 @@
 //! the footer is stored, recovery rebuilds it, and clips are planned.
 
 use crate::ids::RunId;
-use crate::media::{AudioParams, VideoParams};
+use crate::media::{AudioParams, MetadataCoding, VideoParams};
 
 /// One sample (picture or frame of sound), in ticks of its track's timescale
 /// (video: 90,000 a second; sound: the sample rate).
@@ -66,6 +66,8 @@ pub struct FragmentEntry {
     pub video: TrackRun,
     /// The sound.
     pub audio: TrackRun,
+    /// ONVIF metadata. All zero when there is none.
+    pub metadata: TrackRun,
 }
 
 /// A whole segment.
@@ -81,12 +83,16 @@ pub struct SegmentTable {
     pub video: VideoParams,
     /// How the sound is coded, if there is any.
     pub audio: Option<AudioParams>,
+    /// How ONVIF metadata is coded, if there is a track of it.
+    pub metadata: Option<MetadataCoding>,
     /// In order.
     pub fragments: Vec<FragmentEntry>,
     /// All pictures in decoding order.
     pub video_samples: Vec<Sample>,
     /// All frames of sound.
     pub audio_samples: Vec<Sample>,
+    /// All documents of metadata.
+    pub metadata_samples: Vec<Sample>,
 }
 
 impl SegmentTable {
@@ -98,6 +104,11 @@ impl SegmentTable {
     /// The frames of sound of a fragment.
     pub fn audio_of(&self, fragment: &FragmentEntry) -> &[Sample] {
         samples(&self.audio_samples, &fragment.audio)
+    }
+
+    /// The documents of metadata of a fragment.
+    pub fn metadata_of(&self, fragment: &FragmentEntry) -> &[Sample] {
+        samples(&self.metadata_samples, &fragment.metadata)
     }
 
     /// Presentation time of a fragment's earliest picture, in ticks since the segment's start:

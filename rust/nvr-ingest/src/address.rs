@@ -35,6 +35,8 @@ pub(crate) struct Address {
     secrets: Vec<String>,
     /// For a source that is not RTSP: all of it as it was given, with its secrets.
     other: Option<String>,
+    /// `#metadata`: the camera's ONVIF metadata is recorded too.
+    metadata: bool,
 }
 
 impl Address {
@@ -59,6 +61,20 @@ impl Address {
         if other.is_none() && url.host_str().is_none_or(str::is_empty) {
             return Err(Error::Invalid("the camera's URL names no host".to_owned()));
         }
+        let metadata = match url.fragment() {
+            None => false,
+            Some("metadata") if other.is_none() => true,
+            Some(_) => {
+                // What stands there may be part of a password.
+                return Err(Error::Invalid(
+                    "the camera's URL has a # in it: in a password write it as %23; only #metadata at \
+                     the end of an rtsp:// address means something"
+                        .to_owned(),
+                ));
+            }
+        };
+        // No server ever sees it (RFC 3986, 3.5).
+        url.set_fragment(None);
         let login = if url.username().is_empty() && url.password().is_none() {
             None
         } else {
@@ -84,7 +100,7 @@ impl Address {
             let cleared = url.set_username("").and_then(|()| url.set_password(None));
             cleared.map_err(|()| Error::Invalid("the camera's URL names no host".to_owned()))?;
         }
-        Ok(Address { url, login, udp, secrets, other })
+        Ok(Address { url, login, udp, secrets, other, metadata })
     }
 
     /// For a source that is not RTSP: the whole address, with its secrets.
@@ -95,6 +111,11 @@ impl Address {
     /// Whether RTP comes over UDP.
     pub(crate) fn is_udp(&self) -> bool {
         self.udp
+    }
+
+    /// Whether the camera's ONVIF metadata is to be recorded.
+    pub(crate) fn metadata_wanted(&self) -> bool {
+        self.metadata
     }
 
     /// The URL to ask for; without login.

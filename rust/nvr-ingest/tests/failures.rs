@@ -164,10 +164,10 @@ fn silence_instead_of_an_answer() {
 #[test]
 fn other_codecs_are_named() {
     let media =
-        "m=video 0 RTP/AVP 26\r\na=control:video\r\nm=audio 0 RTP/AVP 0\r\na=control:audio\r\n";
+        "m=video 0 RTP/AVP 32\r\na=control:video\r\nm=audio 0 RTP/AVP 0\r\na=control:audio\r\n";
     let (reason, detail) = against(|r| good(r, &sdp(media), &[]));
     assert_eq!(reason, Reason::CODEC_NOT_SUPPORTED);
-    assert!(detail.contains("video JPEG, audio PCMU"), "{detail}");
+    assert!(detail.contains("video MPV, audio PCMU"), "{detail}");
 }
 
 #[test]

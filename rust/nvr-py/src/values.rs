@@ -27,8 +27,10 @@ pub(crate) fn video_params(
     let codec = match codec {
         "h264" => VideoCodec::H264,
         "h265" => VideoCodec::H265,
+        "jpeg" => VideoCodec::Jpeg,
         other => {
-            let message = format!("'{other}' is no codec that is recorded: use 'h264' or 'h265'");
+            let message =
+                format!("'{other}' is no codec that is recorded: use 'h264', 'h265' or 'jpeg'");
             return Err(nvr_core::Error::Invalid(message)).py();
         }
     };

@@ -538,6 +538,7 @@ mod tests {
             video: TrackRun { decode_time: 90_000, ..TrackRun::default() },
             // The earliest picture is shown at 99,000 ticks: 1.1 s.
             audio: TrackRun { decode_time: 17_600, ..TrackRun::default() },
+            metadata: TrackRun::default(),
         };
         let (bytes, _) = write_fragment(FragmentParts {
             entry,
@@ -545,6 +546,8 @@ mod tests {
             video_data: &video_data,
             audio_samples: &vec![frame; frames],
             audio_data: &vec![Bytes::from_static(&[1, 2, 3]); frames],
+            metadata_samples: &[],
+            metadata_data: &[],
         });
         bytes
     }

@@ -10,8 +10,9 @@ use crate::Result;
 use crate::codec::{AudioInfo, VideoInfo};
 use crate::fs::Named;
 use crate::ids::{StreamId, StreamKind};
+use crate::media::MetadataCoding;
 use crate::mp4::moov::{Edit, Movie, SampleTable, TimedSample, Track, TrackKind};
-use crate::mp4::sample_entry::{audio_sample_entry, video_sample_entry};
+use crate::mp4::sample_entry::{audio_sample_entry, metadata_sample_entry, video_sample_entry};
 use crate::table::{Sample, TrackRun};
 use crate::time::{SECOND_US, VIDEO_TIMESCALE};
 
@@ -57,7 +58,8 @@ struct Builder {
     video: SampleTable,
     /// Decoding times of pictures are so much earlier than the fragments say.
     dts_shift: i64,
-    audio: Option<AudioBuilder>,
+    audio: Option<OtherBuilder>,
+    metadata: Option<(MetadataCoding, OtherBuilder)>,
     ranges: Vec<FileRange>,
     data_len: u64,
     etag: Sha256,
@@ -72,9 +74,13 @@ struct Placed<'a> {
     times: Vec<i64>,
 }
 
-struct AudioBuilder {
+/// A track beside the pictures.
+struct OtherBuilder {
+    /// Ticks a second.
     rate: i64,
     table: SampleTable,
+    /// A sample that comes at about the end of the one before follows it without a space.
+    gapless: bool,
 }
 
 /// Builds a part of selections that share codec parameters, in wall order, at least one.
@@ -88,9 +94,14 @@ pub(super) fn build(request: &Request, selections: &[Selection<'_>]) -> Result<C
         origin_us: range_us.0,
         video: SampleTable::with_capacity(count(|p| p.entry.video.sample_count)),
         dts_shift: 0,
-        audio: audio_params.map(|params| AudioBuilder {
+        audio: audio_params.map(|params| OtherBuilder {
             rate: i64::from(params.sample_rate),
             table: SampleTable::with_capacity(count(|p| p.entry.audio.sample_count)),
+            gapless: true,
+        }),
+        metadata: pieces().find_map(|p| p.table().metadata).map(|coding| {
+            let table = SampleTable::with_capacity(count(|p| p.entry.metadata.sample_count));
+            (coding, OtherBuilder { rate: i64::from(VIDEO_TIMESCALE), table, gapless: false })
         }),
         ranges: Vec::new(),
         data_len: 0,
@@ -136,9 +147,26 @@ impl Builder {
         if video_first {
             self.add_video(placed, &pictures, in_point)?;
         }
-        self.add_audio(piece, &pictures)?;
+        let table = piece.table();
+        if let Some(mut audio) = self.audio.take() {
+            self.add_other(
+                &mut audio,
+                piece,
+                &pictures,
+                &piece.entry.audio,
+                table.audio_of(piece.entry),
+            )?;
+            self.audio = Some(audio);
+        }
         if !video_first {
             self.add_video(placed, &pictures, in_point)?;
+        }
+        if let Some((coding, mut metadata)) = self.metadata.take() {
+            if table.metadata == Some(coding) {
+                let samples = table.metadata_of(piece.entry);
+                self.add_other(&mut metadata, piece, &pictures, &piece.entry.metadata, samples)?;
+            }
+            self.metadata = Some((coding, metadata));
         }
         Ok(())
     }
@@ -184,24 +212,31 @@ impl Builder {
         Ok(())
     }
 
-    fn add_audio(&mut self, piece: &Piece<'_>, pictures: &Pictures<'_>) -> Result<()> {
-        let samples = piece.table().audio_of(piece.entry);
-        let Some(audio) = self.audio.as_mut().filter(|_| !samples.is_empty()) else {
+    fn add_other(
+        &mut self,
+        track: &mut OtherBuilder,
+        piece: &Piece<'_>,
+        pictures: &Pictures<'_>,
+        run: &TrackRun,
+        samples: &[Sample],
+    ) -> Result<()> {
+        if samples.is_empty() {
             return Ok(());
-        };
-        let rate = audio.rate;
-        let TrackRun { decode_time, data_offset, .. } = piece.entry.audio;
-        // Sound and pictures count from the segment's start; the earliest picture's wall time
+        }
+        let rate = track.rate;
+        let TrackRun { decode_time, data_offset, .. } = *run;
+        // All tracks count from the segment's start; the earliest picture's wall time
         // is known.
         let pictures_at = piece.entry.video.decode_time as i64 + pictures.first;
         let pictures_at = rescale(pictures_at, i64::from(VIDEO_TIMESCALE), rate);
         let start = rescale(piece.start_us() - self.origin_us, SECOND_US, rate);
         let wanted = start + decode_time as i64 - pictures_at;
         let mut dts = wanted;
-        if !audio.table.is_empty() {
-            let expected = audio.table.end_dts();
+        if !track.table.is_empty() {
+            let expected = track.table.end_dts();
             let off = (wanted - expected).abs() > rate / AUDIO_TOLERANCE_DIVISOR;
-            dts = if off { wanted.max(audio.table.last_dts() + 1) } else { expected };
+            let moved = off || !track.gapless;
+            dts = if moved { wanted.max(track.table.last_dts() + 1) } else { expected };
         }
         let end = piece.cut.then(|| rescale(piece.end_us - self.origin_us, SECOND_US, rate));
         let kept = |dts: i64| end.is_none_or(|end| dts < end);
@@ -211,10 +246,10 @@ impl Builder {
                 break;
             }
             if len == 0 {
-                audio.table.begin_chunk(self.data_len);
+                track.table.begin_chunk(self.data_len);
             }
             let Sample { size, duration, .. } = *sample;
-            audio.table.push(TimedSample { dts, pts: dts, duration, size, sync: true })?;
+            track.table.push(TimedSample { dts, pts: dts, duration, size, sync: true })?;
             dts += i64::from(duration);
             len += size;
         }
@@ -263,6 +298,18 @@ impl Builder {
                     edits,
                     sample_entry: audio_sample_entry(params),
                     samples: audio.table,
+                });
+            }
+        }
+        if let Some((coding, metadata)) = self.metadata {
+            let edits = edits(&metadata.table, metadata.rate, duration);
+            if !edits.is_empty() {
+                tracks.push(Track {
+                    kind: TrackKind::Metadata,
+                    timescale: VIDEO_TIMESCALE,
+                    edits,
+                    sample_entry: metadata_sample_entry(coding),
+                    samples: metadata.table,
                 });
             }
         }

@@ -171,6 +171,7 @@ pub(super) fn segment(
                 digest: [0; 32],
             },
             audio: audio_run,
+            metadata: TrackRun::default(),
         });
         decode_90k += ticks as u64;
     }
@@ -183,9 +184,11 @@ pub(super) fn segment(
         base_90k: i64::from(specs[0].sequence) * 1_000_000,
         video,
         audio,
+        metadata: None,
         fragments,
         video_samples,
         audio_samples,
+        metadata_samples: Vec::new(),
     };
     SegmentRef { file, table: Arc::new(table) }
 }

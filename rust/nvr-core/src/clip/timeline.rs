@@ -232,7 +232,9 @@ fn check(segment: &SegmentRef, entry: &FragmentEntry) -> Result<()> {
     let in_range = |time: i64| time.unsigned_abs() < MAX_TIME;
     let times = in_range(entry.wall_start_us) && in_range(table.base_90k);
     let video = times && entry.video.sample_count > 0 && track(&table.video_samples, &entry.video);
-    if video && sound && track(&table.audio_samples, &entry.audio) {
+    let others = track(&table.audio_samples, &entry.audio)
+        && track(&table.metadata_samples, &entry.metadata);
+    if video && sound && others {
         return Ok(());
     }
     Err(Error::damaged(

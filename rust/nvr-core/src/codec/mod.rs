@@ -26,6 +26,8 @@ pub struct VideoInfo {
     pub width: u16,
     /// Pixels down, after cropping.
     pub height: u16,
+    /// H.264 of which pictures may be fields: how to tell.
+    pub fields: Option<FieldSyntax>,
 }
 
 impl VideoInfo {
@@ -36,6 +38,13 @@ impl VideoInfo {
         let info = match params.codec {
             VideoCodec::H264 => h264::parse_avcc(&params.extra_data),
             VideoCodec::H265 => h265::parse_hvcc(&params.extra_data),
+            VideoCodec::Jpeg => Ok(VideoInfo {
+                reorder_depth: 0,
+                rfc6381: "mp4v.6C".to_owned(),
+                fields: None,
+                width: dimension(params.width.into(), "width")?,
+                height: dimension(params.height.into(), "height")?,
+            }),
         }?;
         check_area(info.width, info.height)?;
         Ok(info)
@@ -61,9 +70,43 @@ impl AudioInfo {
             AudioCodec::Aac => return aac::parse_config(&params.extra_data),
             AudioCodec::G711Ulaw => "ulaw".to_owned(),
             AudioCodec::G711Alaw => "alaw".to_owned(),
+            AudioCodec::Opus => "opus".to_owned(),
         };
         Ok(AudioInfo { rfc6381, sample_rate: params.sample_rate, channels: params.channels })
     }
+}
+
+/// What it takes to read which field a slice of H.264 is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldSyntax {
+    frame_num_bits: u32,
+    colour_planes: bool,
+}
+
+/// One field of an interlaced frame, coded as a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    bottom: bool,
+    frame_num: u32,
+    reference: bool,
+}
+
+impl Field {
+    /// Whether this one, which comes right after, is of the same frame (ITU-T H.264, 7.4.1.2.4 and 3.30:
+    /// a complementary field pair).
+    pub fn pairs_with(self, second: Field) -> bool {
+        self.bottom != second.bottom
+            && self.frame_num == second.frame_num
+            && (self.reference || !second.reference)
+    }
+}
+
+/// The field that an access unit is; none: it is a frame, or has both fields.
+pub fn field_of(syntax: FieldSyntax, unit: &[u8]) -> Option<Field> {
+    let mut fields =
+        NalUnits(unit).map_while(Result::ok).filter_map(|nal| h264::field_of_slice(nal, syntax));
+    let first = fields.next()?;
+    fields.all(|field| field.bottom == first.bottom).then_some(first)
 }
 
 /// What kind of picture an access unit holds.
@@ -84,6 +127,14 @@ pub struct AuKind {
 /// `unit` holds NAL units, each after its length in 4 bytes. [`Error::Media`] if they do not add
 /// up or none of them is a slice.
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
+    if codec == VideoCodec::Jpeg {
+        let idr = AuKind { random_access: true, idr: true, ..AuKind::default() };
+        return if is_jpeg(unit) {
+            Ok(idr)
+        } else {
+            Err(Error::Media(format!("{} bytes that do not begin a JPEG picture", unit.len())))
+        };
+    }
     let mut recovery = false;
     for nal in NalUnits(unit) {
         let nal = nal?;
@@ -92,6 +143,7 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
                 recovery |= h264::is_recovery_point(nal);
                 h264::slice_kind(nal, recovery)
             }
+            VideoCodec::Jpeg => None,
             VideoCodec::H265 => h265::slice_kind(nal),
         };
         if let Some(kind) = kind {
@@ -100,6 +152,14 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
     }
     Err(Error::Media(format!("an access unit of {} bytes has no slice", unit.len())))
 }
+
+/// Whether bytes begin as a JPEG picture does.
+pub fn is_jpeg(unit: &[u8]) -> bool {
+    unit.starts_with(&JPEG_START)
+}
+
+/// SOI (ITU-T T.81, B.1.1.3).
+const JPEG_START: [u8; 2] = [0xff, 0xd8];
 
 /// The NAL units of an access unit in which each follows its length in 4 bytes, big-endian.
 /// Ends after the first error.
@@ -136,6 +196,7 @@ pub fn record_from_annex_b(codec: VideoCodec, data: &[u8]) -> Result<Bytes> {
         let kind = |nal: &[u8]| match codec {
             VideoCodec::H264 => nal[0] & 0x1f,
             VideoCodec::H265 => (nal[0] >> 1) & 0x3f,
+            VideoCodec::Jpeg => 0,
         };
         nals.iter().copied().filter(|nal| kind(nal) == wanted).collect()
     };
@@ -144,6 +205,7 @@ pub fn record_from_annex_b(codec: VideoCodec, data: &[u8]) -> Result<Bytes> {
         VideoCodec::H265 => {
             h265::hvcc(&of_type(h265::NAL_VPS), &of_type(h265::NAL_SPS), &of_type(h265::NAL_PPS))?
         }
+        VideoCodec::Jpeg => Vec::new(),
     };
     Ok(record.into())
 }
@@ -293,6 +355,23 @@ pub(crate) mod tests {
         // Slices of an enhancement layer say nothing about the picture.
         let layered = unit(&[&[19 << 1, 0x09, 0x80], &[1 << 1, 1, 0x80]]);
         assert_eq!(classify(VideoCodec::H265, &layered).unwrap(), AuKind::default());
+    }
+
+    #[test]
+    fn jpeg_pictures_stand_alone() {
+        let kind = classify(VideoCodec::Jpeg, &[0xff, 0xd8, 0xff]).unwrap();
+        assert_eq!(kind, AuKind { random_access: true, idr: true, ..AuKind::default() });
+        assert!(classify(VideoCodec::Jpeg, &[0, 0, 0, 2, 0x65, 0x88]).is_err());
+        let params = |width| VideoParams {
+            codec: VideoCodec::Jpeg,
+            extra_data: Bytes::new(),
+            width,
+            height: 480,
+        };
+        let info = VideoInfo::parse(&params(640)).unwrap();
+        assert_eq!((info.rfc6381.as_str(), info.reorder_depth, info.width), ("mp4v.6C", 0, 640));
+        // What a camera says of a picture that is too wide for RFC 2435.
+        assert!(VideoInfo::parse(&params(0)).is_err());
     }
 
     #[test]

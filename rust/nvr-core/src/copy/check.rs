@@ -1,6 +1,6 @@
 //! Whether a fragment from another node is what it says.
 
-use crate::segment::digest::track_digest;
+use crate::segment::digest::{TrackOf, track_digest};
 use crate::segment::fragment::{ParsedFragment, crc_holds, parse_fragment};
 use crate::segment::head::SegmentHead;
 use crate::table::{Sample, TrackRun};
@@ -48,18 +48,29 @@ pub(super) fn read_piece(head: &SegmentHead, bytes: &[u8], until_us: i64) -> Res
         return no("it fails its CRC");
     }
     // Nothing lies between the samples, or behind them.
-    let samples_end = entry.audio.data_offset.checked_add(entry.audio.data_len);
+    let sound_end = entry.audio.data_offset.checked_add(entry.audio.data_len);
     let sound_at = entry.video.data_offset.checked_add(entry.video.data_len);
-    if samples_end != Some(entry.length) || sound_at != Some(entry.audio.data_offset) {
+    let (metadata_at, metadata_end) = match entry.metadata {
+        TrackRun { sample_count: 0, .. } => (sound_end, sound_end),
+        run => (Some(run.data_offset), run.data_offset.checked_add(run.data_len)),
+    };
+    if sound_at != Some(entry.audio.data_offset)
+        || metadata_at != sound_end
+        || metadata_end != Some(entry.length)
+    {
         return no("its samples do not fill it");
     }
-    if !digest_holds(true, &entry.video, &parsed.video_samples, bytes)
-        || !digest_holds(false, &entry.audio, &parsed.audio_samples, bytes)
+    if !digest_holds(TrackOf::Video, &entry.video, &parsed.video_samples, bytes)
+        || !digest_holds(TrackOf::Audio, &entry.audio, &parsed.audio_samples, bytes)
+        || !digest_holds(TrackOf::Metadata, &entry.metadata, &parsed.metadata_samples, bytes)
     {
         return no("it fails its digest");
     }
     if head.audio.is_none() && !parsed.audio_samples.is_empty() {
         return no("it has sound, and its segment has none");
+    }
+    if head.metadata.is_none() && !parsed.metadata_samples.is_empty() {
+        return no("it has metadata, and its segment has none");
     }
     let first = entry.sequence == head.first_sequence;
     let since = entry.wall_start_us.saturating_sub(head.wall_start_us);
@@ -76,11 +87,11 @@ pub(super) fn read_piece(head: &SegmentHead, bytes: &[u8], until_us: i64) -> Res
     Ok(Piece { parsed, bytes: bytes.to_vec() })
 }
 
-fn digest_holds(video: bool, run: &TrackRun, samples: &[Sample], fragment: &[u8]) -> bool {
+fn digest_holds(track: TrackOf, run: &TrackRun, samples: &[Sample], fragment: &[u8]) -> bool {
     if samples.is_empty() {
         return run.digest == [0; 32];
     }
     let start = run.data_offset as usize;
     let data = fragment.get(start..start + run.data_len as usize);
-    data.is_some_and(|data| track_digest(video, samples, &[data]) == run.digest)
+    data.is_some_and(|data| track_digest(track, samples, &[data]) == run.digest)
 }

@@ -90,18 +90,23 @@ impl<'a> Plan<'a> {
         if fresh.is_empty() {
             return Ok(None);
         }
-        let mut rows: Vec<(FragmentEntry, &[Sample], &[Sample])> = Vec::new();
+        let mut rows: Vec<(FragmentEntry, [&[Sample]; 3])> = Vec::new();
         if let Some(Held { table, .. }) = held {
-            rows.extend(old.values().map(|f| (relative(f), table.video_of(f), table.audio_of(f))));
+            rows.extend(old.values().map(|f| {
+                let tracks = [table.video_of(f), table.audio_of(f), table.metadata_of(f)];
+                (relative(f), tracks)
+            }));
         }
         rows.extend(fresh.iter().map(|piece| {
             let parsed = &piece.parsed;
-            (parsed.entry, &parsed.video_samples[..], &parsed.audio_samples[..])
+            let tracks =
+                [&parsed.video_samples[..], &parsed.audio_samples, &parsed.metadata_samples];
+            (parsed.entry, tracks)
         }));
         rows.sort_by_key(|(entry, ..)| entry.sequence);
         let mut table = head.empty_table();
         let mut at = init.len() as u64;
-        for (mut entry, video, audio) in rows {
+        for (mut entry, [video, audio, metadata]) in rows {
             let end = at + u64::from(entry.length);
             let (Ok(start), true) = (u32::try_from(at), end < u64::from(u32::MAX)) else {
                 return Err(refused(head, entry.sequence, "its segment would be too long"));
@@ -110,6 +115,7 @@ impl<'a> Plan<'a> {
             table.fragments.push(entry);
             table.video_samples.extend_from_slice(video);
             table.audio_samples.extend_from_slice(audio);
+            table.metadata_samples.extend_from_slice(metadata);
             at = end;
         }
         Ok(Some(Plan { head, init, held, pieces: fresh, table }))
@@ -225,6 +231,7 @@ fn relative(entry: &FragmentEntry) -> FragmentEntry {
     let mut entry = *entry;
     entry.video.data_offset = entry.video.data_offset.saturating_sub(entry.offset);
     entry.audio.data_offset = entry.audio.data_offset.saturating_sub(entry.offset);
+    entry.metadata.data_offset = entry.metadata.data_offset.saturating_sub(entry.offset);
     entry.offset = 0;
     entry
 }

@@ -208,6 +208,8 @@ pub enum TrackKind {
     },
     /// Sound.
     Audio,
+    /// Documents about the first track.
+    Metadata,
 }
 
 /// A track.
@@ -316,11 +318,15 @@ impl Track {
                 put_identity_matrix(out);
                 let (width, height) = match self.kind {
                     TrackKind::Video { width, height } => (width, height),
-                    TrackKind::Audio => (0, 0),
+                    TrackKind::Audio | TrackKind::Metadata => (0, 0),
                 };
                 out.u32(u32::from(width) << 16);
                 out.u32(u32::from(height) << 16);
             });
+            if self.kind == TrackKind::Metadata {
+                // It describes the pictures (8.3.3).
+                write_box(out, *b"tref", |out| write_box(out, *b"cdsc", |out| out.u32(1)));
+            }
             write_box(out, *b"edts", |out| self.write_edits(out));
             write_box(out, *b"mdia", |out| self.write_media(out, created, data_start, wide));
         });
@@ -361,15 +367,19 @@ impl Track {
         });
         write_full_box(out, *b"hdlr", 0, 0, |out| {
             out.u32(0);
-            out.bytes(if self.kind == TrackKind::Audio { b"soun" } else { b"vide" });
+            out.bytes(match self.kind {
+                TrackKind::Video { .. } => b"vide",
+                TrackKind::Audio => b"soun",
+                TrackKind::Metadata => b"meta",
+            });
             out.zeros(12);
             out.u8(0); // no name
         });
         write_box(out, *b"minf", |out| {
-            if self.kind == TrackKind::Audio {
-                write_full_box(out, *b"smhd", 0, 0, |out| out.zeros(4));
-            } else {
-                write_full_box(out, *b"vmhd", 0, 1, |out| out.zeros(8));
+            match self.kind {
+                TrackKind::Video { .. } => write_full_box(out, *b"vmhd", 0, 1, |out| out.zeros(8)),
+                TrackKind::Audio => write_full_box(out, *b"smhd", 0, 0, |out| out.zeros(4)),
+                TrackKind::Metadata => write_full_box(out, *b"nmhd", 0, 0, |_| {}),
             }
             write_box(out, *b"dinf", |out| {
                 write_full_box(out, *b"dref", 0, 0, |out| {

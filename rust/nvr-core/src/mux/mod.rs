@@ -3,6 +3,7 @@
 
 mod audio;
 mod camera_times;
+mod metadata;
 pub mod muxer;
 mod parameter_flood;
 pub mod run;

@@ -6,9 +6,11 @@ use super::camera_times::CameraTimes;
 use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
 use super::timing::us_from_90k;
-use crate::codec::{self, AuKind, VideoInfo};
+use crate::codec::{self, AuKind, Field, VideoInfo};
 use crate::ids::{Entropy, RunId, StreamId};
-use crate::media::{AccessUnit, AudioFrame, AudioParams, VideoParams};
+use crate::media::{
+    AccessUnit, AudioFrame, AudioParams, MetadataCoding, MetadataDocument, VideoParams,
+};
 use crate::reason::Reason;
 use crate::segment::fragment::{FragmentParts, write_fragment};
 use crate::segment::head::SegmentHead;
@@ -59,6 +61,8 @@ pub struct Muxed {
     pub video_samples: Vec<Sample>,
     /// The sound.
     pub audio_samples: Vec<Sample>,
+    /// ONVIF metadata.
+    pub metadata_samples: Vec<Sample>,
 }
 
 /// What the muxer has done.
@@ -91,6 +95,7 @@ struct Session {
     video: VideoParams,
     info: VideoInfo,
     audio: Option<AudioParams>,
+    metadata: Option<MetadataCoding>,
 }
 
 /// Turns what one stream of one camera sends into fragments. Owns no file and reads no clock:
@@ -106,6 +111,8 @@ pub struct Muxer {
     camera_clock_offset_ms: i32,
     times: CameraTimes,
     flood: ParameterFlood,
+    /// The newest picture, if that is one field of a frame whose other one has not come.
+    first_field: Option<Field>,
     /// When the newest picture arrived, by the clock that never steps.
     now_us: i64,
 }
@@ -138,6 +145,7 @@ impl Muxer {
             camera_clock_offset_ms: i32::MIN,
             times: CameraTimes::default(),
             flood: ParameterFlood::default(),
+            first_field: None,
             now_us: 0,
         }
     }
@@ -148,11 +156,19 @@ impl Muxer {
     /// The parameters cannot be understood.
     pub fn begin(&mut self, video: VideoParams, audio: Option<AudioParams>) -> crate::Result<()> {
         let info = VideoInfo::parse(&video)?;
-        self.session = Some(Session { video, info, audio });
+        self.session = Some(Session { video, info, audio, metadata: None });
         self.camera_clock_offset_ms = i32::MIN;
         self.times = CameraTimes::default();
         self.flood = ParameterFlood::default();
+        self.first_field = None;
         Ok(())
+    }
+
+    /// The camera also delivers metadata, coded so. For the time before its first picture.
+    pub fn begin_metadata(&mut self, coding: MetadataCoding) {
+        if let Some(session) = &mut self.session {
+            session.metadata = Some(coding);
+        }
     }
 
     /// From the next access unit on, these parameters hold.
@@ -230,7 +246,9 @@ impl Muxer {
     /// those before the first random-access point, and those with no slices in them. Answers the
     /// run that a picture became part of, and what kind of picture it is.
     ///
-    /// What a camera splits off a picture (a marker bit after each slice) is put to it again.
+    /// What a camera splits off a picture (a marker bit after each slice) is put to it again, and so is
+    /// the second field of an H.264 frame to the first: files have frames (ISO/IEC 14496-15, 5.2), and so
+    /// say reorder depth and players.
     pub fn video(
         &mut self,
         mut unit: AccessUnit,
@@ -245,6 +263,15 @@ impl Muxer {
             return run.append(unit.data).then(|| (run.id, AuKind::default()));
         }
         let kind = kind.ok()?;
+        let field = session.info.fields.and_then(|syntax| codec::field_of(syntax, &unit.data));
+        let first = std::mem::replace(&mut self.first_field, field);
+        if first.zip(field).is_some_and(|(first, second)| first.pairs_with(second))
+            && let Some(run) = &mut self.run
+            && run.append_field(&unit)
+        {
+            self.first_field = None;
+            return Some((run.id, AuKind::default()));
+        }
         if self.flood.holds(self.now_us) {
             return None;
         }
@@ -314,6 +341,19 @@ impl Muxer {
         }
     }
 
+    /// The next document of metadata; without pictures none is recorded. False when so much waits for
+    /// its pictures already that this one is not kept.
+    pub fn metadata(&mut self, document: MetadataDocument) -> bool {
+        let wanted = self.session.as_ref().is_some_and(|s| s.metadata.is_some());
+        match &mut self.run {
+            Some(run) if wanted => {
+                let arrival_us = run.wall_us(document.arrival);
+                run.metadata.push(document.data, arrival_us)
+            }
+            _ => true,
+        }
+    }
+
     /// The session is over.
     pub fn end(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
         self.finish_run(reason, detail, out);
@@ -379,7 +419,13 @@ impl Muxer {
             let early = !share.samples.is_empty()
                 && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
             let base_90k = if early { audio_90k - 1 } else { first_dts };
-            run.segment = Some(OpenSegment { base_90k, wall_start_us, len: 0, audio_end: 0 });
+            run.segment = Some(OpenSegment {
+                base_90k,
+                wall_start_us,
+                len: 0,
+                audio_end: 0,
+                metadata_end_90k: base_90k,
+            });
             self.new_segment_wanted = false;
             let mut salt = [0; 16];
             self.entropy.fill(&mut salt);
@@ -394,9 +440,18 @@ impl Muxer {
                 salt,
                 video: session.video.clone(),
                 audio: session.audio.clone(),
+                metadata: session.metadata,
             }
         });
         let Some(segment) = &mut run.segment else { return };
+        let ends_90k = first_dts.max(segment.metadata_end_90k) + lasts_90k;
+        let end_90k = next.map(|(_, pts)| pts);
+        let free = (segment.metadata_end_90k, end_90k.unwrap_or(ends_90k));
+        let documents = run.metadata.take_until(end_90k, free, offset_us);
+        if !documents.samples.is_empty() {
+            let lasts: i64 = documents.samples.iter().map(|s| i64::from(s.duration)).sum();
+            segment.metadata_end_90k = documents.start_90k + lasts;
+        }
 
         if random_access {
             run.random_access_distance = 0;
@@ -430,6 +485,13 @@ impl Muxer {
                 decode_time: if share.samples.is_empty() { 0 } else { audio_at },
                 ..TrackRun::default()
             },
+            metadata: TrackRun {
+                decode_time: match documents.samples.is_empty() {
+                    true => 0,
+                    false => u64::try_from(documents.start_90k - segment.base_90k).unwrap_or(0),
+                },
+                ..TrackRun::default()
+            },
         };
         let data: Vec<_> =
             run.units.drain(..).flat_map(|u| std::iter::once(u.data).chain(u.rest)).collect();
@@ -440,6 +502,8 @@ impl Muxer {
             video_data: &data,
             audio_samples: &share.samples,
             audio_data: &share.data,
+            metadata_samples: &documents.samples,
+            metadata_data: &documents.data,
         });
         let bytes = match &head {
             Some(head) => {
@@ -465,6 +529,7 @@ impl Muxer {
             entry,
             video_samples,
             audio_samples: share.samples,
+            metadata_samples: documents.samples,
         })));
     }
 }

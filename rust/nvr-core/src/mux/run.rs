@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use super::audio::AudioTrack;
+use super::metadata::MetadataTrack;
 use super::timing::{DecodeTimes, Envelope, us_from_90k};
 use crate::codec::AuKind;
 use crate::ids::RunId;
@@ -18,6 +19,9 @@ const RECENT_US: i64 = 10_000_000;
 pub(super) const STEP_US: i64 = 200_000;
 /// Presentation times that run ahead of time itself by more than this are a jump.
 const JUMP_US: i64 = 10_000_000;
+
+/// The fields of a frame are not further apart: 5 frames a second.
+const FIELD_90K: i64 = VIDEO_TIMESCALE as i64 / 10;
 
 /// A picture that waits for its fragment to be complete.
 #[derive(Debug)]
@@ -48,6 +52,8 @@ pub(super) struct OpenSegment {
     pub len: u64,
     /// Where the sound so far ends, in ticks since `base_90k`.
     pub audio_end: u64,
+    /// Where the metadata so far ends, as media time of the run.
+    pub metadata_end_90k: i64,
 }
 
 /// A run in the making.
@@ -60,6 +66,7 @@ pub(super) struct Run {
     pub pending_len: usize,
     pub segment: Option<OpenSegment>,
     pub audio: Option<AudioTrack>,
+    pub metadata: MetadataTrack,
     pub random_access_distance: u16,
     /// Wall start and offset of the newest fragment.
     pub newest: Option<(i64, i64)>,
@@ -104,6 +111,7 @@ impl Run {
             pending_len: 0,
             segment: None,
             audio: audio.map(|a| AudioTrack::new(a.sample_rate, ENVELOPE_US)),
+            metadata: MetadataTrack::default(),
             random_access_distance: 0,
             newest: None,
             end_us: first.arrival.wall_us,
@@ -185,6 +193,16 @@ impl Run {
         self.pending_len += data.len();
         unit.rest.push(data);
         true
+    }
+
+    /// Adds the second field of the newest picture; false when that is not there, or too far off to be of
+    /// one frame.
+    pub(super) fn append_field(&mut self, unit: &AccessUnit) -> bool {
+        let near = self
+            .units
+            .last()
+            .is_some_and(|first| (unit.pts_90k - first.pts_90k).abs() <= FIELD_90K);
+        near && self.append(unit.data.clone())
     }
 
     /// The decoding time of the next picture, if it can be told yet.

@@ -134,6 +134,7 @@ impl SegmentWriter {
             table.fragments.push(entry);
             table.video_samples.extend_from_slice(&muxed.video_samples);
             table.audio_samples.extend_from_slice(&muxed.audio_samples);
+            table.metadata_samples.extend_from_slice(&muxed.metadata_samples);
         }
         dirty.add(&open.file);
         if muxed.new_segment.is_some() {
@@ -161,6 +162,8 @@ impl SegmentWriter {
             table.video_samples.truncate(pictures);
             let sound = table.audio_samples.len() - muxed.audio_samples.len();
             table.audio_samples.truncate(sound);
+            let documents = table.metadata_samples.len() - muxed.metadata_samples.len();
+            table.metadata_samples.truncate(documents);
         }
         let first = self.open.as_ref().is_some_and(|o| o.len == 0);
         let undone = if first { self.discard() } else { self.seal(dirty).map(drop) };

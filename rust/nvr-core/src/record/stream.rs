@@ -7,7 +7,9 @@ use super::disk::{Door, Lane, Op};
 use super::stats::StreamStats;
 use crate::ids::StreamId;
 use crate::live::{Hub, LiveConfig, LiveStream, LiveUnit, StreamEvent};
-use crate::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
+use crate::media::{
+    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataCoding, MetadataDocument, VideoParams,
+};
 use crate::mux::{MuxOut, Muxed, Muxer};
 use crate::reason::Reason;
 use crate::store::Store;
@@ -37,6 +39,8 @@ pub struct StreamRecorder {
     stopped: Option<(i64, Reason, String)>,
     /// Since when pictures come and none that decoding can start at, by the steady clock.
     waiting_us: Option<i64>,
+    /// It was said that some metadata is given up.
+    metadata_dropped: bool,
 }
 
 impl std::fmt::Debug for StreamRecorder {
@@ -67,6 +71,7 @@ impl StreamRecorder {
             overload: None,
             stopped: None,
             waiting_us: None,
+            metadata_dropped: false,
         }
     }
 
@@ -252,6 +257,17 @@ impl MediaSink for StreamRecorder {
             });
         }
         self.muxer.audio(frame);
+    }
+
+    fn begin_metadata(&mut self, coding: MetadataCoding) {
+        self.muxer.begin_metadata(coding);
+    }
+
+    fn metadata(&mut self, document: MetadataDocument) {
+        if !self.muxer.metadata(document) && !self.metadata_dropped {
+            self.metadata_dropped = true;
+            log::warn!(target: "nvr.store", "{}: the camera sends more metadata than is kept: some is given up", self.id());
+        }
     }
 
     fn camera_clock_offset(&mut self, offset_us: i64) {

@@ -19,9 +19,10 @@ const SYNC_BIT: u32 = 1 << 31;
 /// The footer's bytes.
 pub fn write_footer(head: &SegmentHead, table: &SegmentTable) -> Vec<u8> {
     let rough = 512
-        + table.fragments.len() * 152
+        + table.fragments.len() * 208
         + table.video_samples.len() * 12
-        + table.audio_samples.len() * 8;
+        + (table.audio_samples.len() + table.metadata_samples.len()) * 8;
+    let with_metadata = head.metadata.is_some();
     let mut out = Vec::with_capacity(rough);
     write_box(&mut out, *b"uuid", |o| {
         o.bytes(&FOOTER_UUID);
@@ -30,15 +31,18 @@ pub fn write_footer(head: &SegmentHead, table: &SegmentTable) -> Vec<u8> {
         o.u32(count(table.fragments.len()));
         o.u32(count(table.video_samples.len()));
         o.u32(count(table.audio_samples.len()));
+        if with_metadata {
+            o.u32(count(table.metadata_samples.len()));
+        }
         for fragment in &table.fragments {
-            write_entry(o, fragment);
+            write_entry(o, fragment, with_metadata);
         }
         for sample in &table.video_samples {
             o.u32(sample.size);
             o.u32(sample.duration | if sample.sync { SYNC_BIT } else { 0 });
             o.i32(sample.composition_offset);
         }
-        for sample in &table.audio_samples {
+        for sample in table.audio_samples.iter().chain(&table.metadata_samples) {
             o.u32(sample.size);
             o.u32(sample.duration);
         }
@@ -56,7 +60,7 @@ fn count(n: usize) -> u32 {
     u32::try_from(n).expect("a segment is smaller than 4 GiB")
 }
 
-fn write_entry(o: &mut Vec<u8>, f: &FragmentEntry) {
+fn write_entry(o: &mut Vec<u8>, f: &FragmentEntry, with_metadata: bool) {
     o.u32(f.offset);
     o.u32(f.length);
     o.u32(f.crc);
@@ -67,7 +71,7 @@ fn write_entry(o: &mut Vec<u8>, f: &FragmentEntry) {
     o.u16(flags(f));
     o.i32(f.camera_clock_offset_ms);
     o.u32(f.activity_bytes);
-    for run in [&f.video, &f.audio] {
+    for run in [&f.video, &f.audio].into_iter().chain(with_metadata.then_some(&f.metadata)) {
         o.u64(run.decode_time);
         o.u32(run.first_sample);
         o.u32(run.sample_count);
@@ -77,13 +81,13 @@ fn write_entry(o: &mut Vec<u8>, f: &FragmentEntry) {
     }
 }
 
-fn parse_entry(r: &mut Reader<'_>) -> Result<FragmentEntry, TooShort> {
+fn parse_entry(r: &mut Reader<'_>, with_metadata: bool) -> Result<FragmentEntry, TooShort> {
     let (offset, length, crc, sequence) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
     let (wall_start_us, duration_us) = (r.i64()?, r.u32()?);
     let (random_access_distance, (random_access, leading)) = (r.u16()?, split_flags(r.u16()?));
     let (camera_clock_offset_ms, activity_bytes) = (r.i32()?, r.u32()?);
-    let mut runs = [TrackRun::default(); 2];
-    for run in &mut runs {
+    let mut runs = [TrackRun::default(); 3];
+    for run in &mut runs[..if with_metadata { 3 } else { 2 }] {
         *run = TrackRun {
             decode_time: r.u64()?,
             first_sample: r.u32()?,
@@ -107,6 +111,7 @@ fn parse_entry(r: &mut Reader<'_>) -> Result<FragmentEntry, TooShort> {
         crc,
         video: runs[0],
         audio: runs[1],
+        metadata: runs[2],
     })
 }
 
@@ -130,11 +135,18 @@ pub fn parse_footer(bytes: &[u8]) -> Result<(SegmentHead, SegmentTable), HeadErr
     }
     let head = SegmentHead::parse(&mut r)?;
     let (fragments, video, audio) = (r.u32()? as usize, r.u32()? as usize, r.u32()? as usize);
-    let need = fragments as u64 * ENTRY_LEN as u64 + video as u64 * 12 + audio as u64 * 8;
+    let with_metadata = head.metadata.is_some();
+    let documents = if with_metadata { r.u32()? as usize } else { 0 };
+    let entry_len = ENTRY_LEN + if with_metadata { RUN_LEN } else { 0 };
+    let need = fragments as u64 * entry_len as u64
+        + video as u64 * 12
+        + (audio as u64 + documents as u64) * 8;
     if need != r.rest().len() as u64 {
         return Err(HeadError::Short);
     }
-    let fragments = (0..fragments).map(|_| parse_entry(&mut r)).collect::<Result<Vec<_>, _>>()?;
+    let fragments = (0..fragments)
+        .map(|_| parse_entry(&mut r, with_metadata))
+        .collect::<Result<Vec<_>, _>>()?;
     let video_samples = (0..video)
         .map(|_| {
             let (size, duration, composition_offset) = (r.u32()?, r.u32()?, r.i32()?);
@@ -142,16 +154,21 @@ pub fn parse_footer(bytes: &[u8]) -> Result<(SegmentHead, SegmentTable), HeadErr
             Ok(Sample { size, duration: duration & !SYNC_BIT, composition_offset, sync })
         })
         .collect::<Result<Vec<_>, TooShort>>()?;
-    let audio_samples = (0..audio)
-        .map(|_| {
-            Ok(Sample { size: r.u32()?, duration: r.u32()?, composition_offset: 0, sync: true })
-        })
-        .collect::<Result<Vec<_>, TooShort>>()?;
+    let mut others = |n: usize| {
+        (0..n)
+            .map(|_| {
+                Ok(Sample { size: r.u32()?, duration: r.u32()?, composition_offset: 0, sync: true })
+            })
+            .collect::<Result<Vec<_>, TooShort>>()
+    };
+    let (audio_samples, metadata_samples) = (others(audio)?, others(documents)?);
     for fragment in &fragments {
         let inside = |run: &TrackRun, n: usize| {
             u64::from(run.first_sample) + u64::from(run.sample_count) <= n as u64
         };
-        if !inside(&fragment.video, video) || !inside(&fragment.audio, audio) {
+        let tracks =
+            [(&fragment.video, video), (&fragment.audio, audio), (&fragment.metadata, documents)];
+        if !tracks.iter().all(|(run, n)| inside(run, *n)) {
             return Err(HeadError::Value("sample range"));
         }
         let (start, end) =
@@ -160,7 +177,7 @@ pub fn parse_footer(bytes: &[u8]) -> Result<(SegmentHead, SegmentTable), HeadErr
             let data = u64::from(run.data_offset);
             run.sample_count == 0 || (start <= data && data + u64::from(run.data_len) <= end)
         };
-        if !within(&fragment.video) || !within(&fragment.audio) {
+        if !tracks.iter().all(|(run, _)| within(run)) {
             return Err(HeadError::Value("data range"));
         }
     }
@@ -170,21 +187,25 @@ pub fn parse_footer(bytes: &[u8]) -> Result<(SegmentHead, SegmentTable), HeadErr
         base_90k: head.base_90k,
         video: head.video.clone(),
         audio: head.audio.clone(),
+        metadata: head.metadata,
         fragments,
         video_samples,
         audio_samples,
+        metadata_samples,
     };
     Ok((head, table))
 }
 
-/// Bytes of a fragment's entry.
-const ENTRY_LEN: usize = 4 * 4 + 8 + 4 + 2 + 2 + 4 + 4 + 2 * (8 + 4 * 4 + 32);
+/// Bytes of a track run.
+const RUN_LEN: usize = 8 + 4 * 4 + 32;
+/// Bytes of a fragment's entry, without metadata.
+const ENTRY_LEN: usize = 4 * 4 + 8 + 4 + 2 + 2 + 4 + 4 + 2 * RUN_LEN;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::ids::{CameraId, RunId, StreamId, StreamKind};
-    use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
+    use crate::media::{AudioCodec, AudioParams, MetadataCoding, VideoCodec, VideoParams};
     use bytes::Bytes;
     use proptest::prelude::*;
 
@@ -211,6 +232,7 @@ mod tests {
                 sample_rate: 48_000,
                 channels: 2,
             }),
+            metadata: None,
         }
     }
 
@@ -238,6 +260,7 @@ mod tests {
             crc: 12,
             video: run(n, 2),
             audio: run(n, 3),
+            metadata: TrackRun::default(),
         };
         let sample = |sync| Sample {
             size: 30,
@@ -251,21 +274,39 @@ mod tests {
             base_90k: head.base_90k,
             video: head.video,
             audio: head.audio,
+            metadata: None,
             fragments: (0..fragments).map(fragment).collect(),
             video_samples: (0..fragments * 2).map(|n| sample(n % 2 == 0)).collect(),
             audio_samples: vec![
                 Sample { composition_offset: 0, sync: true, ..sample(true) };
                 fragments * 3
             ],
+            metadata_samples: Vec::new(),
         }
+    }
+
+    /// The same with metadata.
+    fn with_metadata(coding: MetadataCoding, mut table: SegmentTable) -> SegmentTable {
+        table.metadata = Some(coding);
+        for fragment in &mut table.fragments {
+            fragment.metadata = fragment.video;
+        }
+        let count = table.fragments.len() * 2;
+        table.metadata_samples =
+            vec![Sample { size: 3, duration: 1, composition_offset: 0, sync: true }; count];
+        table
     }
 
     proptest! {
         #[test]
         fn a_footer_reads_back_and_damage_is_found(
-            fragments in 0usize..40, at in any::<prop::sample::Index>(), flip in 1u8..,
+            fragments in 0usize..40, at in any::<prop::sample::Index>(), flip in 1u8.., metadata: bool,
         ) {
-            let (head, table) = (head(), table(fragments));
+            let (mut head, mut table) = (head(), table(fragments));
+            if metadata {
+                head.metadata = Some(MetadataCoding::Xml);
+                table = with_metadata(MetadataCoding::Xml, table);
+            }
             let mut bytes = write_footer(&head, &table);
             prop_assert_eq!(footer_len(&bytes), Some(bytes.len()));
             let (head_read, table_read) = parse_footer(&bytes).unwrap();
@@ -280,20 +321,34 @@ mod tests {
         }
 
         #[test]
-        fn every_sound_reads_back_and_only_some_needs_a_later_version(
+        fn every_codec_reads_back_and_only_some_need_a_later_version(
+            jpeg: bool,
             codec in prop_oneof![
                 Just(None), Just(Some(AudioCodec::Aac)), Just(Some(AudioCodec::G711Ulaw)),
-                Just(Some(AudioCodec::G711Alaw)),
+                Just(Some(AudioCodec::G711Alaw)), Just(Some(AudioCodec::Opus)),
+            ],
+            metadata in prop_oneof![
+                Just(None), Just(Some(MetadataCoding::Xml)), Just(Some(MetadataCoding::Gzip)),
+                Just(Some(MetadataCoding::Exi)),
             ],
         ) {
             let mut head = head();
             head.audio = head.audio.zip(codec).map(|(audio, codec)| AudioParams { codec, ..audio });
+            if jpeg {
+                head.video = VideoParams { codec: VideoCodec::Jpeg, ..head.video };
+            }
+            head.metadata = metadata;
             let bytes = head.to_bytes();
-            let g711 = matches!(codec, Some(AudioCodec::G711Ulaw | AudioCodec::G711Alaw));
+            let no_aac = codec.is_some_and(|codec| codec != AudioCodec::Aac);
             // Behind ftyp and the box's own head.
-            prop_assert_eq!(bytes[24 + 24], if g711 { 2 } else { 1 });
+            let least = if metadata.is_some() { 3 } else if jpeg || no_aac { 2 } else { 1 };
+            prop_assert_eq!(bytes[24 + 24], least);
             prop_assert_eq!(SegmentHead::from_bytes(&bytes).unwrap(), (head.clone(), bytes.len()));
-            let table = SegmentTable { audio: head.audio.clone(), ..table(3) };
+            let (video, audio) = (head.video.clone(), head.audio.clone());
+            let mut table = SegmentTable { video, audio, ..table(3) };
+            if let Some(coding) = metadata {
+                table = with_metadata(coding, table);
+            }
             let footer = write_footer(&head, &table);
             prop_assert_eq!(parse_footer(&footer).unwrap(), (head, table));
         }

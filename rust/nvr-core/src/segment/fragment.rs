@@ -2,14 +2,18 @@
 
 use bytes::Bytes;
 
-use super::digest::track_digest;
-use super::head::{AUDIO_TRACK, VIDEO_TRACK};
+use super::digest::{TrackOf, track_digest};
+use super::head::{AUDIO_TRACK, METADATA_TRACK, VIDEO_TRACK};
 use crate::mp4::boxes::{Put, write_box, write_full_box};
 use crate::mp4::read::{Reader, TooShort};
 use crate::table::{FragmentEntry, Sample, TrackRun};
 
 /// `uuid` user type of the info box.
 pub const INFO_UUID: [u8; 16] = *b"nvr.fragment\0\0\0\x01";
+/// `uuid` user type of the box with the digest of ONVIF metadata.
+pub const METADATA_UUID: [u8; 16] = *b"nvr.metadata\0\0\0\x01";
+/// Size of that box.
+const METADATA_INFO_LEN: usize = 8 + 16 + 32;
 /// Size of the info box.
 pub const INFO_LEN: usize = 128;
 /// What the CRC covers begins here.
@@ -32,6 +36,10 @@ pub struct FragmentParts<'a> {
     pub audio_samples: &'a [Sample],
     /// The sound's bytes.
     pub audio_data: &'a [Bytes],
+    /// The table of documents of metadata.
+    pub metadata_samples: &'a [Sample],
+    /// Their bytes.
+    pub metadata_data: &'a [Bytes],
 }
 
 /// Makes the bytes of a fragment and completes its entry.
@@ -39,29 +47,45 @@ pub fn write_fragment(parts: FragmentParts<'_>) -> (Vec<u8>, FragmentEntry) {
     let mut entry = parts.entry;
     let len = |data: &[Bytes]| data.iter().map(Bytes::len).sum::<usize>();
     let (video_len, audio_len) = (len(parts.video_data), len(parts.audio_data));
+    let metadata_len = len(parts.metadata_data);
     entry.video.sample_count = to_u32(parts.video_samples.len());
     entry.audio.sample_count = to_u32(parts.audio_samples.len());
-    entry.video.digest = digest(true, parts.video_samples, parts.video_data);
-    entry.audio.digest = digest(false, parts.audio_samples, parts.audio_data);
+    entry.metadata.sample_count = to_u32(parts.metadata_samples.len());
+    entry.video.digest = digest(TrackOf::Video, parts.video_samples, parts.video_data);
+    entry.audio.digest = digest(TrackOf::Audio, parts.audio_samples, parts.audio_data);
+    entry.metadata.digest = digest(TrackOf::Metadata, parts.metadata_samples, parts.metadata_data);
 
+    let has_metadata = !parts.metadata_samples.is_empty();
     let moof_len = moof_len(&entry, parts.video_samples);
-    let head_len = INFO_LEN + PRFT_LEN + moof_len + 8;
-    let total = head_len + video_len + audio_len;
+    let info_len = INFO_LEN + if has_metadata { METADATA_INFO_LEN } else { 0 };
+    let head_len = info_len + PRFT_LEN + moof_len + 8;
+    let data_len = video_len + audio_len + metadata_len;
+    let total = head_len + data_len;
     entry.offset = 0;
     entry.length = to_u32(total);
     entry.video.data_offset = to_u32(head_len);
     entry.video.data_len = to_u32(video_len);
     entry.audio.data_offset = to_u32(head_len + video_len);
     entry.audio.data_len = to_u32(audio_len);
+    if has_metadata {
+        entry.metadata.data_offset = to_u32(head_len + video_len + audio_len);
+        entry.metadata.data_len = to_u32(metadata_len);
+    }
 
     let mut out = Vec::with_capacity(total);
     write_info(&mut out, &entry);
+    if has_metadata {
+        write_box(&mut out, *b"uuid", |o| {
+            o.bytes(&METADATA_UUID);
+            o.bytes(&entry.metadata.digest);
+        });
+    }
     write_prft(&mut out, &entry, parts.video_samples);
-    write_moof(&mut out, &entry, parts.video_samples, parts.audio_samples, moof_len);
+    write_moof(&mut out, &entry, &parts, moof_len);
     debug_assert_eq!(out.len() + 8, head_len);
-    out.u32(to_u32(8 + video_len + audio_len));
+    out.u32(to_u32(8 + data_len));
     out.bytes(b"mdat");
-    for piece in parts.video_data.iter().chain(parts.audio_data) {
+    for piece in parts.video_data.iter().chain(parts.audio_data).chain(parts.metadata_data) {
         out.bytes(piece);
     }
     entry.crc = crc32c::crc32c(&out[CRC_FROM..]);
@@ -69,12 +93,12 @@ pub fn write_fragment(parts: FragmentParts<'_>) -> (Vec<u8>, FragmentEntry) {
     (out, entry)
 }
 
-fn digest(video: bool, samples: &[Sample], data: &[Bytes]) -> [u8; 32] {
+fn digest(track: TrackOf, samples: &[Sample], data: &[Bytes]) -> [u8; 32] {
     if samples.is_empty() {
         return [0; 32];
     }
     let pieces: Vec<&[u8]> = data.iter().map(Bytes::as_ref).collect();
-    track_digest(video, samples, &pieces)
+    track_digest(track, samples, &pieces)
 }
 
 fn write_info(out: &mut Vec<u8>, entry: &FragmentEntry) {
@@ -156,20 +180,18 @@ fn reordered(samples: &[Sample]) -> bool {
 fn moof_len(entry: &FragmentEntry, video: &[Sample]) -> usize {
     let per_sample = if reordered(video) { 16 } else { 12 };
     let video_traf = 8 + 16 + 20 + 20 + per_sample * video.len();
-    let audio_traf = match entry.audio.sample_count {
+    let other_traf = |count: u32| match count {
         0 => 0,
         n => 8 + 20 + 20 + 20 + 8 * n as usize,
     };
-    8 + 16 + video_traf + audio_traf
+    8 + 16
+        + video_traf
+        + other_traf(entry.audio.sample_count)
+        + other_traf(entry.metadata.sample_count)
 }
 
-fn write_moof(
-    out: &mut Vec<u8>,
-    entry: &FragmentEntry,
-    video: &[Sample],
-    audio: &[Sample],
-    len: usize,
-) {
+fn write_moof(out: &mut Vec<u8>, entry: &FragmentEntry, parts: &FragmentParts<'_>, len: usize) {
+    let video = parts.video_samples;
     // Sample data begins after the moof and the 8 bytes of the mdat's head.
     let data_at = to_u32(len + 8);
     write_box(out, *b"moof", |o| {
@@ -192,25 +214,32 @@ fn write_moof(
                 }
             });
         });
-        if !audio.is_empty() {
-            write_box(o, *b"traf", |o| {
-                let flags = DEFAULT_BASE_IS_MOOF | TFHD_SAMPLE_FLAGS;
-                write_full_box(o, *b"tfhd", 0, flags, |o| {
-                    o.u32(AUDIO_TRACK);
-                    o.u32(SYNC_FLAGS);
-                });
-                write_full_box(o, *b"tfdt", 1, 0, |o| o.u64(entry.audio.decode_time));
-                let flags = TRUN_DATA_OFFSET | TRUN_DURATION | TRUN_SIZE;
-                write_full_box(o, *b"trun", 0, flags, |o| {
-                    o.u32(to_u32(audio.len()));
-                    o.u32(data_at + entry.video.data_len);
-                    for sample in audio {
-                        o.u32(sample.duration);
-                        o.u32(sample.size);
-                    }
-                });
-            });
-        }
+        let audio_at = data_at + entry.video.data_len;
+        write_other_traf(o, AUDIO_TRACK, &entry.audio, parts.audio_samples, audio_at);
+        let metadata_at = audio_at + entry.audio.data_len;
+        write_other_traf(o, METADATA_TRACK, &entry.metadata, parts.metadata_samples, metadata_at);
+    });
+}
+
+/// The share of a track of which a decoder can start at each sample, if it has any.
+fn write_other_traf(o: &mut Vec<u8>, track: u32, run: &TrackRun, samples: &[Sample], at: u32) {
+    if samples.is_empty() {
+        return;
+    }
+    write_box(o, *b"traf", |o| {
+        write_full_box(o, *b"tfhd", 0, DEFAULT_BASE_IS_MOOF | TFHD_SAMPLE_FLAGS, |o| {
+            o.u32(track);
+            o.u32(SYNC_FLAGS);
+        });
+        write_full_box(o, *b"tfdt", 1, 0, |o| o.u64(run.decode_time));
+        write_full_box(o, *b"trun", 0, TRUN_DATA_OFFSET | TRUN_DURATION | TRUN_SIZE, |o| {
+            o.u32(to_u32(samples.len()));
+            o.u32(at);
+            for sample in samples {
+                o.u32(sample.duration);
+                o.u32(sample.size);
+            }
+        });
     });
 }
 
@@ -223,6 +252,8 @@ pub struct ParsedFragment {
     pub video_samples: Vec<Sample>,
     /// The sound.
     pub audio_samples: Vec<Sample>,
+    /// ONVIF metadata.
+    pub metadata_samples: Vec<Sample>,
 }
 
 /// Length of the fragment whose first bytes these are, as its info box says.
@@ -273,9 +304,15 @@ fn parse_boxes(bytes: &[u8], length: u32) -> Result<Option<ParsedFragment>, TooS
         crc,
         video: TrackRun { digest: video_digest, ..TrackRun::default() },
         audio: TrackRun { digest: audio_digest, ..TrackRun::default() },
+        metadata: TrackRun::default(),
     };
     let (mut video_samples, mut audio_samples) = (Vec::new(), Vec::new());
-    while let Some((kind, content)) = r.next_box()? {
+    let (mut metadata_samples, mut metadata_digest) = (Vec::new(), None);
+    while let Some((kind, mut content)) = r.next_box()? {
+        if kind == *b"uuid" && content.rest().starts_with(&METADATA_UUID) {
+            content.take(METADATA_UUID.len())?;
+            metadata_digest = Some(content.array()?);
+        }
         if kind == *b"moof" {
             let moof_end = bytes.len() - r.rest().len();
             let moof_start = to_u32(moof_end - content.rest().len() - 8);
@@ -295,6 +332,11 @@ fn parse_boxes(bytes: &[u8], length: u32) -> Result<Option<ParsedFragment>, TooS
                         entry.audio = TrackRun { digest: entry.audio.digest, ..run };
                         audio_samples = samples;
                     }
+                    METADATA_TRACK if !samples.is_empty() => {
+                        let Some(digest) = metadata_digest else { return Ok(None) };
+                        entry.metadata = TrackRun { digest, ..run };
+                        metadata_samples = samples;
+                    }
                     _ => return Ok(None),
                 }
             }
@@ -306,11 +348,13 @@ fn parse_boxes(bytes: &[u8], length: u32) -> Result<Option<ParsedFragment>, TooS
         entry.audio.data_offset = entry.video.data_offset.saturating_add(entry.video.data_len);
     }
     let end = |run: &TrackRun| u64::from(run.data_offset) + u64::from(run.data_len);
-    let fits = end(&entry.video) <= u64::from(length) && end(&entry.audio) <= u64::from(length);
+    let fits = [&entry.video, &entry.audio, &entry.metadata]
+        .into_iter()
+        .all(|run| end(run) <= u64::from(length));
     if video_samples.is_empty() || !fits {
         return Ok(None);
     }
-    Ok(Some(ParsedFragment { entry, video_samples, audio_samples }))
+    Ok(Some(ParsedFragment { entry, video_samples, audio_samples, metadata_samples }))
 }
 
 fn parse_traf(traf: Reader<'_>) -> Result<Option<(u32, TrackRun, Vec<Sample>)>, TooShort> {
@@ -371,6 +415,7 @@ mod tests {
             crc: 0,
             video: TrackRun { decode_time: 180_000, ..TrackRun::default() },
             audio: TrackRun { decode_time: 96_000, ..TrackRun::default() },
+            metadata: TrackRun::default(),
         }
     }
 
@@ -392,6 +437,7 @@ mod tests {
         fn a_fragment_reads_back(
             video in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..40), 1..20),
             audio in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..20), 0..9),
+            documents in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..90), 0..4),
             offsets in proptest::collection::vec(-6000i32..6000, 1..5),
         ) {
             let video: Vec<Bytes> = video.into_iter().map(Bytes::from).collect();
@@ -399,9 +445,15 @@ mod tests {
             let video_samples = samples(&video, &offsets);
             let audio_samples: Vec<Sample> =
                 samples(&audio, &[0]).into_iter().map(|s| Sample { sync: true, ..s }).collect();
+            let documents: Vec<Bytes> = documents.into_iter().map(Bytes::from).collect();
+            let metadata_samples: Vec<Sample> =
+                samples(&documents, &[0]).into_iter().map(|s| Sample { sync: true, ..s }).collect();
             let mut begin = entry();
             if audio.is_empty() {
                 begin.audio = TrackRun::default();
+            }
+            if !documents.is_empty() {
+                begin.metadata.decode_time = 180_007;
             }
             let (bytes, entry) = write_fragment(FragmentParts {
                 entry: begin,
@@ -409,6 +461,8 @@ mod tests {
                 video_data: &video,
                 audio_samples: &audio_samples,
                 audio_data: &audio,
+                metadata_samples: &metadata_samples,
+                metadata_data: &documents,
             });
             prop_assert_eq!(bytes.len(), entry.length as usize);
             prop_assert!(crc_holds(&bytes));
@@ -416,6 +470,10 @@ mod tests {
             prop_assert_eq!(parsed.entry, entry);
             prop_assert_eq!(&parsed.video_samples, &video_samples);
             prop_assert_eq!(&parsed.audio_samples, &audio_samples);
+            prop_assert_eq!(&parsed.metadata_samples, &metadata_samples);
+            let run = entry.metadata;
+            let data = run.data_offset as usize..(run.data_offset + run.data_len) as usize;
+            prop_assert_eq!(&bytes[data], documents.concat());
             let at = entry.video.data_offset as usize;
             prop_assert_eq!(&bytes[at..at + entry.video.data_len as usize], video.concat());
         }
@@ -426,6 +484,7 @@ mod tests {
             let video_samples = samples(&video, &[0, 3000]);
             let (mut bytes, _) = write_fragment(FragmentParts {
                 entry: entry(), video_samples: &video_samples, video_data: &video, audio_samples: &[], audio_data: &[],
+                metadata_samples: &samples(&video, &[0]), metadata_data: &video,
             });
             let len = bytes.len();
             let at = at % len;

@@ -1,10 +1,10 @@
 //! What a segment begins with: ftyp, our own header box, moov.
 
 use crate::ids::{CameraId, RunId, StreamId, StreamKind};
-use crate::media::{AudioCodec, AudioParams, VideoCodec, VideoParams};
+use crate::media::{AudioCodec, AudioParams, MetadataCoding, VideoCodec, VideoParams};
 use crate::mp4::boxes::{Put, write_box, write_full_box};
 use crate::mp4::read::{Reader, TooShort};
-use crate::mp4::sample_entry::{audio_sample_entry, video_sample_entry};
+use crate::mp4::sample_entry::{audio_sample_entry, metadata_sample_entry, video_sample_entry};
 use crate::table::SegmentTable;
 use crate::time::VIDEO_TIMESCALE;
 
@@ -14,6 +14,8 @@ pub const HEADER_UUID: [u8; 16] = *b"nvr.segm.head\0\0\x01";
 pub const VIDEO_TRACK: u32 = 1;
 /// Track id of the sound.
 pub const AUDIO_TRACK: u32 = 2;
+/// Track id of ONVIF metadata.
+pub const METADATA_TRACK: u32 = 3;
 
 /// Identity of a segment, and how its tracks are coded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +41,8 @@ pub struct SegmentHead {
     pub video: VideoParams,
     /// The sound.
     pub audio: Option<AudioParams>,
+    /// ONVIF metadata.
+    pub metadata: Option<MetadataCoding>,
 }
 
 impl SegmentHead {
@@ -50,9 +54,11 @@ impl SegmentHead {
             base_90k: self.base_90k,
             video: self.video.clone(),
             audio: self.audio.clone(),
+            metadata: self.metadata,
             fragments: Vec::new(),
             video_samples: Vec::new(),
             audio_samples: Vec::new(),
+            metadata_samples: Vec::new(),
         }
     }
 
@@ -78,15 +84,18 @@ impl SegmentHead {
     /// The lowest format version that has what it needs: programs that know no later one still
     /// read the rest.
     fn version(&self) -> u8 {
-        match &self.audio {
-            Some(AudioParams { codec: AudioCodec::G711Ulaw | AudioCodec::G711Alaw, .. }) => 2,
-            _ => 1,
+        if self.metadata.is_some() {
+            return 3;
         }
+        let no_aac = |a: &AudioParams| a.codec != AudioCodec::Aac;
+        let later = self.video.codec == VideoCodec::Jpeg || self.audio.as_ref().is_some_and(no_aac);
+        if later { 2 } else { 1 }
     }
 
     fn content_len(&self) -> usize {
         let audio = self.audio.as_ref().map_or(0, |a| a.extra_data.len());
-        let codec = usize::from(self.version() > 1);
+        // The fields that versions 2 and 3 have more.
+        let codec = usize::from(self.version() - 1);
         IDENTITY_LEN + 9 + self.video.extra_data.len() + 10 + audio + codec
     }
 
@@ -112,6 +121,7 @@ impl SegmentHead {
         o.u8(match self.video.codec {
             VideoCodec::H264 => 1,
             VideoCodec::H265 => 2,
+            VideoCodec::Jpeg => 3,
         });
         o.u16(self.video.width);
         o.u16(self.video.height);
@@ -128,7 +138,14 @@ impl SegmentHead {
                 Some(AudioCodec::Aac) => 1,
                 Some(AudioCodec::G711Ulaw) => 2,
                 Some(AudioCodec::G711Alaw) => 3,
+                Some(AudioCodec::Opus) => 4,
             });
+        }
+        match self.metadata {
+            None => {}
+            Some(MetadataCoding::Xml) => o.u8(1),
+            Some(MetadataCoding::Gzip) => o.u8(2),
+            Some(MetadataCoding::Exi) => o.u8(3),
         }
     }
 
@@ -136,7 +153,7 @@ impl SegmentHead {
     /// [`write_params`](Self::write_params) wrote.
     pub(super) fn parse(r: &mut Reader<'_>) -> Result<Self, HeadError> {
         let version = r.u8()?;
-        if !(1..=2).contains(&version) {
+        if !(1..=3).contains(&version) {
             return Err(HeadError::Version);
         }
         let kind = match r.u8()? {
@@ -152,6 +169,7 @@ impl SegmentHead {
         let codec = match r.u8()? {
             1 => VideoCodec::H264,
             2 => VideoCodec::H265,
+            3 => VideoCodec::Jpeg,
             _ => return Err(HeadError::Value("video codec")),
         };
         let (width, height) = (r.u16()?, r.u16()?);
@@ -166,10 +184,18 @@ impl SegmentHead {
             1 => Some(AudioCodec::Aac),
             2 => Some(AudioCodec::G711Ulaw),
             3 => Some(AudioCodec::G711Alaw),
+            4 => Some(AudioCodec::Opus),
             _ => return Err(HeadError::Value("sound codec")),
         };
         let audio = codec.filter(|_| sample_rate > 0);
         let audio = audio.map(|codec| AudioParams { codec, extra_data, sample_rate, channels });
+        let metadata = match if version > 2 { r.u8()? } else { 0 } {
+            0 => None,
+            1 => Some(MetadataCoding::Xml),
+            2 => Some(MetadataCoding::Gzip),
+            3 => Some(MetadataCoding::Exi),
+            _ => return Err(HeadError::Value("metadata coding")),
+        };
         let stream = StreamId { camera, kind };
         Ok(SegmentHead {
             stream,
@@ -182,6 +208,7 @@ impl SegmentHead {
             salt,
             video,
             audio,
+            metadata,
         })
     }
 
@@ -223,41 +250,69 @@ impl SegmentHead {
             o.zeros(10);
             write_matrix(o);
             o.zeros(24);
-            o.u32(AUDIO_TRACK + 1);
+            // Of the tracks that there may be, whether they are there or not.
+            o.u32(self.metadata.map_or(AUDIO_TRACK, |_| METADATA_TRACK) + 1);
         });
-        self.write_trak(o, true);
-        if self.audio.is_some() {
-            self.write_trak(o, false);
+        let tracks: Vec<Media<'_>> = [Media::Video(&self.video)]
+            .into_iter()
+            .chain(self.audio.as_ref().map(Media::Audio))
+            .chain(self.metadata.map(Media::Metadata))
+            .collect();
+        for track in &tracks {
+            track.write_trak(o);
         }
         write_box(o, *b"mvex", |o| {
-            let tracks =
-                if self.audio.is_some() { &[VIDEO_TRACK, AUDIO_TRACK][..] } else { &[VIDEO_TRACK] };
-            for &track in tracks {
+            for track in &tracks {
                 write_full_box(o, *b"trex", 0, 0, |o| {
-                    o.u32(track);
+                    o.u32(track.id());
                     o.u32(1);
                     o.zeros(12);
                 });
             }
         });
     }
+}
 
-    fn write_trak(&self, o: &mut Vec<u8>, is_video: bool) {
-        let timescale = match &self.audio {
-            Some(audio) if !is_video => audio.sample_rate,
+/// What a track has.
+enum Media<'a> {
+    Video(&'a VideoParams),
+    Audio(&'a AudioParams),
+    Metadata(MetadataCoding),
+}
+
+impl Media<'_> {
+    fn id(&self) -> u32 {
+        match self {
+            Media::Video(_) => VIDEO_TRACK,
+            Media::Audio(_) => AUDIO_TRACK,
+            Media::Metadata(_) => METADATA_TRACK,
+        }
+    }
+
+    fn write_trak(&self, o: &mut Vec<u8>) {
+        let timescale = match self {
+            Media::Audio(audio) => audio.sample_rate,
             _ => VIDEO_TIMESCALE,
+        };
+        let (width, height) = match self {
+            Media::Video(video) => (u32::from(video.width), u32::from(video.height)),
+            _ => (0, 0),
         };
         write_box(o, *b"trak", |o| {
             write_full_box(o, *b"tkhd", 0, 7, |o| {
                 o.zeros(8);
-                o.u32(if is_video { VIDEO_TRACK } else { AUDIO_TRACK });
+                o.u32(self.id());
                 o.zeros(4 + 4 + 8 + 4);
-                o.u16(if is_video { 0 } else { 0x0100 });
+                o.u16(if matches!(self, Media::Audio(_)) { 0x0100 } else { 0 });
                 o.u16(0);
                 write_matrix(o);
-                o.u32(if is_video { u32::from(self.video.width) << 16 } else { 0 });
-                o.u32(if is_video { u32::from(self.video.height) << 16 } else { 0 });
+                o.u32(width << 16);
+                o.u32(height << 16);
             });
+            if let Media::Metadata(_) = self {
+                // It describes the pictures (8.3.3).
+                write_box(o, *b"tref", |o| write_box(o, *b"cdsc", |o| o.u32(VIDEO_TRACK)));
+            }
             write_box(o, *b"mdia", |o| {
                 write_full_box(o, *b"mdhd", 0, 0, |o| {
                     o.zeros(8);
@@ -268,20 +323,24 @@ impl SegmentHead {
                 });
                 write_full_box(o, *b"hdlr", 0, 0, |o| {
                     o.u32(0);
-                    o.bytes(if is_video { b"vide" } else { b"soun" });
+                    o.bytes(match self {
+                        Media::Video(_) => b"vide",
+                        Media::Audio(_) => b"soun",
+                        Media::Metadata(_) => b"meta",
+                    });
                     o.zeros(12);
                     o.bytes(b"nvr\0");
                 });
-                write_box(o, *b"minf", |o| self.write_minf(o, is_video));
+                write_box(o, *b"minf", |o| self.write_minf(o));
             });
         });
     }
 
-    fn write_minf(&self, o: &mut Vec<u8>, is_video: bool) {
-        if is_video {
-            write_full_box(o, *b"vmhd", 0, 1, |o| o.zeros(8));
-        } else {
-            write_full_box(o, *b"smhd", 0, 0, |o| o.zeros(4));
+    fn write_minf(&self, o: &mut Vec<u8>) {
+        match self {
+            Media::Video(_) => write_full_box(o, *b"vmhd", 0, 1, |o| o.zeros(8)),
+            Media::Audio(_) => write_full_box(o, *b"smhd", 0, 0, |o| o.zeros(4)),
+            Media::Metadata(_) => write_full_box(o, *b"nmhd", 0, 0, |_| {}),
         }
         write_box(o, *b"dinf", |o| {
             write_full_box(o, *b"dref", 0, 0, |o| {
@@ -292,9 +351,10 @@ impl SegmentHead {
         write_box(o, *b"stbl", |o| {
             write_full_box(o, *b"stsd", 0, 0, |o| {
                 o.u32(1);
-                match &self.audio {
-                    Some(audio) if !is_video => o.bytes(&audio_sample_entry(audio)),
-                    _ => o.bytes(&video_sample_entry(&self.video)),
+                match self {
+                    Media::Video(video) => o.bytes(&video_sample_entry(video)),
+                    Media::Audio(audio) => o.bytes(&audio_sample_entry(audio)),
+                    Media::Metadata(coding) => o.bytes(&metadata_sample_entry(*coding)),
                 }
             });
             for kind in [b"stts", b"stsc", b"stco"] {

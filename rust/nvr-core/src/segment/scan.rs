@@ -232,6 +232,7 @@ fn append(table: &mut SegmentTable, at: u64, fragment: ParsedFragment) {
     table.fragments.push(entry);
     table.video_samples.extend(fragment.video_samples);
     table.audio_samples.extend(fragment.audio_samples);
+    table.metadata_samples.extend(fragment.metadata_samples);
 }
 
 /// Moves an entry whose positions are relative to its fragment to where the fragment lies, and
@@ -242,4 +243,9 @@ pub fn place(table: &SegmentTable, entry: &mut crate::table::FragmentEntry, at: 
     entry.audio.data_offset += at;
     entry.video.first_sample = u32::try_from(table.video_samples.len()).unwrap_or(u32::MAX);
     entry.audio.first_sample = u32::try_from(table.audio_samples.len()).unwrap_or(u32::MAX);
+    if entry.metadata.sample_count > 0 {
+        entry.metadata.data_offset += at;
+        entry.metadata.first_sample =
+            u32::try_from(table.metadata_samples.len()).unwrap_or(u32::MAX);
+    }
 }

@@ -8,7 +8,7 @@ use super::streams_under;
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
 use crate::index::{IndexFile, IndexWriter, Record};
-use crate::segment::digest::track_digest;
+use crate::segment::digest::{TrackOf, track_digest};
 use crate::segment::fragment::{CRC_FROM, crc_holds, peek_length};
 use crate::segment::read::read_segment;
 use crate::segment::scan::Trust;
@@ -205,14 +205,15 @@ pub(super) fn fault(
     if peek_length(&bytes) != Some(entry.length) {
         return Ok(Some("has a damaged head"));
     }
-    let holds = |video: bool, run: &TrackRun, samples: &[Sample]| {
+    let holds = |track: TrackOf, run: &TrackRun, samples: &[Sample]| {
         let start = run.data_offset.checked_sub(entry.offset).map(|start| start as usize);
         let data = start.and_then(|start| bytes.get(start..start + run.data_len as usize));
-        samples.is_empty() || data.is_some_and(|d| track_digest(video, samples, &[d]) == run.digest)
+        samples.is_empty() || data.is_some_and(|d| track_digest(track, samples, &[d]) == run.digest)
     };
-    let sound = holds(true, &entry.video, table.video_of(entry))
-        && holds(false, &entry.audio, table.audio_of(entry));
-    Ok((!sound).then_some("fails its digest"))
+    let all = holds(TrackOf::Video, &entry.video, table.video_of(entry))
+        && holds(TrackOf::Audio, &entry.audio, table.audio_of(entry))
+        && holds(TrackOf::Metadata, &entry.metadata, table.metadata_of(entry));
+    Ok((!all).then_some("fails its digest"))
 }
 
 fn problem(segment: &Found, entry: &FragmentEntry, what: &str) -> String {
