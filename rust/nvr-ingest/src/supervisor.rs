@@ -20,10 +20,7 @@ use crate::address::Address;
 use crate::options::Options;
 use crate::status::{Status, StatusCell};
 use crate::stream::{self, Recording, Stop, TEARDOWN_LIMIT};
-
-/// As [`Options::batch`], for what receives over UDP: there a socket's buffer may hold no more than
-/// 250 KB, which a network of 1 Gbit/s fills in 2 ms.
-const UDP_BATCH: Duration = Duration::from_millis(1);
+use crate::udp;
 
 /// Records streams, each as a task on a runtime of its own.
 ///
@@ -128,7 +125,7 @@ impl Supervisor {
                 return Err(Error::Closed("RTSP ingest"));
             }
             if address.is_udp() && running.udp.is_none() {
-                let batch = self.options.batch.min(UDP_BATCH);
+                let batch = udp::batch(self.options.batch);
                 running.udp = Some(runtime("nvr-udp", 1, batch, &self.options)?);
             }
             running.streams.remove(&id)

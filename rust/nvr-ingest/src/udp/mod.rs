@@ -15,6 +15,7 @@ mod window;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use nvr_core::reason::Reason;
 use parking_lot::Mutex;
@@ -22,8 +23,32 @@ use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use url::Url;
 
+use crate::LOG;
 use crate::address::Address;
 use crate::failure::Failure;
+
+/// With a smaller socket buffer a keyframe of a megabyte does not fit between two readings.
+const ENOUGH_BYTES: usize = 2 << 20;
+
+/// As long may a thread sleep that reads sockets with less: on a network of 1 Gbit/s the usual
+/// 208 KiB are full after 2 ms.
+const SHORT_BATCH: Duration = Duration::from_millis(1);
+
+/// How long a thread that receives over UDP may sleep before it asks which sockets have data, of what
+/// other threads do. Warns when the system gives small buffers.
+pub(crate) fn batch(wanted: Duration) -> Duration {
+    let bytes = ports::buffer_bytes().unwrap_or_default();
+    if bytes >= ENOUGH_BYTES {
+        return wanted;
+    }
+    log::warn!(
+        target: LOG,
+        "a UDP socket gets a buffer of {bytes} bytes only: bursts of cameras over UDP may be lost; \
+         set net.core.rmem_max to {}",
+        ports::BUFFER_BYTES
+    );
+    wanted.min(SHORT_BATCH)
+}
 
 /// A way to a camera's packets. It ends when the library's connection does.
 #[derive(Clone, Debug)]

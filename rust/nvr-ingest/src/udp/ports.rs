@@ -2,8 +2,7 @@
 
 use std::cell::RefCell;
 use std::io::{self, IoSliceMut};
-use std::net::{IpAddr, SocketAddr};
-use std::sync::Once;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::task::{Context, Poll};
 
 use quinn_udp::{RecvMeta, UdpSocketState};
@@ -11,14 +10,9 @@ use rustix::net::sockopt;
 use tokio::io::Interest;
 use tokio::net::UdpSocket;
 
-use crate::LOG;
-
-/// Asked for as the sockets' buffer: two keyframes of 4 MB.
-const BUFFER_BYTES: usize = 8 << 20;
-
-/// With less, a keyframe of a megabyte does not fit between two readings on a busy machine. (The
-/// kernel counts some 2,300 bytes for a packet of 1,400.)
-const ENOUGH_BYTES: usize = 2 << 20;
+/// Asked for as a socket's buffer: two keyframes of 2.5 MB, since the kernel counts some 2,300 bytes
+/// for a packet of 1,400.
+pub(super) const BUFFER_BYTES: usize = 8 << 20;
 
 /// Datagrams (or, where the network card puts them together, groups of them) of one system call.
 const BATCH: usize = 16;
@@ -32,6 +26,22 @@ const PUNCH_RTCP: [u8; 8] = [0x80, 201, 0, 1, 0, 0, 0, 0];
 thread_local! {
     /// Where datagrams are read to before they are looked at.
     static ROOM: RefCell<Vec<u8>> = RefCell::new(vec![0; BATCH * MAX_DATAGRAM]);
+}
+
+/// The bytes of buffer that a socket gets here.
+pub(super) fn buffer_bytes() -> io::Result<usize> {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+    enlarge(&socket)?;
+    // What the kernel says is twice what it grants (socket(7)).
+    Ok(sockopt::socket_recv_buffer_size(&socket)? / 2)
+}
+
+/// The limit of `net.core.rmem_max` holds where we may not pass over it.
+fn enlarge(socket: &std::net::UdpSocket) -> io::Result<()> {
+    if sockopt::set_socket_recv_buffer_size_force(socket, BUFFER_BYTES).is_err() {
+        sockopt::set_socket_recv_buffer_size(socket, BUFFER_BYTES)?;
+    }
+    Ok(())
 }
 
 /// One socket, and whom it listens to.
@@ -83,22 +93,7 @@ impl Ports {
 
 impl Port {
     fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        // The limit of `net.core.rmem_max` holds where we may not pass over it.
-        if sockopt::set_socket_recv_buffer_size_force(&socket, BUFFER_BYTES).is_err() {
-            sockopt::set_socket_recv_buffer_size(&socket, BUFFER_BYTES)?;
-        }
-        // What the kernel says is twice what it grants (socket(7)).
-        let got = sockopt::socket_recv_buffer_size(&socket)? / 2;
-        static TOLD: Once = Once::new();
-        if got < ENOUGH_BYTES {
-            TOLD.call_once(|| {
-                log::warn!(
-                    target: LOG,
-                    "a UDP socket's buffer is {got} bytes only: bursts of cameras over UDP may be \
-                     lost; set net.core.rmem_max to {BUFFER_BYTES}"
-                );
-            });
-        }
+        enlarge(&socket)?;
         let state = UdpSocketState::new((&socket).into())?;
         socket.set_nonblocking(true)?;
         Ok(Port { socket: UdpSocket::from_std(socket)?, state, server: None })
@@ -128,10 +123,13 @@ impl Port {
             let mut buffers = room.chunks_mut(MAX_DATAGRAM).map(IoSliceMut::new);
             let mut buffers: [IoSliceMut<'_>; BATCH] =
                 std::array::from_fn(|_| buffers.next().unwrap_or_else(|| IoSliceMut::new(&mut [])));
-            let read = self.socket.try_io(Interest::READABLE, || {
-                self.state.recv((&self.socket).into(), &mut buffers, &mut metas)
+            let mut count = 0;
+            let _ = self.socket.try_io(Interest::READABLE, || {
+                count = self.state.recv((&self.socket).into(), &mut buffers, &mut metas)?;
+                // Fewer than there is room for: there are no more, and what comes later wakes anew.
+                // So nobody has to ask again.
+                if count < BATCH { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
             });
-            let Ok(count) = read else { return };
             for (buffer, meta) in buffers.iter().zip(&metas).take(count) {
                 let from_server = self.server.is_some_and(|(address, port)| {
                     meta.addr.ip() == address && port.is_none_or(|port| meta.addr.port() == port)
