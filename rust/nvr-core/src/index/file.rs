@@ -164,14 +164,13 @@ impl IndexFile {
     /// Opens an index file and checks its header.
     pub fn open(fs: &dyn FileSystem, path: &Path) -> Result<Self> {
         let file = fs.open_read(path).map_err(|e| Error::io("open", path, e))?;
-        // The first records come with the header: they are asked for next, and a read costs a seek.
-        let mut start = vec![0; HEADER_LEN as usize + BLOCK_RECORDS as usize * RECORD_LEN];
+        // The first record comes with the header: it is asked for next, and a read costs a seek.
+        let mut start = [0; HEADER_LEN as usize + RECORD_LEN];
         let n = file.read_at(&mut start, 0).map_err(|e| Error::io("read", path, e))?;
-        start.truncate(n);
-        let Some((h, records)) = start.split_first_chunk::<{ HEADER_LEN as usize }>() else {
+        let Some((h, record)) = start[..n].split_first_chunk::<{ HEADER_LEN as usize }>() else {
             return Err(Error::damaged(path, n as u64, "the file ends too early"));
         };
-        let block = Block { at: 0, bytes: records.to_vec() };
+        let first = record.first_chunk::<RECORD_LEN>().and_then(Record::from_bytes);
         let crc = u32::from_le_bytes([h[60], h[61], h[62], h[63]]);
         if h[..8] != *MAGIC || crc32c::crc32c(&h[..60]) != crc {
             return Err(Error::damaged(
@@ -191,8 +190,8 @@ impl IndexFile {
             day_start_us: i64::from_le_bytes(day),
             epoch: u32::from_le_bytes([h[40], h[41], h[42], h[43]]),
             path: path.to_owned(),
-            first: OnceLock::new(),
-            block: Mutex::new(block),
+            first: first.map_or_else(OnceLock::new, OnceLock::from),
+            block: Mutex::default(),
         })
     }
 
@@ -225,11 +224,8 @@ impl IndexFile {
             return Ok(before);
         }
         let first_us = self.first_of(count)?.map_or(0, |record| record.wall_start_us);
-        let last_us = self.get(count - 1)?.wall_start_us;
-        let now = Known { count, first_us, last_us };
+        let now = Known { count, first_us, last_us: self.one(count - 1)?.wall_start_us };
         *self.known.lock() = now;
-        // What a search reads it does not keep.
-        *self.block.lock() = Block::default();
         Ok(now)
     }
 
@@ -244,12 +240,20 @@ impl IndexFile {
     fn first_of(&self, count: u64) -> Result<Option<Record>> {
         if count > 0 && self.first.get().is_none() {
             // Whoever was faster read the same.
-            let _ = self.first.set(self.get(0)?);
+            let _ = self.first.set(self.one(0)?);
         }
         Ok(self.first.get().copied())
     }
 
-    /// The record at a position.
+    /// The record at a position, and nothing that is kept: thousands of indexes are open.
+    fn one(&self, position: u64) -> Result<Record> {
+        let mut bytes = [0; RECORD_LEN];
+        let n = self.read_records(&mut bytes, position)?;
+        let record = Record::from_bytes(&bytes).filter(|_| n == RECORD_LEN);
+        record.ok_or_else(|| self.damaged(position))
+    }
+
+    /// The record at a position; who goes on to the next ones has them from memory.
     pub fn get(&self, position: u64) -> Result<Record> {
         let mut block = self.block.lock();
         if block.record(position).is_none() {
@@ -286,7 +290,7 @@ impl IndexFile {
         }
         if at_us >= known.last_us {
             let position = known.count - 1;
-            return Ok(Some(Found { position, record: self.get(position)?, next: None }));
+            return Ok(Some(Found { position, record: self.one(position)?, next: None }));
         }
         search(self, known, at_us).map(Some)
     }
