@@ -2,6 +2,8 @@
 
 import shutil
 import subprocess
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benches import stores
@@ -37,7 +39,6 @@ def measure_one(settings: Settings, store: Store, start_us: int, seconds: float,
         plan = store.clip(stores.CAMERA, "main", start_us, end_us)
         if len(plan.parts) != 1 or plan.gaps:
             raise RuntimeError(f"{len(plan.parts)} parts, gaps {plan.gaps}: one and none were written")
-        ours.unlink(missing_ok=True)
         # Neither ffmpeg nor cp waits for the disk.
         plan.parts[0].save(ours, durable=False)
 
@@ -50,14 +51,18 @@ def measure_one(settings: Settings, store: Store, start_us: int, seconds: float,
     )
 
     def by_ffmpeg() -> None:
-        theirs.unlink(missing_ok=True)
         ffmpeg_clip(segments, first.start_us, start_us, seconds, theirs)
 
     def by_cp() -> None:
-        copy.unlink(missing_ok=True)
         subprocess.run([program("cp"), "--reflink=never", str(ours), str(copy)], check=True)
 
-    our_ms, ffmpeg_ms, cp_ms = (MS * taken for taken in medians_by_turns([by_us, by_ffmpeg, by_cp], repeats))
+    def away(path: Path) -> Callable[[], None]:
+        return partial(path.unlink, missing_ok=True)
+
+    taken = medians_by_turns(
+        [by_us, by_ffmpeg, by_cp], repeats, prepare=[away(ours), away(theirs), away(copy)]
+    )
+    our_ms, ffmpeg_ms, cp_ms = (MS * seconds_taken for seconds_taken in taken)
     size_mb = ours.stat().st_size / 1e6
     if not 0.8 < theirs.stat().st_size / 1e6 / size_mb < 1.25:
         raise RuntimeError("ffmpeg's clip is not of the same size: the two do not do the same work")
@@ -98,7 +103,8 @@ def measure(settings: Settings) -> list[Row]:
         shutil.rmtree(written.root)
     settings.conditions.append(
         "Clips: planned and written to a new file on the same file system, page cache warm, median of "
-        f"{settings.repeats} (long: {max(3, settings.repeats // 3)}) after one that does not count. "
+        f"{settings.repeats} (long: {max(3, settings.repeats // 3)}) after one that does not count; "
+        "the file of the turn before is removed off the clock. "
         "Ours is called inside a running Python process, as a node does it; ffmpeg and cp include the "
         "start of their process, as whoever calls them pays. ffmpeg reads the same segment files by its "
         "concat demuxer, is given only those that hold the range, and can cut at keyframes only. None "

@@ -142,14 +142,22 @@ def median_seconds(work: Callable[[], object], repeats: int) -> float:
     return statistics.median(taken)
 
 
-def medians_by_turns(works: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+def medians_by_turns(
+    works: Sequence[Callable[[], object]],
+    repeats: int,
+    *,
+    prepare: Sequence[Callable[[], object]] = (),
+) -> list[float]:
     """Median wall times of pieces of work that take turns, after one round that is not counted.
 
-    A machine that is slower for a while is slower for all of them.
+    ``prepare``: what is done before each of them, off the clock. A machine that is slower for a while
+    is slower for all of them.
     """
     taken: list[list[float]] = [[] for _ in works]
     for turn in range(repeats + 1):
-        for work, each in zip(works, taken, strict=True):
+        for place, (work, each) in enumerate(zip(works, taken, strict=True)):
+            if prepare:
+                prepare[place]()
             start = time.perf_counter()
             work()
             if turn:

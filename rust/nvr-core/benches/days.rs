@@ -193,16 +193,16 @@ fn seek(root: &Path, questions: usize) -> Outcome {
     let start = Instant::now();
     let store = open(root, Arc::new(RealFs))?;
     let open_us = start.elapsed().as_micros();
-    let streams: Vec<StreamId> = store.streams().iter().map(|s| s.id).collect();
-    let Some((from_us, until_us)) = store.streams()[0].range()? else { return Err("empty".into()) };
+    let streams = store.streams();
+    let Some((from_us, until_us)) = streams[0].range()? else { return Err("empty".into()) };
     let mut numbers = Numbers(1);
     let mut ask = || {
-        let id = streams[numbers.below(streams.len() as u64) as usize];
-        (id, from_us + numbers.below((until_us - from_us) as u64) as i64)
+        let stream = &streams[numbers.below(streams.len() as u64) as usize];
+        (stream, from_us + numbers.below((until_us - from_us) as u64) as i64)
     };
     // Every day of every stream is open, and every index in the page cache.
     let mut records = 0;
-    for stream in store.streams() {
+    for stream in &streams {
         for day in stream.days() {
             for index in stream.indexes_of(day)? {
                 records += index.count()?;
@@ -212,14 +212,14 @@ fn seek(root: &Path, questions: usize) -> Outcome {
         }
     }
     for _ in 0..questions / 10 {
-        let (id, at_us) = ask();
-        store.locate(id, at_us, Mode::At)?;
+        let (stream, at_us) = ask();
+        stream.locate(at_us, Mode::At)?;
     }
     let mut taken_ns = Vec::with_capacity(questions);
     for _ in 0..questions {
-        let (id, at_us) = ask();
+        let (stream, at_us) = ask();
         let start = Instant::now();
-        let found = store.locate(id, at_us, Mode::At)?;
+        let found = stream.locate(at_us, Mode::At)?;
         taken_ns.push(start.elapsed().as_nanos() as u64);
         if !found.is_some_and(|f| (f.record.wall_start_us..f.end_us).contains(&at_us)) {
             return Err(format!("nothing shows {at_us}").into());
@@ -298,11 +298,15 @@ fn digest(megabytes: u64) -> Outcome {
     let payload: Vec<u8> = (0..FRAGMENT_BYTES).map(|n| (n * 31) as u8).collect();
     let sample = Sample { size: 16_000, duration: 6000, composition_offset: 0, sync: false };
     let samples = vec![sample; PICTURES as usize];
-    let start = Instant::now();
+    let cpu_seconds = || {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        now.tv_sec as f64 + now.tv_nsec as f64 / 1e9
+    };
+    let start = cpu_seconds();
     for _ in 0..megabytes * 1_000_000 / u64::from(FRAGMENT_BYTES) {
         std::hint::black_box(track_digest(TrackOf::Video, &samples, &[&payload]));
     }
-    println!(r#"{{"seconds": {}}}"#, start.elapsed().as_secs_f64());
+    println!(r#"{{"cpu_seconds": {}}}"#, cpu_seconds() - start);
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `Store`: the footage of a node.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use nvr_core::clip::SegmentRef;
@@ -15,7 +15,7 @@ use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
 use nvr_core::store::damage::Stretch;
 use nvr_core::store::scrub;
-use nvr_core::store::{self as core, GroupLimits, Limits, Mode};
+use nvr_core::store::{self as core, GroupLimits, Limits, Mode, StreamStore};
 use nvr_core::time::SystemClock;
 use parking_lot::Mutex;
 use pyo3::prelude::*;
@@ -174,7 +174,7 @@ impl Store {
 
     fn stream(&self, camera_id: &str, stream: &str) -> PyResult<StoredStream> {
         let id = stream_id(camera_id, stream)?;
-        Ok(StoredStream { id, store: self.store.clone() })
+        Ok(StoredStream { id, store: self.store.clone(), stream: OnceLock::new() })
     }
 
     #[pyo3(signature = (camera_id, stream, start_us, end_us, *, backward=false, limit=0))]
@@ -400,6 +400,21 @@ impl Store {
 pub(crate) struct StoredStream {
     id: StreamId,
     store: Arc<core::Store>,
+    /// Known from the first question on that finds footage.
+    stream: OnceLock<Arc<StreamStore>>,
+}
+
+impl StoredStream {
+    fn resolved(&self) -> nvr_core::Result<Option<&Arc<StreamStore>>> {
+        if self.stream.get().is_none()
+            && let Some(stream) = self.store.stream(self.id)?
+        {
+            // Whoever was faster found the same: a store never forgets a stream.
+            let _ = self.stream.set(stream);
+        }
+        self.store.usable()?;
+        Ok(self.stream.get())
+    }
 }
 
 #[pymethods]
@@ -412,7 +427,8 @@ impl StoredStream {
         mode: Option<&str>,
     ) -> PyResult<Option<Fragment>> {
         let mode = mode.map_or(Ok(Mode::At), str::parse).py()?;
-        let found = py.detach(|| self.store.locate(self.id, at_us, mode)).py()?;
+        let locate = || self.resolved()?.map_or(Ok(None), |stream| stream.locate(at_us, mode));
+        let found = py.detach(locate).py()?;
         Ok(found.map(|f| Fragment::new(self.id, f)))
     }
 }

@@ -3,7 +3,6 @@
 use std::ffi::OsString;
 use std::fmt::Write;
 use std::fs;
-use std::io;
 use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
@@ -13,6 +12,9 @@ use rustix::io::Errno;
 
 use crate::fs::Named;
 use crate::{Error, Result};
+
+/// Written at once to a clip that is saved.
+const COPY_BYTES: u64 = 1 << 20;
 
 /// Bytes of a source file.
 #[derive(Clone, Debug)]
@@ -67,8 +69,8 @@ impl ClipPart {
     }
 
     /// Writes the whole file in place of what is at `path`: readers see either the old file or
-    /// the complete new one. The media is copied by the kernel where it can. With `durable` it is
-    /// on stable storage when this returns, else whenever the system writes it.
+    /// the complete new one. With `durable` it is on stable storage when this returns, else whenever
+    /// the system writes it.
     ///
     /// # Errors
     /// [`Error::Io`] if it cannot be written or a segment file cannot be read; nothing is left
@@ -109,16 +111,14 @@ impl ClipPart {
         {
             return Err(Error::io("write", path, e.into()));
         }
-        out.write_all_at(&self.head, 0).map_err(|e| Error::io("write", path, e))?;
-        for range in &self.ranges {
-            range.file.file.copy_to(range.offset, range.len, out, range.position).map_err(|e| {
-                match e.kind() {
-                    io::ErrorKind::UnexpectedEof => {
-                        Error::damaged(&range.file.path, range.offset, "the file ends too early")
-                    }
-                    _ => Error::io("copy", &range.file.path, e),
-                }
-            })?;
+        // Read and written in large blocks: the file system takes pages for each of them at once,
+        // where `copy_file_range` and `sendfile` go from page to page.
+        let mut block = vec![0; self.size.min(COPY_BYTES) as usize];
+        let mut position = 0;
+        while position < self.size {
+            let n = self.read_at(position, &mut block)?;
+            out.write_all_at(&block[..n], position).map_err(|e| Error::io("write", path, e))?;
+            position += n as u64;
         }
         Ok(())
     }

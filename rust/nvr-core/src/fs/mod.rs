@@ -27,8 +27,47 @@ pub trait File: Send + Sync + Debug {
     fn start_writeback(&self) -> io::Result<()>;
     /// Returns when data and size are on stable storage.
     fn sync_data(&self) -> io::Result<()>;
-    /// Appends `len` bytes at `offset` to `out` at `out_offset`, in the kernel where it can.
-    fn copy_to(&self, offset: u64, len: u64, out: &fs::File, out_offset: u64) -> io::Result<()>;
+}
+
+/// A file that is only read, held where it is used: of thousands that are open, each step on the way
+/// to one is fetched from memory.
+#[derive(Debug)]
+pub enum ReadFile {
+    /// The machine's own.
+    Plain(fs::File),
+    /// Any other.
+    Other(Arc<dyn File>),
+}
+
+impl ReadFile {
+    /// Reads until `buf` is full or the file ends; how many bytes.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        match self {
+            ReadFile::Plain(file) => read_until(file, buf, offset),
+            ReadFile::Other(file) => file.read_at(buf, offset),
+        }
+    }
+
+    /// Its size.
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            ReadFile::Plain(file) => Ok(file.metadata()?.size()),
+            ReadFile::Other(file) => file.size(),
+        }
+    }
+}
+
+fn read_until(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+    let mut done = 0;
+    while done < buf.len() {
+        match file.read_at(&mut buf[done..], offset + done as u64) {
+            Ok(0) => break,
+            Ok(n) => done += n,
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(done)
 }
 
 /// One entry of a directory.
@@ -55,6 +94,10 @@ pub trait FileSystem: Send + Sync + Debug {
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Opens for reading.
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>>;
+    /// Opens for reading, as one of very many.
+    fn open_read(&self, path: &Path) -> io::Result<ReadFile> {
+        Ok(ReadFile::Other(self.open(path)?))
+    }
     /// Opens for reading and writing.
     fn open_rw(&self, path: &Path) -> io::Result<Arc<dyn File>>;
     /// Makes a directory and those above it.
@@ -89,16 +132,7 @@ struct RealFile(fs::File);
 
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
-        let mut done = 0;
-        while done < buf.len() {
-            match self.0.read_at(&mut buf[done..], offset + done as u64) {
-                Ok(0) => break,
-                Ok(n) => done += n,
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(done)
+        read_until(&self.0, buf, offset)
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -121,51 +155,6 @@ impl File for RealFile {
     fn sync_data(&self) -> io::Result<()> {
         self.0.sync_data()
     }
-
-    fn copy_to(&self, offset: u64, len: u64, out: &fs::File, out_offset: u64) -> io::Result<()> {
-        let (mut from, mut to, mut left) = (offset, out_offset, len);
-        while left > 0 {
-            let want = usize::try_from(left.min(1 << 30)).unwrap_or(1 << 30);
-            match rustix::fs::copy_file_range(&self.0, Some(&mut from), out, Some(&mut to), want) {
-                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-                Ok(n) => left -= n as u64,
-                Err(rustix::io::Errno::INTR) => {}
-                // Not between these file systems: copy through memory.
-                Err(
-                    rustix::io::Errno::XDEV
-                    | rustix::io::Errno::INVAL
-                    | rustix::io::Errno::NOSYS
-                    | rustix::io::Errno::OPNOTSUPP,
-                ) => return self.copy_through_memory(from, left, out, to),
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Ok(())
-    }
-}
-
-impl RealFile {
-    fn copy_through_memory(
-        &self,
-        mut from: u64,
-        mut left: u64,
-        out: &fs::File,
-        mut to: u64,
-    ) -> io::Result<()> {
-        let mut buf = vec![0; 1 << 20];
-        while left > 0 {
-            let want = usize::try_from(left).unwrap_or(usize::MAX).min(buf.len());
-            let n = File::read_at(self, &mut buf[..want], from)?;
-            if n == 0 {
-                return Err(io::ErrorKind::UnexpectedEof.into());
-            }
-            out.write_all_at(&buf[..n], to)?;
-            from += n as u64;
-            to += n as u64;
-            left -= n as u64;
-        }
-        Ok(())
-    }
 }
 
 impl FileSystem for RealFs {
@@ -176,6 +165,10 @@ impl FileSystem for RealFs {
 
     fn open(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         Ok(Arc::new(RealFile(fs::File::open(path)?)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<ReadFile> {
+        fs::File::open(path).map(ReadFile::Plain)
     }
 
     fn open_rw(&self, path: &Path) -> io::Result<Arc<dyn File>> {

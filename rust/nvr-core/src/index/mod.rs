@@ -3,6 +3,8 @@
 
 pub mod file;
 pub mod record;
+mod search;
 
 pub use file::{IndexFile, IndexWriter};
 pub use record::Record;
+pub use search::Found;

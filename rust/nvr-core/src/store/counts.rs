@@ -5,8 +5,9 @@ use std::sync::Arc;
 use super::check::rebuild;
 use super::layout::{day_name, index_name, stream_dir};
 use super::{Mode, Store};
+use crate::clip;
 use crate::fs::FileSystem;
-use crate::fs::counted::Counted;
+use crate::fs::counted::{Calls, Counted};
 use crate::fs::sim::SimFs;
 use crate::ids::RunId;
 use crate::index::{IndexWriter, Record};
@@ -54,17 +55,22 @@ fn the_first_seek_in_a_day_is_at_most_four_reads() {
         let counted = Counted::over(Arc::new(fs.clone()));
         let calls = counted.calls.clone();
         let store = Store::open(Arc::new(counted), clock(), &roots(), true).unwrap();
+        let opening = calls.take();
+        assert_eq!(opening.reads, 0, "opening a store reads no index");
         // The only file that is asked for is the log, which is not there.
-        assert_eq!(calls.take().reads, 0, "opening a store reads no index");
+        assert!(opening.opens <= 1, "{opening:?}");
+        // Root, camera, stream.
+        assert_eq!(opening.lists, 3);
         let at_us = FIRST_DAY + DAY_US + seconds * SECOND_US;
         let found = store.locate(ID, at_us, Mode::At).unwrap().unwrap();
         assert!((found.record.wall_start_us..found.end_us).contains(&at_us));
         let first = calls.take();
         assert!(first.reads <= 4 && first.opens == 1, "{first:?}");
-        store.locate(ID, at_us + SECOND_US / 10, Mode::At).unwrap().unwrap();
-        assert_eq!(calls.take().reads, 0, "the same minutes again");
-        store.locate(ID, FIRST_DAY + DAY_US + 20_000 * SECOND_US, Mode::At).unwrap().unwrap();
-        assert_eq!(calls.take().reads, 1, "another hour of a day that is open");
+        for seconds in [0, 1, 20_000, 43_201, 86_000, 86_397] {
+            store.locate(ID, FIRST_DAY + DAY_US + seconds * SECOND_US, Mode::At).unwrap().unwrap();
+            let again = calls.take();
+            assert_eq!(again, Calls { reads: 1, ..Calls::default() }, "a day that is open");
+        }
     }
 }
 
@@ -79,4 +85,32 @@ fn a_rebuild_reads_each_sealed_segment_once() {
     let report = rebuild(&counted, &roots()).unwrap();
     assert!(report.segments >= 12 && report.problems.is_empty(), "{report:?}");
     assert_eq!(counted.calls.take().reads, report.segments);
+}
+
+#[test]
+fn a_clip_is_a_read_for_each_fragment_and_a_few_for_each_segment() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(601);
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    node.recorder.sync().unwrap();
+    let counted = Counted::over(Arc::new(node.fs.clone()));
+    let calls = counted.calls.clone();
+    let store = Store::open(Arc::new(counted), clock(), &roots(), true).unwrap();
+    let (start_us, end_us) = store.stream(ID).unwrap().unwrap().range().unwrap().unwrap();
+    calls.take();
+    let fragments = store.fragments(ID, start_us, end_us).unwrap().len() as u64;
+    let segments = store.segments_for(ID, start_us, end_us).unwrap();
+    let (planned, files) = (calls.take(), segments.len() as u64);
+    assert!(files >= 12 && fragments > files, "{files} segments, {fragments} fragments");
+    assert_eq!(planned.opens, files);
+    // Their footers; and a few of the index.
+    assert!(planned.reads <= files + 8, "{planned:?} for {files} segments");
+    let plan = clip::plan(ID, &segments, start_us, end_us, true).unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    plan.parts[0].save(&dir.path().join("clip.mp4"), false).unwrap();
+    let saved = calls.take();
+    // In one block: the clip is small.
+    assert!(saved.reads <= fragments, "{saved:?} for {fragments} fragments");
+    assert_eq!(Calls { reads: 0, ..saved }, Calls::default(), "segments stay open");
 }

@@ -69,7 +69,7 @@ impl Store {
         let stream = match known {
             Some(stream) => stream,
             None => {
-                let new = Arc::new(StreamStore::open(self.fs.clone(), id, Vec::new(), true)?);
+                let new = Arc::new(StreamStore::new(self.fs.clone(), id, Vec::new()));
                 self.streams.write().entry(id).or_insert(new).clone()
             }
         };

@@ -7,6 +7,7 @@ pub(crate) mod copying;
 mod counts;
 pub mod coverage;
 pub mod damage;
+mod days;
 mod disks;
 pub mod events;
 mod holds;
@@ -30,6 +31,7 @@ use disks::of_path;
 pub use disks::{DiskUsage, Root, Trouble};
 pub use read::Mode;
 pub use retention::{GroupLimits, Limits, Retained};
+use stream::Folder;
 pub use stream::{Located, OpenSegment, StreamStore};
 
 use crate::fs::FileSystem;
@@ -100,12 +102,12 @@ impl Store {
         for (id, dirs) in dirs {
             let mut readable = Vec::new();
             for dir in dirs {
-                match StreamStore::open(fs.clone(), id, vec![dir.clone()], !read_only) {
-                    Ok(_) => readable.push(dir),
+                match Folder::open(&*fs, dir.clone(), !read_only) {
+                    Ok(folder) => readable.push(folder),
                     Err(e) => of_path(&opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?,
                 }
             }
-            let stream = StreamStore::open(fs.clone(), id, readable, !read_only)?;
+            let stream = StreamStore::new(fs.clone(), id, readable);
             if !read_only
                 && let Err(e) = recover::recover(&*fs, &stream, roots, trust, &mut repairs)
             {
@@ -157,7 +159,11 @@ impl Store {
         self.closed.store(true, Ordering::SeqCst);
     }
 
-    fn usable(&self) -> Result<()> {
+    /// Says whether it is open.
+    ///
+    /// # Errors
+    /// It was closed.
+    pub fn usable(&self) -> Result<()> {
         if self.closed.load(Ordering::SeqCst) { Err(Error::Closed("the store")) } else { Ok(()) }
     }
 

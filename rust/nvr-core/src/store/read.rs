@@ -51,7 +51,7 @@ impl Store {
         match self.stream(id)? {
             Some(stream) => coverage(&stream, from_us, until_us, self.now_us(), since),
             None => {
-                let stream = StreamStore::open(self.fs().clone(), id, Vec::new(), false)?;
+                let stream = StreamStore::new(self.fs().clone(), id, Vec::new());
                 coverage(&stream, from_us, until_us, self.now_us(), since)
             }
         }
@@ -67,36 +67,10 @@ impl Store {
 
     /// The fragment that shows an instant, or the nearest one.
     pub fn locate(&self, id: StreamId, at_us: i64, mode: Mode) -> Result<Option<Located>> {
-        let Some(stream) = self.stream(id)? else { return Ok(None) };
-        let damage = stream.damage();
-        let sound = |l: &Located| damage.is_empty() || !damage.has(l.index.run, l.record.sequence);
-        match stream.at(at_us)? {
-            Some(found) if sound(&found) => return Ok(Some(found)),
-            // Another run may show it.
-            Some(_) => {
-                let mut all = stream.fragments(at_us, at_us.saturating_add(1))?;
-                all.retain(sound);
-                let best = all.into_iter().max_by_key(|l| (l.index.epoch, l.index.run));
-                if best.is_some() {
-                    return Ok(best);
-                }
-            }
-            None => {}
+        match self.stream(id)? {
+            Some(stream) => stream.locate(at_us, mode),
+            None => Ok(None),
         }
-        // Over what is damaged, to what is not.
-        let mut near = match mode {
-            Mode::At => return Ok(None),
-            Mode::Next => stream.next(at_us)?,
-            Mode::Previous => stream.previous(at_us)?,
-        };
-        while let Some(found) = near.take_if(|found| !sound(found)) {
-            let start_us = found.record.wall_start_us;
-            near = match mode {
-                Mode::Next => stream.next(start_us.saturating_add(1))?,
-                _ => stream.previous(start_us.saturating_sub(1))?,
-            };
-        }
-        Ok(near)
     }
 
     /// The fragments that show any instant of [from, until), in order of wall time.

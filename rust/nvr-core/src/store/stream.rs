@@ -8,14 +8,16 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
 
+use super::Mode;
 use super::damage::Damage;
+use super::days::{Days, Indexes};
 use super::events::{Event, EventLog, History};
-use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
+use super::layout::{day_name, index_name, parse_day, segment_name};
 use super::visible::{Held, Visible};
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
-use crate::index::{IndexFile, IndexWriter, Record};
+use crate::index::{Found, IndexFile, IndexWriter, Record};
 use crate::segment::read::{Segment, read_segment};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, day_start_us};
@@ -32,7 +34,7 @@ pub struct StreamStore {
     fs: Arc<dyn FileSystem>,
     /// The stream's folder under each root that has one, or got one.
     dirs: RwLock<Vec<PathBuf>>,
-    days: RwLock<BTreeMap<i64, Day>>,
+    days: RwLock<Days>,
     logs: Mutex<BTreeMap<PathBuf, EventLog>>,
     /// What the logs say of retention and holds.
     visible: RwLock<Arc<Visible>>,
@@ -42,18 +44,12 @@ pub struct StreamStore {
     /// Bytes of segments, by folder.
     bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
     damage: RwLock<Arc<Damage>>,
+    /// Segments that start from here on are shown, and nothing in them is known to be damaged: a
+    /// seek mostly need not ask what logs say.
+    plain_from_us: AtomicI64,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
-}
-
-/// Index files of a day: listed once, and kept in step by the writer.
-#[derive(Debug, Default)]
-struct Day {
-    listed: bool,
-    runs: Vec<Arc<IndexFile>>,
-    /// Listed, and not asked for yet.
-    unopened: Vec<(RunId, PathBuf)>,
 }
 
 /// Bytes of segments under a folder.
@@ -101,6 +97,25 @@ impl Located {
     }
 }
 
+/// What lies in a stream's folder under a root.
+pub(super) struct Folder {
+    dir: PathBuf,
+    /// Days that have folders.
+    days: Vec<i64>,
+    log: EventLog,
+}
+
+impl Folder {
+    /// Lists the days, and opens nothing but the log.
+    pub(super) fn open(fs: &dyn FileSystem, dir: PathBuf, writable: bool) -> Result<Self> {
+        let entries = fs.read_dir(&dir).map_err(|e| Error::io("list", &dir, e))?;
+        let folders = entries.into_iter().filter(|entry| entry.is_dir);
+        let days = folders.filter_map(|entry| parse_day(&entry.name)).collect();
+        let log = EventLog::open(fs, &dir.join(EVENTS), writable)?;
+        Ok(Folder { dir, days, log })
+    }
+}
+
 fn visible_of(logs: &BTreeMap<PathBuf, EventLog>) -> Visible {
     Visible::new(logs.iter().map(|(dir, log)| (dir.clone(), log.kept.clone())).collect())
 }
@@ -117,38 +132,53 @@ fn holds_of(log: &EventLog) -> Vec<Event> {
 }
 
 impl StreamStore {
-    /// Finds what there is under the roots. Lists the days, and opens nothing but the logs.
-    pub fn open(
-        fs: Arc<dyn FileSystem>,
-        id: StreamId,
-        dirs: Vec<PathBuf>,
-        writable: bool,
-    ) -> Result<Self> {
-        let mut days = BTreeMap::new();
-        let mut logs = BTreeMap::new();
-        for dir in &dirs {
-            for entry in fs.read_dir(dir).map_err(|e| Error::io("list", dir, e))? {
-                if let Some(day) = parse_day(&entry.name).filter(|_| entry.is_dir) {
-                    days.entry(day).or_insert_with(Day::default);
-                }
-            }
-            logs.insert(dir.clone(), EventLog::open(&*fs, &dir.join(EVENTS), writable)?);
-        }
-        let visible = RwLock::new(Arc::new(visible_of(&logs)));
+    /// Of what was found in its folders.
+    pub(super) fn new(fs: Arc<dyn FileSystem>, id: StreamId, folders: Vec<Folder>) -> Self {
+        let mut days = Days::default();
+        folders.iter().flat_map(|folder| &folder.days).for_each(|day| days.insert(*day));
+        let dirs = folders.iter().map(|folder| folder.dir.clone()).collect();
+        let logs: BTreeMap<PathBuf, EventLog> =
+            folders.into_iter().map(|folder| (folder.dir, folder.log)).collect();
+        let visible = Arc::new(visible_of(&logs));
         let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
-        Ok(StreamStore {
+        let stream = StreamStore {
             id,
             fs,
             dirs: RwLock::new(dirs),
             days: RwLock::new(days),
             logs: Mutex::new(logs),
-            visible,
+            visible: RwLock::new(visible),
             open: RwLock::new(None),
             beginning_us: AtomicI64::new(i64::MAX),
             bytes: Mutex::default(),
             damage: RwLock::new(Arc::new(damage)),
+            plain_from_us: AtomicI64::new(i64::MAX),
             copying: Mutex::default(),
-        })
+        };
+        stream.note_plain();
+        stream
+    }
+
+    /// To be called after every change of what is visible or damaged, while the logs are locked still.
+    fn note_plain(&self) {
+        let from_us = self.visible().expired_before_us();
+        let plain_from_us = if self.damage().is_empty() { from_us } else { i64::MAX };
+        self.plain_from_us.store(plain_from_us, Ordering::SeqCst);
+    }
+
+    /// Of a segment that starts then, logs need not be asked.
+    fn is_plain(&self, found: &Located) -> bool {
+        found.segment_start_us() >= self.plain_from_us.load(Ordering::SeqCst)
+    }
+
+    /// Whether readers are shown a fragment.
+    fn shows(&self, found: &Located) -> bool {
+        self.is_plain(found) || self.visible().shows(found)
+    }
+
+    /// Whether a fragment is not known to be damaged.
+    fn is_sound(&self, found: &Located) -> bool {
+        self.is_plain(found) || !self.damage().has(found.index.run, found.record.sequence)
     }
 
     /// The stream's folders.
@@ -158,60 +188,45 @@ impl StreamStore {
 
     /// The days (midnight, UTC) that have folders.
     pub fn days(&self) -> Vec<i64> {
-        self.days.read().keys().copied().collect()
+        self.days.read().iter().collect()
     }
 
     /// The indexes of a day.
-    pub fn indexes_of(&self, day: i64) -> Result<Vec<Arc<IndexFile>>> {
+    pub fn indexes_of(&self, day: i64) -> Result<Indexes> {
         self.indexes_except(day, &[])
     }
 
-    /// The indexes of a day but those of some runs, whose files are not even opened for this.
-    fn indexes_except(&self, day: i64, runs: &[RunId]) -> Result<Vec<Arc<IndexFile>>> {
-        let wanted = |run: &RunId| !runs.contains(run);
-        let opened = |d: &Day| d.runs.iter().filter(|i| wanted(&i.run)).cloned().collect();
-        match self.days.read().get(&day) {
-            None => return Ok(Vec::new()),
-            Some(d) if d.listed && !d.unopened.iter().any(|(run, _)| wanted(run)) => {
-                return Ok(opened(d));
-            }
-            Some(_) => {}
+    /// The indexes of a day but those of some runs, whose files are not even opened for this. Nothing
+    /// is locked when they are read: a slow disk keeps nobody from recording.
+    fn indexes_except(&self, day: i64, runs: &[RunId]) -> Result<Indexes> {
+        if let Some(ready) = self.days.read().ready(day, runs) {
+            return Ok(ready);
         }
         let mut days = self.days.write();
-        let Some(d) = days.get_mut(&day) else { return Ok(Vec::new()) };
-        if !d.listed {
-            for dir in self.dirs.read().iter() {
-                let day_dir = dir.join(day_name(day));
-                let entries = match self.fs.read_dir(&day_dir) {
-                    Ok(entries) => entries,
-                    Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                    Err(e) => return Err(Error::io("list", &day_dir, e)),
-                };
-                for entry in entries {
-                    let path = day_dir.join(&entry.name);
-                    let known = d.runs.iter().any(|r| r.path() == path)
-                        || d.unopened.iter().any(|(_, p)| *p == path);
-                    if let Some(run) = parse_index_name(&entry.name).filter(|_| !known) {
-                        d.unopened.push((run, path));
-                    }
-                }
-            }
-            d.listed = true;
+        match days.get_mut(day) {
+            Some(d) => d.open(&*self.fs, &self.dirs.read(), runs),
+            None => Ok(Indexes::new()),
         }
-        while let Some(n) = d.unopened.iter().position(|(run, _)| wanted(run)) {
-            d.runs.push(Arc::new(IndexFile::open(&*self.fs, &d.unopened[n].1)?));
-            d.unopened.swap_remove(n);
+    }
+
+    /// The indexes of a day, and those of the day before that are of other runs.
+    fn indexes_of_both(&self, day: i64) -> Result<Indexes> {
+        if let Some(ready) = self.days.read().ready_both(day) {
+            return Ok(ready);
         }
-        Ok(opened(d))
+        let mut found = self.indexes_of(day)?;
+        let runs: Vec<RunId> = found.iter().map(|index| index.run).collect();
+        found.extend(self.indexes_except(day.saturating_sub(DAY_US), &runs)?);
+        Ok(found)
     }
 
     /// Forgets what is known of a day's indexes (after a deletion or a rebuild).
     pub fn forget_day(&self, day: i64, gone: bool) {
         let mut days = self.days.write();
         if gone {
-            days.remove(&day);
-        } else if let Some(d) = days.get_mut(&day) {
-            *d = Day::default();
+            days.remove(day);
+        } else if let Some(d) = days.get_mut(day) {
+            d.forget();
         }
     }
 
@@ -225,26 +240,14 @@ impl StreamStore {
     ) -> Result<IndexWriter> {
         let path = dir.join(day_name(day)).join(index_name(run));
         let writer = IndexWriter::open(&*self.fs, &path, self.id, run, epoch, day)?;
-        let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
-        let known =
-            d.runs.iter().any(|r| r.path() == path) || d.unopened.iter().any(|(_, p)| *p == path);
-        if d.listed && !known {
-            d.runs.push(Arc::new(IndexFile::open(&*self.fs, &path)?));
-        }
+        self.days.write().made(day).add(&*self.fs, &path)?;
         Ok(writer)
     }
 
     /// Shows readers the index that lies at a path now, instead of the one before.
     pub(crate) fn show_index(&self, day: i64, path: &Path) -> Result<()> {
-        let index = Arc::new(IndexFile::open(&*self.fs, path)?);
-        let mut days = self.days.write();
-        let d = days.entry(day).or_insert_with(|| Day { listed: true, ..Day::default() });
-        if d.listed {
-            d.runs.retain(|r| r.path() != path);
-            d.unopened.retain(|(_, p)| p != path);
-            d.runs.push(index);
-        }
+        let index = IndexFile::open(&*self.fs, path)?;
+        self.days.write().made(day).replace(index);
         Ok(())
     }
 
@@ -263,9 +266,11 @@ impl StreamStore {
                 new.append(&*self.fs, hold)?.sync_data()?;
             }
             self.fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
-            self.logs.lock().insert(dir.clone(), new);
+            let mut logs = self.logs.lock();
+            logs.insert(dir.clone(), new);
             self.dirs.write().push(dir.clone());
-            *self.visible.write() = Arc::new(visible_of(&self.logs.lock()));
+            *self.visible.write() = Arc::new(visible_of(&logs));
+            self.note_plain();
         }
         Ok(dir)
     }
@@ -286,9 +291,11 @@ impl StreamStore {
         let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
         if let Some(event) = damage {
             Arc::make_mut(&mut self.damage.write()).note(&event);
+            self.note_plain();
         }
         if shown {
             *self.visible.write() = Arc::new(visible_of(&logs));
+            self.note_plain();
         }
         Ok(file)
     }
@@ -508,28 +515,31 @@ impl StreamStore {
     /// the day in which it starts, and may reach into the next.
     fn days_for(&self, from_us: i64, until_us: i64) -> Vec<i64> {
         let first = day_start_us(from_us).saturating_sub(DAY_US);
-        self.days
-            .read()
-            .range(first..until_us.max(from_us.saturating_add(1)))
-            .map(|(d, _)| *d)
-            .collect()
+        let until_us = until_us.max(from_us.saturating_add(1));
+        self.days.read().iter().filter(|day| (first..until_us).contains(day)).collect()
     }
 
-    /// Completes a record with where it is and when it ends. The run may go on in the next day's
-    /// index.
+    /// Completes a record with where it is and when it ends.
     pub(super) fn located(&self, index: &Arc<IndexFile>, position: u64) -> Result<Located> {
         let record = index.get(position)?;
-        let next = if index.has(position + 1)? {
-            Some(index.get(position + 1)?)
-        } else {
-            self.continuation(index)?
+        let more = index.has(position + 1)?;
+        let next = if more { Some(index.get(position + 1)?) } else { None };
+        self.ended(index.clone(), Found { position, record, next })
+    }
+
+    /// Completes what was found in an index. The run may go on in the next day's.
+    fn ended(&self, index: Arc<IndexFile>, found: Found) -> Result<Located> {
+        let Found { position, record, next } = found;
+        let next = match next {
+            Some(next) => Some(next),
+            None => self.continuation(&index)?,
         };
         let end_us = match next {
             Some(n) if n.sequence == record.sequence.wrapping_add(1) => n.wall_start_us,
             Some(n) => record.wall_end_us().min(n.wall_start_us),
             None => record.wall_end_us(),
         };
-        Ok(Located { index: index.clone(), position, record, end_us })
+        Ok(Located { index, position, record, end_us })
     }
 
     /// The first record of the next day's index of the same run.
@@ -538,31 +548,75 @@ impl StreamStore {
         next_day.iter().find(|i| i.run == index.run).map_or(Ok(None), |i| i.first())
     }
 
+    /// The fragment that shows an instant, or the nearest one.
+    pub fn locate(&self, at_us: i64, mode: Mode) -> Result<Option<Located>> {
+        match self.at(at_us)? {
+            Some(found) if self.is_sound(&found) => return Ok(Some(found)),
+            // Another run may show it.
+            Some(_) => {
+                let mut all = self.fragments(at_us, at_us.saturating_add(1))?;
+                all.retain(|l| self.is_sound(l));
+                let best = all.into_iter().max_by_key(|l| (l.index.epoch, l.index.run));
+                if best.is_some() {
+                    return Ok(best);
+                }
+            }
+            None => {}
+        }
+        // Over what is damaged, to what is not.
+        let mut near = match mode {
+            Mode::At => return Ok(None),
+            Mode::Next => self.next(at_us)?,
+            Mode::Previous => self.previous(at_us)?,
+        };
+        while let Some(found) = near.take_if(|found| !self.is_sound(found)) {
+            let start_us = found.record.wall_start_us;
+            near = match mode {
+                Mode::Next => self.next(start_us.saturating_add(1))?,
+                _ => self.previous(start_us.saturating_sub(1))?,
+            };
+        }
+        Ok(near)
+    }
+
     /// The fragment that shows an instant. Where runs overlap: of the higher epoch, then of the
     /// later run.
     pub fn at(&self, at_us: i64) -> Result<Option<Located>> {
-        let visible = self.visible();
-        let mut best: Option<Located> = None;
-        // Wall time is monotone within a run: where its later day has begun by the instant, the
-        // earlier one has nothing to show.
-        let mut begun: Vec<RunId> = Vec::new();
-        // A segment of the day before may reach into this one.
+        // A segment of the day before may reach into this one. But wall time is monotone within a
+        // run: where its later day has begun by the instant, the earlier one has nothing to show.
         let today = day_start_us(at_us);
-        for day in [today, today.saturating_sub(DAY_US)] {
-            for index in self.indexes_except(day, &begun)? {
-                let Some(position) = index.last_at_or_before(at_us)? else { continue };
-                begun.push(index.run);
-                let found = self.located(&index, position)?;
-                let rank = |l: &Located| (l.index.epoch, l.index.run);
-                if at_us < found.end_us
-                    && visible.shows(&found)
-                    && best.as_ref().is_none_or(|b| rank(b) < rank(&found))
-                {
-                    best = Some(found);
-                }
+        let mut begun = true;
+        let mut best = None;
+        for index in self.indexes_of_both(today)? {
+            let later = index.day_start_us == today;
+            begun &= self.better(index, at_us, &mut best)? || !later;
+        }
+        if !begun {
+            for index in self.indexes_of(today.saturating_sub(DAY_US))? {
+                self.better(index, at_us, &mut best)?;
             }
         }
         Ok(best)
+    }
+
+    /// Puts what an index has of an instant in the place of what is known, if readers prefer it.
+    /// Gives whether the index had begun by then.
+    fn better(
+        &self,
+        index: Arc<IndexFile>,
+        at_us: i64,
+        best: &mut Option<Located>,
+    ) -> Result<bool> {
+        let Some(found) = index.find(at_us)? else { return Ok(false) };
+        let found = self.ended(index, found)?;
+        let rank = |l: &Located| (l.index.epoch, l.index.run);
+        if at_us < found.end_us
+            && self.shows(&found)
+            && best.as_ref().is_none_or(|b| rank(b) < rank(&found))
+        {
+            *best = Some(found);
+        }
+        Ok(true)
     }
 
     /// The first fragment that starts at or after an instant.

@@ -1,6 +1,5 @@
 //! The calls of the simulated file system.
 
-use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -121,12 +120,6 @@ impl File for SimFile {
             disk.write(Some(self.inode), bytes);
         }
         Ok(())
-    }
-
-    fn copy_to(&self, offset: u64, len: u64, out: &fs::File, out_offset: u64) -> io::Result<()> {
-        let mut bytes = vec![0; usize::try_from(len).unwrap_or(usize::MAX)];
-        self.read_at(&mut bytes, offset)?;
-        std::os::unix::fs::FileExt::write_all_at(out, &bytes, out_offset)
     }
 }
 

@@ -1,0 +1,210 @@
+//! Which days of a stream have footage, and their indexes: those that were asked for stay open.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use smallvec::SmallVec;
+
+use super::layout::{day_name, parse_index_name};
+use crate::fs::FileSystem;
+use crate::ids::RunId;
+use crate::index::IndexFile;
+use crate::time::DAY_US;
+use crate::{Error, Result};
+
+/// Some of a stream's indexes, kept open while they are asked. Nearly always one.
+pub(super) type Indexes = SmallVec<[Arc<IndexFile>; 2]>;
+
+/// Index files of a day: listed once, and kept in step by the writer.
+#[derive(Debug, Default)]
+pub(super) struct Day {
+    day_us: i64,
+    listed: bool,
+    /// Nearly always one. Its run stands here as well: a question that is not about it need not
+    /// look further.
+    runs: SmallVec<[(RunId, Arc<IndexFile>); 1]>,
+    /// Listed, and not asked for yet.
+    unopened: Vec<(RunId, PathBuf)>,
+}
+
+impl Day {
+    fn new(day_us: i64) -> Self {
+        Day { day_us, ..Day::default() }
+    }
+
+    /// Forgets what is known of it.
+    pub(super) fn forget(&mut self) {
+        *self = Day::new(self.day_us);
+    }
+
+    fn knows(&self, path: &Path) -> bool {
+        self.runs.iter().any(|(_, index)| index.path() == path)
+            || self.unopened.iter().any(|(_, p)| p == path)
+    }
+
+    /// Whether all indexes are open but those of some runs.
+    fn is_ready(&self, runs: &[RunId]) -> bool {
+        self.listed && self.unopened.iter().all(|(run, _)| runs.contains(run))
+    }
+
+    fn indexes_except(&self, runs: &[RunId]) -> impl Iterator<Item = Arc<IndexFile>> {
+        let wanted = self.runs.iter().filter(|(run, _)| !runs.contains(run));
+        wanted.map(|(_, index)| index.clone())
+    }
+
+    /// Lists the day's folders, and opens its indexes but those of some runs.
+    pub(super) fn open(
+        &mut self,
+        fs: &dyn FileSystem,
+        dirs: &[PathBuf],
+        runs: &[RunId],
+    ) -> Result<Indexes> {
+        for dir in dirs.iter().filter(|_| !self.listed) {
+            let day_dir = dir.join(day_name(self.day_us));
+            let entries = match fs.read_dir(&day_dir) {
+                Ok(entries) => entries,
+                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(e) => return Err(Error::io("list", &day_dir, e)),
+            };
+            for entry in entries {
+                let path = day_dir.join(&entry.name);
+                if let Some(run) = parse_index_name(&entry.name).filter(|_| !self.knows(&path)) {
+                    self.unopened.push((run, path));
+                }
+            }
+        }
+        self.listed = true;
+        while let Some(n) = self.unopened.iter().position(|(run, _)| !runs.contains(run)) {
+            let index = IndexFile::open(fs, &self.unopened[n].1)?;
+            self.show(Arc::new(index));
+            self.unopened.swap_remove(n);
+        }
+        Ok(self.indexes_except(runs).collect())
+    }
+
+    /// An index was begun: readers see it from now on. Without a listing, that will find it.
+    pub(super) fn add(&mut self, fs: &dyn FileSystem, path: &Path) -> Result<()> {
+        if self.listed && !self.knows(path) {
+            self.show(Arc::new(IndexFile::open(fs, path)?));
+        }
+        Ok(())
+    }
+
+    /// Another index lies at a path now.
+    pub(super) fn replace(&mut self, index: IndexFile) {
+        if self.listed {
+            self.runs.retain(|(_, r)| r.path() != index.path());
+            self.unopened.retain(|(_, p)| p != index.path());
+            self.show(Arc::new(index));
+        }
+    }
+
+    fn show(&mut self, index: Arc<IndexFile>) {
+        self.runs.push((index.run, index));
+    }
+}
+
+/// The days that have folders, in order. Mostly without a gap: where a day stands is told by its
+/// distance from the first, so that a seek among thousands of indexes looks at few places in memory.
+#[derive(Debug, Default)]
+pub(super) struct Days {
+    days: Vec<Day>,
+    first_us: i64,
+}
+
+impl Days {
+    fn position(&self, day_us: i64) -> std::result::Result<usize, usize> {
+        let guess = usize::try_from(day_us.saturating_sub(self.first_us) / DAY_US).unwrap_or(0);
+        match self.days.get(guess) {
+            Some(day) if day.day_us == day_us => Ok(guess),
+            _ => self.days.binary_search_by_key(&day_us, |day| day.day_us),
+        }
+    }
+
+    pub(super) fn get(&self, day_us: i64) -> Option<&Day> {
+        self.position(day_us).ok().map(|at| &self.days[at])
+    }
+
+    pub(super) fn get_mut(&mut self, day_us: i64) -> Option<&mut Day> {
+        self.position(day_us).ok().map(|at| &mut self.days[at])
+    }
+
+    /// A day that has a folder.
+    pub(super) fn insert(&mut self, day_us: i64) {
+        self.inserted(Day::new(day_us));
+    }
+
+    fn inserted(&mut self, day: Day) -> &mut Day {
+        let at = self.position(day.day_us).unwrap_or_else(|at| {
+            self.days.insert(at, day);
+            at
+        });
+        self.first_us = self.days[0].day_us;
+        &mut self.days[at]
+    }
+
+    /// A day of which a folder was just made, if there was none: it has nothing to be listed.
+    pub(super) fn made(&mut self, day_us: i64) -> &mut Day {
+        self.inserted(Day { listed: true, ..Day::new(day_us) })
+    }
+
+    pub(super) fn remove(&mut self, day_us: i64) {
+        if let Ok(at) = self.position(day_us) {
+            self.days.remove(at);
+            self.first_us = self.days.first().map_or(0, |day| day.day_us);
+        }
+    }
+
+    /// Midnights, in order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = i64> {
+        self.days.iter().map(|day| day.day_us)
+    }
+
+    /// The open indexes of a day but those of some runs; `None`: there are some that are not open.
+    pub(super) fn ready(&self, day_us: i64, except: &[RunId]) -> Option<Indexes> {
+        match self.get(day_us) {
+            None => Some(Indexes::new()),
+            Some(day) if day.is_ready(except) => Some(day.indexes_except(except).collect()),
+            Some(_) => None,
+        }
+    }
+
+    /// The open indexes of a day, and those of the day before that are of other runs; `None`: there
+    /// are some that are not open.
+    pub(super) fn ready_both(&self, day_us: i64) -> Option<Indexes> {
+        let mut found = self.ready(day_us, &[])?;
+        let runs: SmallVec<[RunId; 2]> = found.iter().map(|index| index.run).collect();
+        found.extend(self.ready(day_us.saturating_sub(DAY_US), &runs)?);
+        Some(found)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn days_are_a_sorted_set(changes in proptest::collection::vec((any::<bool>(), -3i64..40), 0..80)) {
+            let (mut days, mut set) = (Days::default(), BTreeSet::new());
+            for (there, day) in changes {
+                let day_us = day * DAY_US;
+                if there {
+                    days.insert(day_us);
+                    set.insert(day_us);
+                } else {
+                    days.remove(day_us);
+                    set.remove(&day_us);
+                }
+                prop_assert_eq!(days.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
+                for day in -5..45 {
+                    let found = days.get(day * DAY_US).map(|day| day.day_us);
+                    prop_assert_eq!(found, set.get(&(day * DAY_US)).copied());
+                }
+            }
+        }
+    }
+}
