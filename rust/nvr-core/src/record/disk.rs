@@ -14,14 +14,15 @@ use parking_lot::{Condvar, Mutex};
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
-use crate::fs::Named;
+use crate::fs::{FileSystem, Named};
 use crate::ids::{Entropy, StreamId, StreamKind};
 use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
-use crate::store::recover::set_watermark;
+use crate::store::recover::{set_watermark, watermark};
 use crate::store::{Root, Store, StreamStore};
+use crate::time::SECOND_US;
 use crate::{Error, Result};
 
 /// What the writing thread is to do.
@@ -116,13 +117,19 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the next operations; empty once it is closed and there are none left.
-    fn take(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
+    /// Waits for the next operations, if it must for no longer than this; `None` once it is closed
+    /// and there are none left.
+    fn take(&self, at_most: Option<Duration>) -> Option<VecDeque<(Option<Arc<Lane>>, Op)>> {
         let mut state = self.state.lock();
         while state.ops.is_empty() && !state.closed {
-            self.filled.wait(&mut state);
+            match at_most {
+                None => self.filled.wait(&mut state),
+                Some(time) if self.filled.wait_for(&mut state, time).timed_out() => break,
+                Some(_) => {}
+            }
         }
-        std::mem::take(&mut state.ops)
+        let over = state.ops.is_empty() && state.closed;
+        (!over).then(|| std::mem::take(&mut state.ops))
     }
 
     /// The next operations, without waiting.
@@ -146,14 +153,32 @@ impl Queue {
 pub(super) struct Dirty {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
-    /// A sync failed once: the system may have dropped what it could not write, and a later
-    /// success says nothing of it. The watermark stays where it is until the next start.
-    doubtful: AtomicBool,
+    watermark: Mutex<Watermark>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
 }
 
 impl Dirty {
+    fn of(store: &Store, root: &Root) -> Self {
+        let at_us = watermark(&**store.fs(), &root.path).unwrap_or(i64::MIN);
+        let watermark = Mutex::new(Watermark { at_us, begun_us: i64::MAX });
+        Dirty { watermark, ..Dirty::default() }
+    }
+
+    /// A segment begins. If the clock was set back, that is before the watermark, which must not
+    /// speak of it.
+    pub(super) fn begins(&self, fs: &dyn FileSystem, root: &Path, at_us: i64) {
+        let mut watermark = self.watermark.lock();
+        watermark.begun_us = watermark.begun_us.min(at_us);
+        if at_us < watermark.at_us {
+            match set_watermark(fs, root, at_us) {
+                Ok(()) => watermark.at_us = at_us,
+                // Footage that nobody calls durable yet is better than none.
+                Err(e) => log::error!(target: "nvr.store", "the watermark stays too late: {e}"),
+            }
+        }
+    }
+
     pub(super) fn add(&self, file: &Named) {
         let mut files = self.files.lock();
         if !files.contains_key(&file.path) {
@@ -168,6 +193,7 @@ impl Dirty {
     /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
     fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
         let (fs, since_us) = (&**store.fs(), store.now_us());
+        self.watermark.lock().begun_us = i64::MAX;
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
         for file in files.values() {
@@ -181,7 +207,8 @@ impl Dirty {
             match fs.sync_all(&root.path) {
                 Ok(()) => self.took_over.store(true, Ordering::Relaxed),
                 Err(e) => {
-                    self.doubtful.store(true, Ordering::Relaxed);
+                    let ours = store.taken_over.iter().filter(|p| p.starts_with(&root.path));
+                    store.doubt.add(ours.cloned());
                     failed = Some(Error::io("sync", &root.path, e));
                 }
             }
@@ -189,7 +216,7 @@ impl Dirty {
         for (path, file) in files {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
-                self.doubtful.store(true, Ordering::Relaxed);
+                store.doubt.add([path.clone()]);
                 self.files.lock().insert(path, file);
                 failed = Some(e);
             }
@@ -206,11 +233,32 @@ impl Dirty {
                 }
             }
         }
-        match failed {
-            Some(e) => Err(e),
-            None if self.doubtful.load(Ordering::Relaxed) => Ok(()),
-            None => set_watermark(fs, &root.path, since_us),
+        // The system may have dropped what it could not write, and a later success says nothing of
+        // it: the next start has to know.
+        let noted = store.doubt.note(fs, &root.path);
+        if let Some(e) = failed {
+            return Err(e);
         }
+        noted?;
+        let mut watermark = self.watermark.lock();
+        let at_us = since_us.min(watermark.begun_us);
+        set_watermark(fs, &root.path, at_us)?;
+        watermark.at_us = at_us;
+        Ok(())
+    }
+}
+
+/// Before when everything is durable.
+#[derive(Debug)]
+struct Watermark {
+    at_us: i64,
+    /// The earliest segment that began since the last pass did.
+    begun_us: i64,
+}
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Watermark { at_us: i64::MIN, begun_us: i64::MAX }
     }
 }
 
@@ -338,9 +386,10 @@ impl Recorder {
             number,
             store: store.clone(),
             root: root.clone(),
-            dirty: Arc::default(),
+            dirty: Arc::new(Dirty::of(&store, root)),
             took: write_times.clone(),
             streams: BTreeMap::new(),
+            retried_us: i64::MIN / 2,
         };
         let threads = store.roots().iter().enumerate().map(disk).collect();
         let door = |root: &Arc<Root>| Door {
@@ -487,7 +536,12 @@ struct DiskThread {
     dirty: Arc<Dirty>,
     took: Arc<Histogram>,
     streams: BTreeMap<StreamId, OnDisk>,
+    /// When events that waited were tried last, by the clock that never steps.
+    retried_us: i64,
 }
+
+/// Events that a disk did not take are tried again after so long.
+const RETRY_US: i64 = 5 * SECOND_US;
 
 struct OnDisk {
     lane: Arc<Lane>,
@@ -496,11 +550,9 @@ struct OnDisk {
 
 impl DiskThread {
     fn run(mut self, queue: &Queue) {
-        loop {
-            let ops = queue.take();
-            if ops.is_empty() {
-                break;
-            }
+        while let Some(ops) =
+            queue.take(self.waits().then_some(Duration::from_micros(RETRY_US.unsigned_abs())))
+        {
             self.carry_out_all(ops, queue);
         }
         self.finish();
@@ -518,6 +570,21 @@ impl DiskThread {
                 (None, _) => {}
             }
             queue.written(bytes);
+        }
+        self.retry();
+    }
+
+    /// Whether an event waits for the disk to take it.
+    fn waits(&self) -> bool {
+        self.streams.values().any(|on_disk| !on_disk.lane.untold.lock().events.is_empty())
+    }
+
+    /// Of a camera that is down nothing more may come: what the disk did not take is tried again.
+    fn retry(&mut self) {
+        let now_us = self.store.clock().now().mono_us;
+        if now_us - self.retried_us >= RETRY_US && self.waits() {
+            self.retried_us = now_us;
+            self.streams.values().for_each(|on_disk| on_disk.tell_events(&self.dirty));
         }
     }
 

@@ -1,6 +1,7 @@
 //! What must be true: of what was sent, acknowledged, held and deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::camera::{Camera, Sent};
 use super::node::{Found, Key};
@@ -25,8 +26,6 @@ pub(super) struct Model {
     excused: BTreeMap<StreamId, BTreeSet<u64>>,
     /// Found after a sync that succeeded.
     pub durable: Fragments,
-    /// Not yet durable when a sync failed: no later one makes good for that.
-    doubted: BTreeSet<Key>,
     /// Deleted, and acknowledged to be.
     pub gone: BTreeSet<Key>,
     /// Reasons for gaps that there were.
@@ -66,16 +65,10 @@ impl Model {
             .collect()
     }
 
-    /// A sync succeeded.
-    pub(super) fn synced(&mut self, found: Fragments) {
+    /// A sync succeeded: what is found is durable, but for files whose sync failed before.
+    pub(super) fn synced(&mut self, found: Fragments, in_doubt: &BTreeSet<PathBuf>) {
         self.durable = found;
-        self.durable.retain(|key, _| !self.doubted.contains(key));
-    }
-
-    /// A sync failed: the system may have dropped what it could not write.
-    pub(super) fn sync_failed(&mut self, found: &Fragments) {
-        let new = found.keys().filter(|key| !self.durable.contains_key(key));
-        self.doubted.extend(new.copied());
+        self.durable.retain(|_, found| !in_doubt.contains(&found.segment));
     }
 
     /// A hold was acknowledged: of all that is shown in its range, and of what comes.

@@ -69,7 +69,13 @@ impl Store {
         let stream = match known {
             Some(stream) => stream,
             None => {
-                let new = Arc::new(StreamStore::open(self.fs.clone(), id, Vec::new(), true)?);
+                let new = Arc::new(StreamStore::open(
+                    self.fs.clone(),
+                    id,
+                    Vec::new(),
+                    true,
+                    &self.doubt,
+                )?);
                 self.streams.write().entry(id).or_insert(new).clone()
             }
         };
@@ -213,10 +219,11 @@ impl Root {
         error
     }
 
-    /// A failed disk is no reason to stop; anything else is.
+    /// A disk that failed, or whose files could not be put right, is no reason to stop; anything
+    /// else is.
     pub(super) fn tolerate(&self, now: Moment, error: Error) -> Result<()> {
         match error {
-            e @ Error::Io { .. } => {
+            e @ (Error::Io { .. } | Error::Damaged { .. }) => {
                 self.cannot_be_used(now, e);
                 Ok(())
             }

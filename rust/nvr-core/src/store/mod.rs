@@ -8,6 +8,7 @@ mod counts;
 pub mod coverage;
 pub mod damage;
 mod disks;
+pub(crate) mod doubt;
 pub mod events;
 mod holds;
 pub mod layout;
@@ -28,6 +29,7 @@ use parking_lot::RwLock;
 pub use coverage::{Coverage, Gap, Span};
 use disks::of_path;
 pub use disks::{DiskUsage, Root, Trouble};
+use doubt::Doubt;
 pub use read::Mode;
 pub use retention::{GroupLimits, Limits, Retained};
 pub use stream::{Located, OpenSegment, StreamStore};
@@ -50,6 +52,10 @@ pub struct Store {
     closed: AtomicBool,
     /// What had to be repaired when the store was opened.
     pub repairs: Vec<String>,
+    /// What an earlier process wrote, and may not have synced.
+    pub(crate) taken_over: Vec<PathBuf>,
+    /// What could not be synced.
+    pub(crate) doubt: Arc<Doubt>,
 }
 
 impl std::fmt::Debug for Store {
@@ -76,12 +82,19 @@ impl Store {
         let now = clock.now();
         let opened: Vec<Arc<Root>> =
             roots.iter().map(|path| Arc::new(Root::new(path.clone()))).collect();
-        let mut trust = Trust::PageCache;
+        let mut work = recover::Work::new();
+        let doubt = Arc::<Doubt>::default();
         let mut dirs: BTreeMap<StreamId, Vec<PathBuf>> = BTreeMap::new();
         let mut failed = None;
         for root in &opened {
             if !read_only && recover::trust_of(&*fs, &root.path) == Trust::Nothing {
-                trust = Trust::Nothing;
+                work.trust = Trust::Nothing;
+            }
+            if !read_only {
+                match doubt::write_again(&*fs, &root.path) {
+                    Ok(noted) => work.doubtful.extend(noted),
+                    Err(e) => root.tolerate(now, e)?,
+                }
             }
             match root.open(&*fs, read_only) {
                 Ok(found) => {
@@ -91,34 +104,43 @@ impl Store {
                 Err(e) => failed = Some(root.cannot_be_used(now, e)),
             }
         }
+        if !work.doubtful.is_empty() {
+            // The pages may be gone, though the machine has not been started anew.
+            work.trust = Trust::Nothing;
+        }
         let usable = |root: &&Arc<Root>| root.trouble().is_none();
         if let Some(e) = failed.filter(|_| !opened.iter().any(|root| usable(&root))) {
             return Err(e);
         }
         let mut streams = BTreeMap::new();
-        let mut repairs = Vec::new();
         for (id, dirs) in dirs {
             let mut readable = Vec::new();
             for dir in dirs {
-                match StreamStore::open(fs.clone(), id, vec![dir.clone()], !read_only) {
+                match StreamStore::open(fs.clone(), id, vec![dir.clone()], !read_only, &doubt) {
                     Ok(_) => readable.push(dir),
                     Err(e) => of_path(&opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?,
                 }
             }
-            let stream = StreamStore::open(fs.clone(), id, readable, !read_only)?;
-            if !read_only
-                && let Err(e) = recover::recover(&*fs, &stream, roots, trust, &mut repairs)
-            {
+            let stream = StreamStore::open(fs.clone(), id, readable, !read_only, &doubt)?;
+            if !read_only {
+                recover::recover(&*fs, &stream, roots, &mut work);
+            }
+            for e in work.failed.drain(..) {
                 let path = e.path().map(Path::to_owned);
-                match path.and_then(|path| of_path(&opened, &path)) {
-                    Some(root) => root.tolerate(now, e)?,
-                    None => return Err(e),
+                let Some(root) = path.and_then(|path| of_path(&opened, &path)) else {
+                    return Err(e);
+                };
+                if let Some(path) = doubt::of_error(&e) {
+                    stream.doubt(path);
                 }
+                root.tolerate(now, e)?;
             }
             streams.insert(id, Arc::new(stream));
         }
         for root in opened.iter().filter(usable).filter(|_| !read_only) {
-            recover::note_boot(&*fs, &root.path).or_else(|e| root.tolerate(now, e))?;
+            let noted =
+                doubt::forget(&*fs, &root.path).and_then(|()| recover::note_boot(&*fs, &root.path));
+            noted.or_else(|e| root.tolerate(now, e))?;
         }
         Ok(Store {
             fs,
@@ -128,7 +150,9 @@ impl Store {
             recording: RwLock::default(),
             read_only,
             closed: AtomicBool::new(false),
-            repairs,
+            repairs: work.repairs,
+            taken_over: work.looked_at,
+            doubt,
         })
     }
 

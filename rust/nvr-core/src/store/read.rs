@@ -51,7 +51,8 @@ impl Store {
         match self.stream(id)? {
             Some(stream) => coverage(&stream, from_us, until_us, self.now_us(), since),
             None => {
-                let stream = StreamStore::open(self.fs().clone(), id, Vec::new(), false)?;
+                let stream =
+                    StreamStore::open(self.fs().clone(), id, Vec::new(), false, &self.doubt)?;
                 coverage(&stream, from_us, until_us, self.now_us(), since)
             }
         }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::damage::Damage;
+use super::doubt::Doubt;
 use super::events::{Event, EventLog, History};
 use super::layout::{day_name, index_name, parse_day, parse_index_name, segment_name};
 use super::visible::{Held, Visible};
@@ -22,7 +23,7 @@ use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
 
 /// Name of the event log in a stream's folder.
-const EVENTS: &str = "events";
+pub(super) const EVENTS: &str = "events";
 
 /// The footage of one stream.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct StreamStore {
     /// Bytes of segments, by folder.
     bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
     damage: RwLock<Arc<Damage>>,
+    /// Files whose sync failed, of all of the store's streams.
+    doubt: Arc<Doubt>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
@@ -118,11 +121,12 @@ fn holds_of(log: &EventLog) -> Vec<Event> {
 
 impl StreamStore {
     /// Finds what there is under the roots. Lists the days, and opens nothing but the logs.
-    pub fn open(
+    pub(crate) fn open(
         fs: Arc<dyn FileSystem>,
         id: StreamId,
         dirs: Vec<PathBuf>,
         writable: bool,
+        doubt: &Arc<Doubt>,
     ) -> Result<Self> {
         let mut days = BTreeMap::new();
         let mut logs = BTreeMap::new();
@@ -147,6 +151,7 @@ impl StreamStore {
             beginning_us: AtomicI64::new(i64::MAX),
             bytes: Mutex::default(),
             damage: RwLock::new(Arc::new(damage)),
+            doubt: doubt.clone(),
             copying: Mutex::default(),
         })
     }
@@ -300,8 +305,21 @@ impl StreamStore {
 
     /// Notes an event in one of its logs, durably.
     pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
-        self.log(dir, event)?.sync_data()?;
+        let file = self.log(dir, event)?;
+        file.sync_data().inspect_err(|_| self.doubt(&file.path))?;
         self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    }
+
+    /// Notes that a file's sync failed.
+    pub(crate) fn doubt(&self, path: &Path) {
+        self.doubt.add([path.to_owned()]);
+        let dirs = self.dirs();
+        let dir = dirs.iter().find(|dir| path.starts_with(dir));
+        let Some(root) = dir.and_then(|dir| dir.ancestors().nth(2)) else { return };
+        // If it cannot be now, it is with a later sync.
+        if let Err(e) = self.doubt.note(&*self.fs, root) {
+            log::error!(target: "nvr.store", "{} is in doubt, and that cannot be noted: {e}", path.display());
+        }
     }
 
     /// What readers are shown.

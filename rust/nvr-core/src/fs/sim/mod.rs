@@ -144,6 +144,13 @@ impl SimFs {
         state.now.iter().filter_map(file).collect()
     }
 
+    /// Files of which a sync that succeeds would not make durable what programs see.
+    pub(crate) fn in_doubt(&self) -> BTreeSet<PathBuf> {
+        let state = self.lock();
+        let doubtful = |inode: &Option<u64>| inode.is_some_and(|i| state.inodes[&i].in_doubt());
+        state.now.iter().filter(|(_, i)| doubtful(i)).map(|(path, _)| path.clone()).collect()
+    }
+
     /// One byte of a file is not what it was.
     pub(crate) fn flip(&self, path: &Path, offset: u64) {
         let mut state = self.lock();
