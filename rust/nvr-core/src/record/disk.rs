@@ -15,12 +15,13 @@ use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
 use crate::fs::{FileSystem, Named};
-use crate::ids::{Entropy, StreamId, StreamKind};
+use crate::ids::{Entropy, RunId, StreamId, StreamKind};
 use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
 use crate::store::recover::{set_watermark, watermark};
+use crate::store::stream::EVENTS;
 use crate::store::{Root, Store, StreamStore};
 use crate::time::SECOND_US;
 use crate::{Error, Result};
@@ -62,8 +63,18 @@ pub(super) struct Lane {
 #[derive(Debug, Default)]
 struct Untold {
     events: Vec<Event>,
-    /// From, until, and why: fragments that could not be written.
-    losing: Option<(i64, i64, Reason, String)>,
+    /// Fragments that could not be written.
+    losing: Option<Losing>,
+}
+
+#[derive(Debug)]
+struct Losing {
+    at_us: i64,
+    until_us: i64,
+    /// The newest one's.
+    run: RunId,
+    reason: Reason,
+    detail: String,
 }
 
 /// More events than this do not wait: a disk that takes none for so long takes no footage either.
@@ -154,6 +165,8 @@ pub(super) struct Dirty {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
     watermark: Mutex<Watermark>,
+    /// Logs whose sync failed.
+    doubtful_logs: Mutex<BTreeSet<PathBuf>>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
 }
@@ -193,6 +206,8 @@ impl Dirty {
     /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
     fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
         let (fs, since_us) = (&**store.fs(), store.now_us());
+        // What is open can be synced wherever it lies; nothing else is to be written there.
+        let here = root.look(fs, store.clock().now());
         self.watermark.lock().begun_us = i64::MAX;
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
@@ -200,8 +215,11 @@ impl Dirty {
             // Begin with all of them, then wait: the disk orders its work.
             let _ = file.file.start_writeback();
         }
+        // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
+        // the next start.
+        self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
         let mut failed = None;
-        if !self.took_over.load(Ordering::Relaxed) {
+        if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
             // A recorder that was killed has left what it wrote, but nobody synced it. In the
             // background: it takes as long as others' data on this disk.
             match fs.sync_all(&root.path) {
@@ -217,12 +235,19 @@ impl Dirty {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
                 store.doubt.add([path.clone()]);
+                if path.ends_with(EVENTS) {
+                    self.doubtful_logs.lock().insert(path.clone());
+                }
                 self.files.lock().insert(path, file);
                 failed = Some(e);
             }
             took.record(start.elapsed());
         }
         for dir in dirs {
+            if here.is_err() {
+                self.add_dir(&dir);
+                continue;
+            }
             match fs.sync_dir(&dir) {
                 Ok(()) => {}
                 // Retention was there first.
@@ -233,6 +258,7 @@ impl Dirty {
                 }
             }
         }
+        here?;
         // The system may have dropped what it could not write, and a later success says nothing of
         // it: the next start has to know.
         let noted = store.doubt.note(fs, &root.path);
@@ -593,7 +619,7 @@ impl DiskThread {
             if let Err(e) = on_disk.writer.seal(&self.dirty) {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
-            on_disk.tell(&self.dirty);
+            on_disk.tell(None, &self.dirty);
         }
     }
 
@@ -603,7 +629,9 @@ impl DiskThread {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let (fs, stream) = (self.store.fs().clone(), lane.stream.clone());
-                match SegmentWriter::new(fs, stream, &self.root.path) {
+                // Nothing is made on a disk that is not there.
+                let here = self.root.look(&*fs, self.store.clock().now());
+                match here.and_then(|()| SegmentWriter::new(fs, stream, &self.root.path)) {
                     Ok(writer) => entry.insert(OnDisk { lane: lane.clone(), writer }),
                     Err(e) => {
                         match op {
@@ -621,7 +649,15 @@ impl DiskThread {
         match op {
             Op::Write(muxed) => {
                 let start = Instant::now();
-                let written = on_disk.writer.write(&muxed, &self.dirty);
+                let here = match muxed.new_segment {
+                    Some(_) => self.root.look(&**self.store.fs(), self.store.clock().now()),
+                    None => Ok(()),
+                };
+                let written = match here {
+                    Ok(()) => on_disk.writer.write(&muxed, &self.dirty),
+                    // What comes is of the segment that does not begin, and not of the old one.
+                    Err(e) => on_disk.writer.seal(&self.dirty).and(Err(e)),
+                };
                 self.took.record(start.elapsed());
                 match written {
                     Ok(bytes) => {
@@ -630,7 +666,7 @@ impl DiskThread {
                             .recorded_us
                             .fetch_add(u64::from(muxed.entry.duration_us), Ordering::Relaxed);
                         lane.stats.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        on_disk.tell(&self.dirty);
+                        on_disk.tell(Some(&muxed), &self.dirty);
                         if self.root.recovered() {
                             log::info!(target: "nvr.store", "{}: the disk takes footage again", self.root.path.display());
                         }
@@ -662,9 +698,11 @@ impl DiskThread {
         let at_us = muxed.entry.wall_start_us;
         let end_us = at_us + i64::from(muxed.entry.duration_us);
         let mut untold = lane.untold.lock();
-        if let Some((from, until, ..)) = &mut untold.losing {
+        if let Some(losing) = &mut untold.losing {
             // Not always in order: two disks may have failed one after the other.
-            (*from, *until) = ((*from).min(at_us), (*until).max(end_us));
+            losing.at_us = losing.at_us.min(at_us);
+            losing.until_us = losing.until_us.max(end_us);
+            losing.run = muxed.run;
             return;
         }
         let full = matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
@@ -683,7 +721,8 @@ impl DiskThread {
             reason: Some(reason.clone()),
             detail: detail.clone(),
         });
-        untold.losing = Some((at_us, end_us, reason, detail));
+        let (until_us, run) = (end_us, muxed.run);
+        untold.losing = Some(Losing { at_us, until_us, run, reason, detail });
     }
 }
 
@@ -698,9 +737,14 @@ impl Lane {
 
 impl OnDisk {
     /// The disk takes fragments again: says what happened meanwhile, and what it did not take.
-    fn tell(&self, dirty: &Dirty) {
+    fn tell(&self, taken: Option<&Muxed>, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();
-        if let Some((at_us, until_us, reason, detail)) = untold.losing.take() {
+        if let Some(losing) = untold.losing.take() {
+            let Losing { at_us, mut until_us, run, reason, detail } = losing;
+            // Pictures between depended on what was lost.
+            if let Some(taken) = taken.filter(|taken| taken.run == run) {
+                until_us = until_us.max(taken.entry.wall_start_us);
+            }
             self.lane.stats.gap(&reason.0, until_us - at_us);
             untold.events.push(Event::Lost { at_us, until_us, reason, detail });
         }

@@ -172,6 +172,13 @@ impl Day {
         self.fs.set_disk(Path::new(ROOTS[root]), 1);
     }
 
+    /// Another folder lies where a disk was: it was unmounted, or is there again.
+    pub(super) fn mount(&mut self, root: usize, number: u64) {
+        self.fs.mount(Path::new(ROOTS[root]), number);
+        self.model.reasons.insert("disk_error".to_owned());
+        self.faulty = number != 0;
+    }
+
     /// Disks have room again.
     pub(super) fn unfill(&self) {
         ROOTS.iter().for_each(|root| self.fs.set_disk(Path::new(root), 1 << 40));
@@ -400,7 +407,7 @@ impl Day {
                 }
                 node.recorder.flush();
             }
-            Step::Jump(n, by_90k) => self.cameras[*n].jump(*by_90k),
+            Step::Jump(n, by_90k, within) => self.cameras[*n].jump(*by_90k, *within),
             Step::Params(n) => {
                 let camera = &mut self.cameras[*n];
                 if camera.up {
@@ -527,8 +534,11 @@ impl Day {
     }
 
     fn noted(&self) -> BTreeSet<PathBuf> {
+        let faults = self.fs.set_faults(Vec::new());
         let noted = |root| crate::store::doubt::read(&self.fs, Path::new(root)).unwrap();
-        ROOTS.iter().flat_map(noted).collect()
+        let noted = ROOTS.iter().flat_map(noted).collect();
+        self.fs.set_faults(faults);
+        noted
     }
 
     fn excuse_missing(&mut self, found: &Fragments) {

@@ -12,9 +12,9 @@ use crate::store::check::{Depth, check};
 use crate::store::{Gap, Span, Store};
 use crate::time::SECOND_US;
 
-/// Wall times may be off by the least of the network's delays in the window, and what clocks
-/// drift meanwhile.
-const OFF_US: i64 = 250_000;
+/// Wall times may be off by the least of the network's delays in the window, once more where media
+/// time jumped, and by what clocks drift meanwhile.
+pub(super) const OFF_US: i64 = 140_000;
 
 pub(super) type Fragments = BTreeMap<Key, Found>;
 
@@ -37,6 +37,11 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn sent(&mut self, id: StreamId, sent: Sent) {
         self.sent.entry(id).or_default().insert(sent.number, sent);
+    }
+
+    /// The wall time that is right for a picture.
+    pub(super) fn wall_us(&self, id: StreamId, number: u64) -> i64 {
+        self.sent[&id][&number].wall_us
     }
 
     /// Whatever was sent since an instant need not be there.
@@ -68,7 +73,12 @@ impl Model {
     /// A sync succeeded: what is found is durable, but for files whose sync failed before.
     pub(super) fn synced(&mut self, found: Fragments, in_doubt: &BTreeSet<PathBuf>) {
         self.durable = found;
-        self.durable.retain(|_, found| !in_doubt.contains(&found.segment));
+        // Without its log footage may not be shown.
+        let log = |segment: &PathBuf| segment.ancestors().nth(2).map(|dir| dir.join("events"));
+        let doubtful = |segment: &PathBuf| {
+            in_doubt.contains(segment) || log(segment).is_some_and(|log| in_doubt.contains(&log))
+        };
+        self.durable.retain(|_, found| !doubtful(&found.segment));
     }
 
     /// A hold was acknowledged: of all that is shown in its range, and of what comes.

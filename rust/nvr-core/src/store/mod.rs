@@ -204,6 +204,13 @@ impl Store {
         Ok(self.streams.read().get(&id).cloned())
     }
 
+    /// Writes one of its streams' logs again, whose sync failed; says whether that could be done.
+    pub(crate) fn write_log_again(&self, path: &Path) -> bool {
+        let streams = self.streams();
+        let stream = streams.iter().find(|s| s.dirs().iter().any(|dir| path.starts_with(dir)));
+        stream.is_none_or(|stream| stream.write_log_again(path))
+    }
+
     /// Tells readers since when a stream is being recorded (`None`: it is not).
     pub fn set_recording(&self, id: StreamId, since_us: Option<i64>) {
         let mut recording = self.recording.write();

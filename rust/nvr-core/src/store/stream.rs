@@ -23,7 +23,7 @@ use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
 
 /// Name of the event log in a stream's folder.
-pub(super) const EVENTS: &str = "events";
+pub(crate) const EVENTS: &str = "events";
 
 /// The footage of one stream.
 #[derive(Debug)]
@@ -306,7 +306,10 @@ impl StreamStore {
     /// Notes an event in one of its logs, durably.
     pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
         let file = self.log(dir, event)?;
-        file.sync_data().inspect_err(|_| self.doubt(&file.path))?;
+        file.sync_data().inspect_err(|_| {
+            self.doubt(&file.path);
+            self.write_log_again(&file.path);
+        })?;
         self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
     }
 
@@ -320,6 +323,20 @@ impl StreamStore {
         if let Err(e) = self.doubt.note(&*self.fs, root) {
             log::error!(target: "nvr.store", "{} is in doubt, and that cannot be noted: {e}", path.display());
         }
+    }
+
+    /// Writes a log again, as it is, after its sync failed: the next one means what it says.
+    /// Says whether that could be done.
+    pub(super) fn write_log_again(&self, path: &Path) -> bool {
+        let logs = self.logs.lock();
+        let log = path.parent().and_then(|dir| logs.get(dir));
+        log.is_none_or(|log| match log.write_again() {
+            Ok(()) => true,
+            Err(e) => {
+                log::error!(target: "nvr.store", "a log is in doubt until the next start: {e}");
+                false
+            }
+        })
     }
 
     /// What readers are shown.

@@ -264,6 +264,12 @@ impl FileSystem for SimFs {
         self.file("open", path)?.size()
     }
 
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let mut state = self.lock();
+        state.look("open", path)?;
+        Ok((state.mounts.get(path).copied().unwrap_or(0), 0))
+    }
+
     fn boot_id(&self) -> String {
         self.lock().boots.to_string()
     }
