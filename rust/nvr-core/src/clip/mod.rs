@@ -12,7 +12,7 @@ mod build;
 pub mod frames;
 mod part;
 #[cfg(test)]
-mod testing;
+pub(crate) mod testing;
 mod timeline;
 
 use std::sync::Arc;

@@ -195,22 +195,22 @@ pub(super) fn segment(
 
 /// A track as an independent reader sees it.
 #[derive(Debug, Default)]
-pub(super) struct ReadTrack {
-    pub(super) timescale: u32,
+pub(crate) struct ReadTrack {
+    pub(crate) timescale: u32,
     /// Movie duration and media time; -1: empty.
-    pub(super) edits: Vec<(i64, i64)>,
+    pub(crate) edits: Vec<(i64, i64)>,
     /// Decoding time, presentation time, position, size, sync.
-    pub(super) samples: Vec<(i64, i64, usize, usize, bool)>,
+    pub(crate) samples: Vec<(i64, i64, usize, usize, bool)>,
 }
 
-pub(super) fn read_all(part: &ClipPart) -> Vec<u8> {
+pub(crate) fn read_all(part: &ClipPart) -> Vec<u8> {
     let mut bytes = vec![0; part.size as usize];
     assert_eq!(part.read_at(0, &mut bytes).unwrap(), bytes.len());
     bytes
 }
 
 /// Reads version 0 tables with `stco`.
-pub(super) fn read_tracks(file: &[u8]) -> Vec<ReadTrack> {
+pub(crate) fn read_tracks(file: &[u8]) -> Vec<ReadTrack> {
     let moov = child(file, b"moov").unwrap();
     boxes(moov).filter(|(kind, _)| *kind == b"trak").map(|(_, trak)| read_track(trak)).collect()
 }

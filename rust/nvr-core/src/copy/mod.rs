@@ -130,6 +130,9 @@ impl CopyWriter {
             return Ok(Copied::default());
         }
         self.store.writable()?;
+        if self.store.is_gone(&self.dir) {
+            return Err(Error::Closed("the disk of these copies is not there"));
+        }
         let stream = self.stream.clone();
         let mut in_doubt = stream.copying.lock();
         let mut copied = Copied::default();

@@ -162,6 +162,10 @@ impl FileSystem for Counted {
         self.inner.file_len(path)
     }
 
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        self.inner.identity(path)
+    }
+
     fn boot_id(&self) -> String {
         self.inner.boot_id()
     }

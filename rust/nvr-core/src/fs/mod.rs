@@ -118,6 +118,8 @@ pub trait FileSystem: Send + Sync + Debug {
     fn space(&self, path: &Path) -> io::Result<Space>;
     /// Bytes that a file takes.
     fn file_len(&self, path: &Path) -> io::Result<u64>;
+    /// Which folder lies at a path: another one after a disk was mounted there, or unmounted.
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)>;
     /// Changes when the machine starts anew: until then, what was written is at least in the page
     /// cache, whatever became of the process. Empty: cannot be told.
     fn boot_id(&self) -> String;
@@ -218,6 +220,11 @@ impl FileSystem for RealFs {
 
     fn file_len(&self, path: &Path) -> io::Result<u64> {
         Ok(fs::metadata(path)?.size())
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let metadata = fs::metadata(path)?;
+        Ok((metadata.dev(), metadata.ino()))
     }
 
     fn boot_id(&self) -> String {

@@ -41,7 +41,7 @@ impl AudioTrack {
         }
     }
 
-    pub(super) fn push(&mut self, frame: AudioFrame, arrival_us: i64) {
+    pub(super) fn push(&mut self, frame: AudioFrame) {
         let media_us = self.us(frame.pts);
         // Time that runs backwards belongs to a new session: nothing waits across it.
         if self.waiting.back().is_some_and(|last| last.pts >= frame.pts) {
@@ -49,12 +49,12 @@ impl AudioTrack {
             self.envelope.clear();
             self.shift = None;
         }
-        self.envelope.push(media_us, arrival_us - media_us);
+        self.envelope.push(media_us, frame.arrival.mono_us - media_us);
         self.waiting.push_back(frame);
     }
 
     /// Takes the frames that begin before `end_90k` (all, if `None`). `video_offset_us` is the
-    /// run's wall time minus its media time: sound and pictures that were taken at the same
+    /// run's time of arrival, by the clock that never steps, minus its media time: sound and pictures that were taken at the same
     /// instant left the camera at the same instant, as far as anybody can tell.
     pub(super) fn take_until(&mut self, end_90k: Option<i64>, video_offset_us: i64) -> AudioShare {
         let Some(offset_us) = self.envelope.least() else { return AudioShare::default() };

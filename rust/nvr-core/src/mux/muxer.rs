@@ -49,6 +49,8 @@ impl MuxOptions {
 /// A finished fragment, ready to be written at the end of its segment.
 #[derive(Debug)]
 pub struct Muxed {
+    /// Whose it is.
+    pub run: RunId,
     /// It begins a new segment (and seals the one before).
     pub new_segment: Option<SegmentHead>,
     /// Bytes of the fragment; if it begins a segment, those of the segment's head come first.
@@ -217,6 +219,12 @@ impl Muxer {
         self.session.is_some() && self.run.is_none() && !self.flood.holds(self.now_us)
     }
 
+    /// Whether the fragment in the making begins where decoding can.
+    pub fn begins_with_random_access(&self) -> bool {
+        let first = self.run.as_ref().and_then(|run| run.units.first());
+        first.is_some_and(|unit| unit.kind.random_access)
+    }
+
     /// What comes is to be a run of its own: from the fragment in the making on, if that begins
     /// with a random-access point.
     pub fn move_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
@@ -279,19 +287,17 @@ impl Muxer {
             let what = format!("{why}: pictures get the time at which they arrive");
             self.finish_run(Reason::CLOCK_STEP, &what, out);
         }
-        unit.pts_90k = self.times.pts_90k(&unit);
+        let camera_90k = self.times.pts_90k(&unit);
+        unit.pts_90k = camera_90k;
         if let Some(run) = &mut self.run {
             run.look_at_clock(unit.arrival);
-            let jumped = run.continuity(&unit) == Continuity::Jump;
-            if jumped {
-                self.times.jumped(&unit);
+            unit.pts_90k = run.media_90k(camera_90k);
+            if run.continuity(&unit, kind.random_access) == Continuity::Jump {
+                self.times.jumped(&AccessUnit { pts_90k: camera_90k, ..unit.clone() });
+                run.go_on(&mut unit, "the camera's media time jumped");
             }
-            if jumped || (run.stepped && kind.random_access) {
-                let what = if jumped {
-                    "the camera's media time jumped"
-                } else {
-                    "the wall clock was set"
-                };
+            if let Some(what) = run.ends.filter(|_| kind.random_access) {
+                unit.pts_90k = camera_90k;
                 self.finish_run(Reason::CLOCK_STEP, what, out);
             }
         }
@@ -334,9 +340,8 @@ impl Muxer {
     /// The next frame of sound. Sound without pictures is not recorded.
     pub fn audio(&mut self, frame: AudioFrame) {
         if let Some(run) = &mut self.run {
-            let arrival_us = run.wall_us(frame.arrival);
             if let Some(audio) = &mut run.audio {
-                audio.push(frame, arrival_us);
+                audio.push(frame);
             }
         }
     }
@@ -395,7 +400,7 @@ impl Muxer {
         let (first_dts, video_samples) = run.samples(next.map(|(dts, _)| dts));
         let start_pts = run.units.iter().map(|u| u.pts_90k).min().unwrap_or(first_dts);
         let lasts_90k: i64 = video_samples.iter().map(|s| i64::from(s.duration)).sum();
-        let mut wall_start_us = us_from_90k(start_pts) + offset_us;
+        let mut wall_start_us = run.wall_us(us_from_90k(start_pts) + offset_us);
         if let Some((before, _)) = run.newest {
             wall_start_us = wall_start_us.max(before + 1);
         } else {
@@ -518,11 +523,13 @@ impl Muxer {
                 audio_at + share.samples.iter().map(|s| u64::from(s.duration)).sum::<u64>();
         }
         segment.len += bytes.len() as u64;
+        let run_id = run.id;
         run.newest = Some((wall_start_us, offset_us));
         run.end_us = wall_start_us + i64::from(entry.duration_us);
         run.sequence += 1;
         run.random_access_distance = run.random_access_distance.saturating_add(1);
         out.push(MuxOut::Fragment(Box::new(Muxed {
+            run: run_id,
             new_segment: head,
             head_len: u32::try_from(bytes.len()).unwrap_or(0) - entry.length,
             bytes,

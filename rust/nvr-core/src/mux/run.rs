@@ -17,7 +17,8 @@ pub(super) const ENVELOPE_US: i64 = 30_000_000;
 const RECENT_US: i64 = 10_000_000;
 /// A larger change of the mapping from media to wall time begins a new run.
 pub(super) const STEP_US: i64 = 200_000;
-/// Presentation times that run ahead of time itself by more than this are a jump.
+/// Presentation times that run ahead of time itself by more than this are a jump in any case: while
+/// a run is young, its first pictures may have come late, and those after them catch up.
 const JUMP_US: i64 = 10_000_000;
 
 /// The fields of a frame are not further apart: 5 frames a second.
@@ -68,24 +69,36 @@ pub(super) struct Run {
     pub audio: Option<AudioTrack>,
     pub metadata: MetadataTrack,
     pub random_access_distance: u16,
-    /// Wall start and offset of the newest fragment.
+    /// Wall start and offset of the newest fragment; the offset by the clock that never steps.
     pub newest: Option<(i64, i64)>,
     /// End of the newest fragment.
     pub end_us: i64,
-    /// The wall clock was set: the next random-access point begins a new run.
-    pub stepped: bool,
+    /// Why the next random-access point begins a new run.
+    pub ends: Option<&'static str>,
+    /// The wall clock was set.
+    clock_set: bool,
+    /// Added to the camera's media time until the run ends, since that jumped.
+    shift_90k: i64,
+    /// The largest presentation times so far, ascending: as many as pictures can be reordered by,
+    /// and one.
+    largest_90k: Vec<i64>,
+    depth: usize,
     /// Began with a random-access point that is no IDR, and only that has come so far: pictures
     /// that are shown before it refer to what came before the run.
     pub starts_open: bool,
     times: DecodeTimes,
     envelope: Envelope,
     recent: Envelope,
+    /// Media time of the first picture, and of the first one that has this run's id.
+    born_90k: i64,
     first_pts_90k: i64,
     pub max_pts_90k: i64,
     last_mono_us: i64,
     /// Between the last two pictures.
     usual_90k: i64,
     wall_minus_mono_us: i64,
+    /// The same when the first picture of the fragment in the making arrived.
+    fragment_wall_minus_mono_us: i64,
 }
 
 /// What an access unit means for its run.
@@ -115,16 +128,22 @@ impl Run {
             random_access_distance: 0,
             newest: None,
             end_us: first.arrival.wall_us,
-            stepped: false,
+            ends: None,
+            clock_set: false,
+            shift_90k: 0,
+            largest_90k: Vec::with_capacity(usize::from(depth) + 2),
+            depth: usize::from(depth),
             starts_open: !kind.idr,
             times: DecodeTimes::new(depth),
             envelope: Envelope::new(ENVELOPE_US),
             recent: Envelope::new(RECENT_US),
+            born_90k: first.pts_90k,
             first_pts_90k: first.pts_90k,
             max_pts_90k: first.pts_90k,
             last_mono_us: first.arrival.mono_us,
             usual_90k: i64::from(VIDEO_TIMESCALE) / 25,
             wall_minus_mono_us: first.arrival.wall_us - first.arrival.mono_us,
+            fragment_wall_minus_mono_us: first.arrival.wall_us - first.arrival.mono_us,
         }
     }
 
@@ -140,15 +159,45 @@ impl Run {
         self.first_pts_90k = self.units.first().map_or(self.max_pts_90k, |u| u.pts_90k);
     }
 
-    /// Compares an access unit with those before it.
-    pub(super) fn continuity(&self, unit: &AccessUnit) -> Continuity {
+    /// Compares an access unit with those before it. Media time that goes ahead is a jump if the
+    /// picture would have arrived before it could, by what is known of delays; media time that
+    /// falls back, if that is no reordering.
+    pub(super) fn continuity(&self, unit: &AccessUnit, random_access: bool) -> Continuity {
         let media_us = us_from_90k(unit.pts_90k - self.max_pts_90k);
         let passed_us = unit.arrival.mono_us - self.last_mono_us;
-        if media_us > passed_us + JUMP_US || media_us < -JUMP_US {
-            Continuity::Jump
+        let delay = unit.arrival.mono_us - us_from_90k(unit.pts_90k);
+        let too_early = self.envelope.least().is_some_and(|least| delay < least - STEP_US);
+        let ahead = media_us - passed_us;
+        let jumps_ahead = ahead > JUMP_US || (ahead > STEP_US && too_early && self.is_settled());
+        let falls_back = if random_access || self.depth == 0 {
+            // Everything before it, in decoding order, is shown before it.
+            media_us < passed_us.clamp(0, us_from_90k(self.usual_90k)) - STEP_US
         } else {
-            Continuity::Continues
-        }
+            let least_90k =
+                self.largest_90k.first().filter(|_| self.largest_90k.len() > self.depth);
+            least_90k.is_some_and(|t| us_from_90k(unit.pts_90k - t) < -STEP_US)
+        };
+        if jumps_ahead || falls_back { Continuity::Jump } else { Continuity::Continues }
+    }
+
+    /// What is known of delays can be relied upon.
+    fn is_settled(&self) -> bool {
+        us_from_90k(self.max_pts_90k - self.born_90k) > RECENT_US
+    }
+
+    /// The camera's media time, or what it would be had it not jumped.
+    pub(super) fn media_90k(&self, pts_90k: i64) -> i64 {
+        pts_90k.saturating_add(self.shift_90k)
+    }
+
+    /// Media time jumped within a group of pictures: these go on, by the clock that never steps,
+    /// until the next run begins.
+    pub(super) fn go_on(&mut self, unit: &mut AccessUnit, why: &'static str) {
+        let passed_us = (unit.arrival.mono_us - self.last_mono_us).max(0);
+        let next_90k = self.max_pts_90k + (passed_us * 9 / 100).max(1);
+        self.shift_90k += next_90k - unit.pts_90k;
+        unit.pts_90k = next_90k;
+        self.ends.get_or_insert(why);
     }
 
     /// Notes whether somebody set the wall clock. Within a run, wall time is counted by the clock
@@ -156,8 +205,9 @@ impl Run {
     pub(super) fn look_at_clock(&mut self, now: Moment) {
         let change = now.wall_us - now.mono_us - self.wall_minus_mono_us;
         if change.abs() > STEP_US {
-            self.stepped = true;
-        } else if !self.stepped {
+            self.clock_set = true;
+            self.ends.get_or_insert("the wall clock was set");
+        } else if !self.clock_set {
             self.wall_minus_mono_us += change;
         }
     }
@@ -165,24 +215,34 @@ impl Run {
     /// Notes an arrival.
     pub(super) fn arrived(&mut self, pts_90k: i64, arrival: Moment) {
         self.max_pts_90k = self.max_pts_90k.max(pts_90k);
+        let at = self.largest_90k.partition_point(|t| *t < pts_90k);
+        self.largest_90k.insert(at, pts_90k);
+        if self.largest_90k.len() > self.depth + 1 {
+            self.largest_90k.remove(0);
+        }
         self.last_mono_us = arrival.mono_us;
         // Against the largest presentation time so far: the delay that reordering adds to
         // pictures sent after their successors is not a delay of the network.
         let media_us = us_from_90k(self.max_pts_90k);
-        let delay = self.wall_us(arrival) - media_us;
+        // By the clock that never steps: what the wall clock does is no delay.
+        let delay = arrival.mono_us - media_us;
         self.envelope.push(media_us, delay);
         self.recent.push(media_us, delay);
     }
 
-    /// The wall time of an arrival, on this run's own count.
-    pub(super) fn wall_us(&self, arrival: Moment) -> i64 {
-        arrival.mono_us + self.wall_minus_mono_us
+    /// The wall time of what happened at a time by the clock that never steps, as counted for the
+    /// fragment in the making.
+    pub(super) fn wall_us(&self, mono_us: i64) -> i64 {
+        mono_us + self.fragment_wall_minus_mono_us
     }
 
     /// Adds a picture to the fragment in the making.
     pub(super) fn push(&mut self, unit: AccessUnit, dts_90k: Option<i64>, kind: AuKind) {
         let AccessUnit { pts_90k, arrival, data } = unit;
         let (arrived_us, rest) = (arrival.mono_us, Vec::new());
+        if self.units.is_empty() {
+            self.fragment_wall_minus_mono_us = self.wall_minus_mono_us;
+        }
         self.pending_len += data.len();
         self.units.push(Unit { pts_90k, dts_90k, kind, arrived_us, data, rest });
     }
@@ -210,7 +270,8 @@ impl Run {
         self.times.push(pts_90k)
     }
 
-    /// Wall time minus media time now; the second value says that the mapping stepped.
+    /// Time of arrival, by the clock that never steps, minus media time; the second value says
+    /// that this stepped.
     pub(super) fn offset_us(&self) -> (i64, bool) {
         let least = self.envelope.least().unwrap_or(0);
         let Some((_, before)) = self.newest else { return (least, false) };

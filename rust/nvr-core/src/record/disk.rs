@@ -14,14 +14,16 @@ use parking_lot::{Condvar, Mutex};
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
-use crate::fs::Named;
-use crate::ids::{Entropy, StreamId, StreamKind};
+use crate::fs::{FileSystem, Named};
+use crate::ids::{Entropy, RunId, StreamId, StreamKind};
 use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
-use crate::store::recover::set_watermark;
+use crate::store::recover::{set_watermark, watermark};
+use crate::store::stream::EVENTS;
 use crate::store::{Root, Store, StreamStore};
+use crate::time::SECOND_US;
 use crate::{Error, Result};
 
 /// What the writing thread is to do.
@@ -61,8 +63,18 @@ pub(super) struct Lane {
 #[derive(Debug, Default)]
 struct Untold {
     events: Vec<Event>,
-    /// From, until, and why: fragments that could not be written.
-    losing: Option<(i64, i64, Reason, String)>,
+    /// Fragments that could not be written.
+    losing: Option<Losing>,
+}
+
+#[derive(Debug)]
+struct Losing {
+    at_us: i64,
+    until_us: i64,
+    /// The newest one's.
+    run: RunId,
+    reason: Reason,
+    detail: String,
 }
 
 /// More events than this do not wait: a disk that takes none for so long takes no footage either.
@@ -116,13 +128,19 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits for the next operations; empty once it is closed and there are none left.
-    fn take(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
+    /// Waits for the next operations, if it must for no longer than this; `None` once it is closed
+    /// and there are none left.
+    fn take(&self, at_most: Option<Duration>) -> Option<VecDeque<(Option<Arc<Lane>>, Op)>> {
         let mut state = self.state.lock();
         while state.ops.is_empty() && !state.closed {
-            self.filled.wait(&mut state);
+            match at_most {
+                None => self.filled.wait(&mut state),
+                Some(time) if self.filled.wait_for(&mut state, time).timed_out() => break,
+                Some(_) => {}
+            }
         }
-        std::mem::take(&mut state.ops)
+        let over = state.ops.is_empty() && state.closed;
+        (!over).then(|| std::mem::take(&mut state.ops))
     }
 
     /// The next operations, without waiting.
@@ -146,14 +164,34 @@ impl Queue {
 pub(super) struct Dirty {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
-    /// A sync failed once: the system may have dropped what it could not write, and a later
-    /// success says nothing of it. The watermark stays where it is until the next start.
-    doubtful: AtomicBool,
+    watermark: Mutex<Watermark>,
+    /// Logs whose sync failed.
+    doubtful_logs: Mutex<BTreeSet<PathBuf>>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
 }
 
 impl Dirty {
+    fn of(store: &Store, root: &Root) -> Self {
+        let at_us = watermark(&**store.fs(), &root.path).unwrap_or(i64::MIN);
+        let watermark = Mutex::new(Watermark { at_us, begun_us: i64::MAX });
+        Dirty { watermark, ..Dirty::default() }
+    }
+
+    /// A segment begins. If the clock was set back, that is before the watermark, which must not
+    /// speak of it.
+    pub(super) fn begins(&self, fs: &dyn FileSystem, root: &Path, at_us: i64) {
+        let mut watermark = self.watermark.lock();
+        watermark.begun_us = watermark.begun_us.min(at_us);
+        if at_us < watermark.at_us {
+            match set_watermark(fs, root, at_us) {
+                Ok(()) => watermark.at_us = at_us,
+                // Footage that nobody calls durable yet is better than none.
+                Err(e) => log::error!(target: "nvr.store", "the watermark stays too late: {e}"),
+            }
+        }
+    }
+
     pub(super) fn add(&self, file: &Named) {
         let mut files = self.files.lock();
         if !files.contains_key(&file.path) {
@@ -168,20 +206,27 @@ impl Dirty {
     /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
     fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
         let (fs, since_us) = (&**store.fs(), store.now_us());
+        // What is open can be synced wherever it lies; nothing else is to be written there.
+        let here = root.look(fs, store.clock().now());
+        self.watermark.lock().begun_us = i64::MAX;
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
         for file in files.values() {
             // Begin with all of them, then wait: the disk orders its work.
             let _ = file.file.start_writeback();
         }
+        // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
+        // the next start.
+        self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
         let mut failed = None;
-        if !self.took_over.load(Ordering::Relaxed) {
+        if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
             // A recorder that was killed has left what it wrote, but nobody synced it. In the
             // background: it takes as long as others' data on this disk.
             match fs.sync_all(&root.path) {
                 Ok(()) => self.took_over.store(true, Ordering::Relaxed),
                 Err(e) => {
-                    self.doubtful.store(true, Ordering::Relaxed);
+                    let ours = store.taken_over.iter().filter(|p| p.starts_with(&root.path));
+                    store.doubt.add(ours.cloned());
                     failed = Some(Error::io("sync", &root.path, e));
                 }
             }
@@ -189,13 +234,20 @@ impl Dirty {
         for (path, file) in files {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
-                self.doubtful.store(true, Ordering::Relaxed);
+                store.doubt.add([path.clone()]);
+                if path.ends_with(EVENTS) {
+                    self.doubtful_logs.lock().insert(path.clone());
+                }
                 self.files.lock().insert(path, file);
                 failed = Some(e);
             }
             took.record(start.elapsed());
         }
         for dir in dirs {
+            if here.is_err() {
+                self.add_dir(&dir);
+                continue;
+            }
             match fs.sync_dir(&dir) {
                 Ok(()) => {}
                 // Retention was there first.
@@ -206,11 +258,33 @@ impl Dirty {
                 }
             }
         }
-        match failed {
-            Some(e) => Err(e),
-            None if self.doubtful.load(Ordering::Relaxed) => Ok(()),
-            None => set_watermark(fs, &root.path, since_us),
+        here?;
+        // The system may have dropped what it could not write, and a later success says nothing of
+        // it: the next start has to know.
+        let noted = store.doubt.note(fs, &root.path);
+        if let Some(e) = failed {
+            return Err(e);
         }
+        noted?;
+        let mut watermark = self.watermark.lock();
+        let at_us = since_us.min(watermark.begun_us);
+        set_watermark(fs, &root.path, at_us)?;
+        watermark.at_us = at_us;
+        Ok(())
+    }
+}
+
+/// Before when everything is durable.
+#[derive(Debug)]
+struct Watermark {
+    at_us: i64,
+    /// The earliest segment that began since the last pass did.
+    begun_us: i64,
+}
+
+impl Default for Watermark {
+    fn default() -> Self {
+        Watermark { at_us: i64::MIN, begun_us: i64::MAX }
     }
 }
 
@@ -338,9 +412,10 @@ impl Recorder {
             number,
             store: store.clone(),
             root: root.clone(),
-            dirty: Arc::default(),
+            dirty: Arc::new(Dirty::of(&store, root)),
             took: write_times.clone(),
             streams: BTreeMap::new(),
+            retried_us: i64::MIN / 2,
         };
         let threads = store.roots().iter().enumerate().map(disk).collect();
         let door = |root: &Arc<Root>| Door {
@@ -487,7 +562,12 @@ struct DiskThread {
     dirty: Arc<Dirty>,
     took: Arc<Histogram>,
     streams: BTreeMap<StreamId, OnDisk>,
+    /// When events that waited were tried last, by the clock that never steps.
+    retried_us: i64,
 }
+
+/// Events that a disk did not take are tried again after so long.
+const RETRY_US: i64 = 5 * SECOND_US;
 
 struct OnDisk {
     lane: Arc<Lane>,
@@ -496,11 +576,9 @@ struct OnDisk {
 
 impl DiskThread {
     fn run(mut self, queue: &Queue) {
-        loop {
-            let ops = queue.take();
-            if ops.is_empty() {
-                break;
-            }
+        while let Some(ops) =
+            queue.take(self.waits().then_some(Duration::from_micros(RETRY_US.unsigned_abs())))
+        {
             self.carry_out_all(ops, queue);
         }
         self.finish();
@@ -519,6 +597,21 @@ impl DiskThread {
             }
             queue.written(bytes);
         }
+        self.retry();
+    }
+
+    /// Whether an event waits for the disk to take it.
+    fn waits(&self) -> bool {
+        self.streams.values().any(|on_disk| !on_disk.lane.untold.lock().events.is_empty())
+    }
+
+    /// Of a camera that is down nothing more may come: what the disk did not take is tried again.
+    fn retry(&mut self) {
+        let now_us = self.store.clock().now().mono_us;
+        if now_us - self.retried_us >= RETRY_US && self.waits() {
+            self.retried_us = now_us;
+            self.streams.values().for_each(|on_disk| on_disk.tell_events(&self.dirty));
+        }
     }
 
     fn finish(&mut self) {
@@ -526,7 +619,7 @@ impl DiskThread {
             if let Err(e) = on_disk.writer.seal(&self.dirty) {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
-            on_disk.tell(&self.dirty);
+            on_disk.tell(None, &self.dirty);
         }
     }
 
@@ -536,7 +629,9 @@ impl DiskThread {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
             std::collections::btree_map::Entry::Vacant(entry) => {
                 let (fs, stream) = (self.store.fs().clone(), lane.stream.clone());
-                match SegmentWriter::new(fs, stream, &self.root.path) {
+                // Nothing is made on a disk that is not there.
+                let here = self.root.look(&*fs, self.store.clock().now());
+                match here.and_then(|()| SegmentWriter::new(fs, stream, &self.root.path)) {
                     Ok(writer) => entry.insert(OnDisk { lane: lane.clone(), writer }),
                     Err(e) => {
                         match op {
@@ -554,7 +649,15 @@ impl DiskThread {
         match op {
             Op::Write(muxed) => {
                 let start = Instant::now();
-                let written = on_disk.writer.write(&muxed, &self.dirty);
+                let here = match muxed.new_segment {
+                    Some(_) => self.root.look(&**self.store.fs(), self.store.clock().now()),
+                    None => Ok(()),
+                };
+                let written = match here {
+                    Ok(()) => on_disk.writer.write(&muxed, &self.dirty),
+                    // What comes is of the segment that does not begin, and not of the old one.
+                    Err(e) => on_disk.writer.seal(&self.dirty).and(Err(e)),
+                };
                 self.took.record(start.elapsed());
                 match written {
                     Ok(bytes) => {
@@ -563,7 +666,7 @@ impl DiskThread {
                             .recorded_us
                             .fetch_add(u64::from(muxed.entry.duration_us), Ordering::Relaxed);
                         lane.stats.written_bytes.fetch_add(bytes, Ordering::Relaxed);
-                        on_disk.tell(&self.dirty);
+                        on_disk.tell(Some(&muxed), &self.dirty);
                         if self.root.recovered() {
                             log::info!(target: "nvr.store", "{}: the disk takes footage again", self.root.path.display());
                         }
@@ -595,9 +698,11 @@ impl DiskThread {
         let at_us = muxed.entry.wall_start_us;
         let end_us = at_us + i64::from(muxed.entry.duration_us);
         let mut untold = lane.untold.lock();
-        if let Some((from, until, ..)) = &mut untold.losing {
+        if let Some(losing) = &mut untold.losing {
             // Not always in order: two disks may have failed one after the other.
-            (*from, *until) = ((*from).min(at_us), (*until).max(end_us));
+            losing.at_us = losing.at_us.min(at_us);
+            losing.until_us = losing.until_us.max(end_us);
+            losing.run = muxed.run;
             return;
         }
         let full = matches!(error, Error::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull);
@@ -616,7 +721,8 @@ impl DiskThread {
             reason: Some(reason.clone()),
             detail: detail.clone(),
         });
-        untold.losing = Some((at_us, end_us, reason, detail));
+        let (until_us, run) = (end_us, muxed.run);
+        untold.losing = Some(Losing { at_us, until_us, run, reason, detail });
     }
 }
 
@@ -631,9 +737,14 @@ impl Lane {
 
 impl OnDisk {
     /// The disk takes fragments again: says what happened meanwhile, and what it did not take.
-    fn tell(&self, dirty: &Dirty) {
+    fn tell(&self, taken: Option<&Muxed>, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();
-        if let Some((at_us, until_us, reason, detail)) = untold.losing.take() {
+        if let Some(losing) = untold.losing.take() {
+            let Losing { at_us, mut until_us, run, reason, detail } = losing;
+            // Pictures between depended on what was lost.
+            if let Some(taken) = taken.filter(|taken| taken.run == run) {
+                until_us = until_us.max(taken.entry.wall_start_us);
+            }
             self.lane.stats.gap(&reason.0, until_us - at_us);
             untold.events.push(Event::Lost { at_us, until_us, reason, detail });
         }

@@ -68,6 +68,9 @@ impl SegmentWriter {
     fn begin(&mut self, head: &SegmentHead, dirty: &Dirty) -> Result<()> {
         let day = day_start_us(head.wall_start_us);
         let day_dir = self.dir.join(day_name(day));
+        if let Some(root) = self.dir.ancestors().nth(2) {
+            dirty.begins(&*self.fs, root, head.wall_start_us);
+        }
         self.stream.begin_segment(head.wall_start_us);
         self.fs.create_dir_all(&day_dir).map_err(|e| Error::io("create", &day_dir, e))?;
         let (segment_ms, path, file) = self.create(head, day, &day_dir)?;

@@ -108,7 +108,9 @@ impl StreamRecorder {
             self.muxer.want_new_segment();
         }
         self.carry_out();
-        if broken {
+        // A disk that is not there any more takes what is open on it: nothing has to be lost.
+        let leave = self.doors[self.disk].root.is_gone() && self.muxer.begins_with_random_access();
+        if broken || leave {
             self.move_away();
         }
     }
@@ -159,6 +161,10 @@ impl StreamRecorder {
         let useless = self.overload.is_some() && muxed.new_segment.is_none();
         let given_up = useless || self.op(Op::Write(muxed)).is_err();
         if !given_up {
+            // Pictures between depended on what was given up.
+            if let Some((_, until)) = &mut self.overload {
+                *until = (*until).max(from);
+            }
             self.tell_overload();
             return;
         }

@@ -39,7 +39,12 @@ pub(super) struct Camera {
     /// random-access point on.
     wall_minus_mono_us: i64,
     params: u8,
+    /// When its newest run began, or is going to.
+    run_mono_us: i64,
 }
+
+/// After so long the delays of a run are known.
+const SETTLED_US: i64 = 12_000_000;
 
 /// A step of more than this begins a new run.
 const STEP_US: i64 = 200_000;
@@ -59,6 +64,7 @@ impl Camera {
             media: (0, 0),
             wall_minus_mono_us: 0,
             params: 0,
+            run_mono_us: 0,
         }
     }
 
@@ -79,12 +85,19 @@ impl Camera {
         self.next_mono_us = now.mono_us + self.period_us;
         self.media = (now.mono_us, media_90k);
         self.wall_minus_mono_us = now.wall_us - now.mono_us;
+        self.run_mono_us = now.mono_us;
     }
 
-    /// Its clock is set: media times jump.
-    pub(super) fn jump(&mut self, by_90k: i64) {
+    /// Its clock is set: media times jump. Ahead by less than 10 s and within a group of pictures
+    /// only while delays are known: before that nobody can tell it from pictures that catch up.
+    pub(super) fn jump(&mut self, by_90k: i64, within_gop: bool) {
         self.media.1 += by_90k;
-        self.since_key = 0;
+        let settled = self.next_mono_us - self.run_mono_us > SETTLED_US;
+        if !within_gop || !(settled || by_90k < 0 || by_90k > 10_500_000) {
+            self.since_key = 0;
+        }
+        let left = i64::try_from(self.gop - self.since_key).unwrap_or(0);
+        self.run_mono_us = self.next_mono_us + left * self.period_us;
     }
 
     /// Other parameters from the next picture on, which is a random-access point.
@@ -105,7 +118,11 @@ impl Camera {
         while self.up && self.next_mono_us <= now.mono_us + lasts_us {
             let mono_us = self.next_mono_us;
             let key = self.since_key == 0;
-            if key || (stepped - self.wall_minus_mono_us).abs() <= STEP_US {
+            let small = (stepped - self.wall_minus_mono_us).abs() <= STEP_US;
+            if key && !small {
+                self.run_mono_us = mono_us;
+            }
+            if key || small {
                 self.wall_minus_mono_us = stepped;
             }
             let passed = mono_us - self.media.0;

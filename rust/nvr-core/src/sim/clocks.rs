@@ -1,7 +1,11 @@
 //! Clocks that are set, slewed and wrap: runs, spans and gaps stay right, and say what happened.
 
+use super::camera::number_of;
 use super::day::Day;
+use super::model::OFF_US;
 use super::steps::Step;
+use crate::clip::plan;
+use crate::clip::testing::{read_all, read_tracks};
 use crate::reason::Reason;
 use crate::store::Mode;
 use crate::store::coverage::Span;
@@ -76,18 +80,78 @@ fn a_leap_second_that_is_smeared_is_no_event() {
     assert!(coverage.gaps.iter().all(|g| g.reason == Reason::PENDING), "{:?}", coverage.gaps);
 }
 
+/// One file, in which movie time is wall time minus the clip's start, on both sides of the step.
+#[test]
+fn a_clip_over_a_clock_that_is_set_is_one_part_in_wall_time() {
+    for step_us in [HOUR_US, 90 * SECOND_US, -10 * SECOND_US] {
+        let (mut day, start_us) = begun();
+        day.carry_out(&Step::SetClock(step_us));
+        day.carry_out(&Step::Record(20));
+        day.carry_out(&Step::Down(0, Reason::SILENT));
+        day.look();
+        let id = day.ids()[0];
+        let (from_us, until_us) = (start_us + 5 * SECOND_US, start_us + step_us + 35 * SECOND_US);
+        let segments = day.store().segments_for(id, from_us, until_us).unwrap();
+        let plan = plan(id, &segments, from_us, until_us, false).unwrap();
+        let [part] = &plan.parts[..] else { panic!("{plan:?}") };
+        assert_eq!(part.range_us, (from_us, until_us));
+        let file = read_all(part);
+        let video = &read_tracks(&file)[0];
+        let begin = video.edits[0].1;
+        let mut shown = [0, 0];
+        for (_, pts, at, size, _) in video.samples.iter().filter(|(_, pts, ..)| *pts >= begin) {
+            let (number, _) = number_of(id, &file[*at..at + size]).unwrap();
+            let wall_us = from_us + (pts - begin) * 1_000_000 / i64::from(video.timescale);
+            let right_us = day.model().wall_us(id, number);
+            // The picture that is shown at the in point began before it.
+            if right_us < from_us {
+                continue;
+            }
+            // Of two runs that overlap the later one is shown: the other's hidden pictures last
+            // no time.
+            let hidden =
+                number <= 100 && right_us >= from_us.max(start_us + 10 * SECOND_US) && step_us < 0;
+            assert!(
+                hidden || (wall_us - right_us).abs() < OFF_US,
+                "{step_us} {number}: {}",
+                wall_us - right_us
+            );
+            shown[usize::from(number > 100)] += 1;
+        }
+        assert!(shown.iter().all(|n| *n > 20), "{shown:?}");
+    }
+}
+
+#[test]
+fn small_corrections_of_the_clock_add_up_and_are_followed() {
+    for step_us in [199_000, -199_000] {
+        let (mut day, _) = begun();
+        for _ in 0..10 {
+            day.carry_out(&Step::SetClock(step_us));
+            day.carry_out(&Step::Record(3));
+            // Wall times of all fragments are right by the clock of their time.
+            day.look();
+        }
+        assert_eq!(runs(&day).len(), 1);
+    }
+}
+
 #[test]
 fn a_camera_whose_media_time_jumps_begins_a_new_run_and_loses_nothing() {
     // RTP timestamps have 32 bits: one that is not unwrapped falls back by 2^32.
-    for jump in [-(1i64 << 32), 1 << 32, 90_000 * 3600, -90_000 * 3600] {
+    let jumps = [-(1i64 << 32), 1 << 32, 90_000 * 3600, -90_000 * 3600];
+    // A clock that is put right by a little: shorter than a stall of the network.
+    let jumps =
+        jumps.into_iter().chain([-9 * 90_000, -90_000, -27_000, 27_000, 90_000, 9 * 90_000]);
+    for (jump, within) in jumps.flat_map(|jump| [(jump, false), (jump, true)]) {
         let (mut day, start_us) = begun();
-        day.carry_out(&Step::Jump(0, jump));
+        day.carry_out(&Step::Jump(0, jump, within));
         day.carry_out(&Step::Record(20));
         day.look();
         let runs = runs(&day);
         assert_eq!(runs.len(), 2, "{runs:?}");
         let gap = runs[1].start_us - runs[0].end_us;
-        assert!(gap.abs() < SECOND_US, "{jump}: {runs:?}");
+        assert!(gap.abs() < SECOND_US, "{jump} {within}: {runs:?}");
         let history = day.store().stream(day.ids()[0]).unwrap().unwrap().history();
         let causes = history.causes(runs[0].end_us, runs[0].end_us + 1);
         assert_eq!(

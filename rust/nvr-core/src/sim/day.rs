@@ -10,7 +10,7 @@ use super::model::{Fragments, Model, check_store};
 use super::node::{Key, Node, ROOTS};
 use super::steps::{Crash, Step, any};
 use crate::fs::FileSystem;
-use crate::fs::sim::{ENOSPC, Fault, Random, SimFs};
+use crate::fs::sim::{EIO, ENOSPC, Fault, Random, SimFs};
 use crate::ids::{CameraId, StreamId, StreamKind};
 use crate::media::MediaSink;
 use crate::reason::Reason;
@@ -31,6 +31,7 @@ pub(super) struct Lived {
     pub power_cuts: usize,
     pub faults: usize,
     pub lost: usize,
+    pub unnoted: usize,
 }
 
 impl Lived {
@@ -41,11 +42,12 @@ impl Lived {
         self.power_cuts += other.power_cuts;
         self.faults += other.faults;
         self.lost += other.lost;
+        self.unnoted += other.unnoted;
     }
 
     /// There was some of everything.
     pub(super) fn eventful(&self) -> bool {
-        let Lived { fragments, deleted, kills, power_cuts, faults, lost } = *self;
+        let Lived { fragments, deleted, kills, power_cuts, faults, lost, unnoted: _ } = *self;
         [fragments, deleted, kills, power_cuts, faults, lost].iter().all(|n| *n > 0)
     }
 }
@@ -69,8 +71,10 @@ pub(super) struct Day {
     model: Model,
     lived: Lived,
     faulty: bool,
-    /// A sync failed since the start: what a later one says is worth nothing.
-    doubtful: bool,
+    /// What goes wrong at starts; apart, so that it changes no day's steps.
+    bad_starts: Option<Random>,
+    /// Files in doubt that no process got round to noting.
+    unnoted: BTreeSet<PathBuf>,
     power_was_cut: bool,
     starts: u64,
     holds: u64,
@@ -110,7 +114,8 @@ impl Day {
             model: Model::default(),
             lived: Lived::default(),
             faulty: false,
-            doubtful: false,
+            bad_starts: Some(Random::new(!seed)),
+            unnoted: BTreeSet::new(),
             power_was_cut: false,
             starts: seed << 16,
             holds: 0,
@@ -126,6 +131,7 @@ impl Day {
     /// A day of two streams, on which nothing happens by chance.
     pub(super) fn scripted() -> Self {
         let mut day = Day::new(0, false);
+        day.bad_starts = None;
         day.cameras = vec![
             Camera::new(stream(1, StreamKind::Main), 200_000, 6, 300),
             Camera::new(stream(1, StreamKind::Sub), 400_000, 4, -300),
@@ -164,6 +170,13 @@ impl Day {
     /// A disk has no room left.
     pub(super) fn fill(&self, root: usize) {
         self.fs.set_disk(Path::new(ROOTS[root]), 1);
+    }
+
+    /// Another folder lies where a disk was: it was unmounted, or is there again.
+    pub(super) fn mount(&mut self, root: usize, number: u64) {
+        self.fs.mount(Path::new(ROOTS[root]), number);
+        self.model.reasons.insert("disk_error".to_owned());
+        self.faulty = number != 0;
     }
 
     /// Disks have room again.
@@ -223,7 +236,6 @@ impl Day {
         self.fs.set_faults(vec![fault]);
         self.model.reasons.extend(["disk_full", "disk_error", "expired"].map(str::to_owned));
         self.faulty = true;
-        self.doubtful = true;
     }
 
     fn acknowledge(&mut self, changes: u64) {
@@ -288,9 +300,25 @@ impl Day {
     fn start(&mut self) {
         let ids: Vec<StreamId> = self.cameras.iter().map(|c| c.id).collect();
         self.starts += 1;
-        self.doubtful = false;
         self.faulty = false;
+        // What the process before could not note, because the disk took nothing or it was killed
+        // first, stays in doubt.
+        let noted = self.noted();
+        self.unnoted.retain(|path| self.fs.in_doubt().contains(path));
+        self.unnoted.extend(self.fs.in_doubt().into_iter().filter(|path| !noted.contains(path)));
+        self.lived.unnoted = self.lived.unnoted.max(self.unnoted.len());
+        let bad = self.bad_starts.as_ref().filter(|random| random.below(4) == 0).map(|random| {
+            let (after, root) = (random.below(12), ROOTS[random.below(2) as usize]);
+            Fault { after, times: 1 + random.below(3), ..Fault::of("sync", root, EIO) }
+        });
+        if let Some(fault) = &bad {
+            self.fs.set_faults(vec![fault.clone()]);
+            self.model.reasons.insert("disk_error".to_owned());
+        }
         self.node = Some(Node::start(&self.fs, &self.clock, &ids, self.starts).unwrap());
+        if bad.is_some() {
+            self.fs.set_faults(Vec::new());
+        }
         self.tell_repairs();
         for camera in &mut self.cameras {
             camera.up = false;
@@ -379,7 +407,7 @@ impl Day {
                 }
                 node.recorder.flush();
             }
-            Step::Jump(n, by_90k) => self.cameras[*n].jump(*by_90k),
+            Step::Jump(n, by_90k, within) => self.cameras[*n].jump(*by_90k, *within),
             Step::Params(n) => {
                 let camera = &mut self.cameras[*n];
                 if camera.up {
@@ -401,16 +429,13 @@ impl Day {
                 self.node().recorder.flush();
                 let synced = self.node().recorder.sync();
                 match synced {
-                    Ok(()) if !self.doubtful && !self.faulty => {
-                        self.model.synced(self.found_now());
+                    Ok(()) if !self.faulty => {
+                        let in_doubt = self.in_doubt();
+                        self.model.synced(self.found_now(), &in_doubt);
                         self.acknowledge(self.fs.changes());
                     }
                     Ok(()) => {}
-                    Err(e) => {
-                        assert!(self.faulty, "{e}");
-                        self.doubtful = true;
-                        self.doubt();
-                    }
+                    Err(e) => assert!(self.faulty, "{e}"),
                 }
             }
             Step::Retain { age_us, percent } => self.retain_some(*age_us, *percent),
@@ -480,30 +505,40 @@ impl Day {
                 let closed = node.recorder.close();
                 node.store.close();
                 drop(node);
-                let failed = closed.is_err();
-                let all = closed.is_ok() && !self.faulty && !self.doubtful;
+                let all = closed.is_ok() && !self.faulty;
                 self.fs = self.fs.after_kill();
                 self.start();
                 let found = self.found_now();
                 if all {
                     self.model.check_durable(&found);
-                    self.model.synced(found);
+                    let in_doubt = self.in_doubt();
+                    self.model.synced(found, &in_doubt);
                     self.acknowledge(self.fs.changes());
                 } else {
-                    if failed {
-                        self.model.sync_failed(&found);
-                    }
                     self.excuse_missing(&found);
                 }
             }
         }
     }
 
-    fn doubt(&mut self) {
+    /// Files whose sync failed, and for which a later one does not make good. Each is noted, so
+    /// that the next start does.
+    fn in_doubt(&self) -> BTreeSet<PathBuf> {
+        let in_doubt = self.fs.in_doubt();
+        let ours = |path: &&PathBuf| path.ancestors().nth(3).is_some_and(|p| p != Path::new("/"));
+        for path in in_doubt.iter().filter(ours) {
+            let noted = self.noted().contains(path) || self.unnoted.contains(path);
+            assert!(noted, "{} is in doubt, and not noted", path.display());
+        }
+        in_doubt
+    }
+
+    fn noted(&self) -> BTreeSet<PathBuf> {
         let faults = self.fs.set_faults(Vec::new());
-        let found = self.found_now();
+        let noted = |root| crate::store::doubt::read(&self.fs, Path::new(root)).unwrap();
+        let noted = ROOTS.iter().flat_map(noted).collect();
         self.fs.set_faults(faults);
-        self.model.sync_failed(&found);
+        noted
     }
 
     fn excuse_missing(&mut self, found: &Fragments) {

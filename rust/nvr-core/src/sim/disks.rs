@@ -104,6 +104,67 @@ fn when_a_disk_fails_its_streams_move_and_say_so() {
 }
 
 #[test]
+fn when_a_disk_is_unmounted_its_streams_move_and_nothing_is_lost() {
+    let mut day = Day::drifting();
+    (0..3).for_each(|n| day.carry_out(&Step::Up(n)));
+    day.carry_out(&Step::Record(22));
+    let before: BTreeMap<_, _> = day.ids().iter().map(|id| (*id, lie(&day, *id))).collect();
+    let (gone, at_us) = (usize::from(before[&day.ids()[0]][0] == 0), day.now_us());
+    day.mount(gone, 1);
+    day.carry_out(&Step::Sync);
+    let told = day.store().roots()[gone].trouble().unwrap();
+    assert!(told.reason == Reason::DISK_ERROR && told.detail.contains("unmounted"), "{told:?}");
+    let events = day.hub().watch_events();
+    day.carry_out(&Step::Record(30));
+    let events = events.take();
+    for (id, before) in &before {
+        let now = lie(&day, *id);
+        assert_eq!(now[gone], before[gone], "{id}: nothing is begun where the disk was");
+        assert!(now[1 - gone] > before[1 - gone], "{id}: {before:?} {now:?}");
+        let coverage = day.store().coverage(*id, at_us, day.now_us()).unwrap();
+        let lost: Vec<_> = coverage.gaps.iter().filter(|g| g.reason != Reason::PENDING).collect();
+        // No picture: delays are known from another stretch of time.
+        assert!(lost.iter().all(|g| g.end_us - g.start_us < 50_000), "{id}: {lost:?}");
+        let moved = |e: &&crate::live::StreamEvent| {
+            e.stream == *id && e.reason == Some(Reason::DISK_ERROR) && e.detail.contains("moved to")
+        };
+        assert_eq!(events.iter().filter(moved).count(), usize::from(before[gone] > 0), "{id}");
+    }
+    // It is there again, as it was.
+    day.mount(gone, 0);
+    day.carry_out(&Step::Sync);
+    assert!(day.store().roots()[gone].trouble().is_none());
+    day.end();
+}
+
+/// Two streams on one disk that does nothing for a while: what of each is given up.
+fn given_up_in(stall_s: i64) -> [i64; 2] {
+    let mut day = Day::scripted();
+    day.fill(1);
+    day.carry_out(&Step::Restart);
+    (0..2).for_each(|n| day.carry_out(&Step::Up(n)));
+    day.carry_out(&Step::Record(10));
+    let from_us = day.now_us();
+    day.carry_out(&Step::Stall(0, stall_s));
+    day.look();
+    let ids = day.ids();
+    [0, 1].map(|n| {
+        assert!(lie(&day, ids[n])[0] > 0, "{} lies on another disk", ids[n]);
+        let coverage = day.store().coverage(ids[n], from_us, day.now_us()).unwrap();
+        let lost = coverage.gaps.iter().filter(|g| g.reason == Reason::OVERLOAD);
+        lost.map(|g| g.end_us - g.start_us).sum()
+    })
+}
+
+#[test]
+fn of_a_disk_that_is_too_slow_sub_streams_are_given_up_before_main_streams() {
+    let lost: Vec<[i64; 2]> = (0..60).step_by(3).map(given_up_in).collect();
+    let first = |n: usize| lost.iter().position(|lost| lost[n] > 0).unwrap();
+    let (main, sub) = (first(0), first(1));
+    assert!(0 < sub && sub < main, "{lost:?}");
+}
+
+#[test]
 fn without_another_disk_footage_is_lost_loudly_and_comes_back() {
     let (mut day, failed, _) = with_failed_disk(ENOSPC);
     day.fill(1 - failed);

@@ -1,6 +1,7 @@
 //! What must be true: of what was sent, acknowledged, held and deleted.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 
 use super::camera::{Camera, Sent};
 use super::node::{Found, Key};
@@ -11,9 +12,9 @@ use crate::store::check::{Depth, check};
 use crate::store::{Gap, Span, Store};
 use crate::time::SECOND_US;
 
-/// Wall times may be off by the least of the network's delays in the window, and what clocks
-/// drift meanwhile.
-const OFF_US: i64 = 250_000;
+/// Wall times may be off by the least of the network's delays in the window, once more where media
+/// time jumped, and by what clocks drift meanwhile.
+pub(super) const OFF_US: i64 = 140_000;
 
 pub(super) type Fragments = BTreeMap<Key, Found>;
 
@@ -25,8 +26,6 @@ pub(super) struct Model {
     excused: BTreeMap<StreamId, BTreeSet<u64>>,
     /// Found after a sync that succeeded.
     pub durable: Fragments,
-    /// Not yet durable when a sync failed: no later one makes good for that.
-    doubted: BTreeSet<Key>,
     /// Deleted, and acknowledged to be.
     pub gone: BTreeSet<Key>,
     /// Reasons for gaps that there were.
@@ -38,6 +37,11 @@ pub(super) struct Model {
 impl Model {
     pub(super) fn sent(&mut self, id: StreamId, sent: Sent) {
         self.sent.entry(id).or_default().insert(sent.number, sent);
+    }
+
+    /// The wall time that is right for a picture.
+    pub(super) fn wall_us(&self, id: StreamId, number: u64) -> i64 {
+        self.sent[&id][&number].wall_us
     }
 
     /// Whatever was sent since an instant need not be there.
@@ -66,16 +70,15 @@ impl Model {
             .collect()
     }
 
-    /// A sync succeeded.
-    pub(super) fn synced(&mut self, found: Fragments) {
+    /// A sync succeeded: what is found is durable, but for files whose sync failed before.
+    pub(super) fn synced(&mut self, found: Fragments, in_doubt: &BTreeSet<PathBuf>) {
         self.durable = found;
-        self.durable.retain(|key, _| !self.doubted.contains(key));
-    }
-
-    /// A sync failed: the system may have dropped what it could not write.
-    pub(super) fn sync_failed(&mut self, found: &Fragments) {
-        let new = found.keys().filter(|key| !self.durable.contains_key(key));
-        self.doubted.extend(new.copied());
+        // Without its log footage may not be shown.
+        let log = |segment: &PathBuf| segment.ancestors().nth(2).map(|dir| dir.join("events"));
+        let doubtful = |segment: &PathBuf| {
+            in_doubt.contains(segment) || log(segment).is_some_and(|log| in_doubt.contains(&log))
+        };
+        self.durable.retain(|_, found| !doubtful(&found.segment));
     }
 
     /// A hold was acknowledged: of all that is shown in its range, and of what comes.

@@ -13,8 +13,8 @@ pub(super) enum Step {
     Idle(i64),
     Up(usize),
     Down(usize, Reason),
-    /// The camera's clock is set.
-    Jump(usize, i64),
+    /// The camera's clock is set: by so many ticks; within a group of pictures, or at its start.
+    Jump(usize, i64, bool),
     Params(usize),
     /// The recorder's wall clock is set.
     SetClock(i64),
@@ -70,12 +70,15 @@ pub(super) fn any(random: &dyn Fn(u64) -> u64, cameras: usize, faulty: bool) -> 
             Step::Down(camera, reasons[random(3) as usize].clone())
         }
         55..57 => {
-            let by = (20 + pick(1000)) * 90_000;
-            Step::Jump(camera, if random(2) == 0 { by } else { -by })
+            let n = pick(1000);
+            // Much, or less than what a network's stall looks like.
+            let by = if n % 3 == 0 { (300 + 9 * n) * 90 } else { (20 + n) * 90_000 };
+            Step::Jump(camera, if random(2) == 0 { by } else { -by }, n / 3 % 2 == 0)
         }
         57..59 => Step::Params(camera),
         59..63 => Step::SetClock(match random(4) {
-            0 => signed(150_000),
+            // Each of them is followed, and they add up.
+            0 => signed(150_000) * 199 / 150,
             1 => signed(30) * SECOND_US,
             2 => 3600 * SECOND_US,
             _ => -3600 * SECOND_US,

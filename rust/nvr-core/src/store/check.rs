@@ -169,6 +169,7 @@ fn read_one(
     match (seal, damaged) {
         (Some(trust), damaged) => {
             let Some(table) = super::recover::seal(&file, trust)? else { return Ok(None) };
+            file.sync_data()?;
             let why = damaged.map_or(String::new(), |e| format!(" ({e})"));
             report.repaired.push(format!("{}: sealed{why}", path.display()));
             Ok(Some((table, file.size()?)))

@@ -1,15 +1,15 @@
 //! The note of which segments copies are being written to. Their footage may be of any age, so
 //! the watermark says nothing of it: after a crash these segments are looked at too.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::doubt;
 use super::layout::{day_name, parse_day, parse_segment_name, segment_name};
-use super::recover::RunOfDay;
+use super::recover::{Work, recover_noted};
 use super::stream::StreamStore;
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
-use crate::segment::scan::Trust;
 use crate::{Error, Result};
 
 /// Its name, in the stream's folder.
@@ -99,31 +99,17 @@ pub(super) fn recover(
     fs: &dyn FileSystem,
     stream: &StreamStore,
     dir: &Path,
-    trust: Trust,
-    repairs: &mut Vec<String>,
+    work: &mut Work,
 ) -> Result<()> {
     let targets = read(fs, dir)?;
-    let mut runs: BTreeMap<(i64, RunId), BTreeSet<u32>> = BTreeMap::new();
     for target in &targets {
         remove(fs, &target.new_path(dir))?;
-        runs.entry((target.day, target.run)).or_default().insert(target.segment_ms);
     }
-    for ((day, run), noted) in runs {
-        let day_dir = dir.join(day_name(day));
-        let entries = match fs.read_dir(&day_dir) {
-            Ok(entries) => entries,
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-            Err(e) => return Err(Error::io("list", &day_dir, e)),
-        };
-        let of_run = entries.iter().filter_map(|e| parse_segment_name(&e.name));
-        let mut segments: Vec<u32> =
-            of_run.filter(|(_, r)| *r == run).map(|(segment_ms, _)| segment_ms).collect();
-        segments.sort_unstable();
-        let from_ms = noted.first().copied().unwrap_or(0);
-        let in_doubt = |segment_ms| noted.contains(&segment_ms);
-        let of_day = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
-        of_day.recover(&segments, from_ms, &in_doubt, trust, repairs)?;
-        stream.forget_day(day, false);
+    let failed = work.failed.len();
+    recover_noted(fs, stream, dir, doubt::of_targets(&targets), work)?;
+    if targets.is_empty() || work.failed.len() > failed {
+        Ok(())
+    } else {
+        remove(fs, &dir.join(NOTE))
     }
-    if targets.is_empty() { Ok(()) } else { remove(fs, &dir.join(NOTE)) }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -21,6 +22,10 @@ pub struct Root {
     /// Streams that lie here.
     streams: Mutex<BTreeSet<StreamId>>,
     trouble: Mutex<Option<Trouble>>,
+    /// Which folder was opened.
+    identity: OnceLock<(u64, u64)>,
+    /// Another one lies there now.
+    gone: AtomicBool,
 }
 
 /// What is wrong with a disk.
@@ -69,7 +74,7 @@ impl Store {
         let stream = match known {
             Some(stream) => stream,
             None => {
-                let new = Arc::new(StreamStore::new(self.fs.clone(), id, Vec::new()));
+                let new = Arc::new(StreamStore::new(self.fs.clone(), id, Vec::new(), &self.doubt));
                 self.streams.write().entry(id).or_insert(new).clone()
             }
         };
@@ -117,6 +122,9 @@ impl Store {
     /// Bytes that can be written to a root; `None`: it is full, or failed lately.
     fn room(&self, root: &Root) -> Option<u64> {
         let now = self.clock.now().mono_us;
+        if root.is_gone() {
+            return None;
+        }
         if root.trouble().is_some_and(|t| now - t.seen_mono_us < AVOID_US) {
             return None;
         }
@@ -172,7 +180,46 @@ impl Store {
 
 impl Root {
     pub(super) fn new(path: PathBuf) -> Self {
-        Root { path, streams: Mutex::default(), trouble: Mutex::default() }
+        Root {
+            path,
+            streams: Mutex::default(),
+            trouble: Mutex::default(),
+            identity: OnceLock::new(),
+            gone: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether another folder lies at its path than when the store was opened, as of the last look.
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Relaxed)
+    }
+
+    /// Looks whether the folder that was opened is still there: under one whose disk was unmounted
+    /// lies another, on a disk that footage has no place on.
+    ///
+    /// # Errors
+    /// Another folder lies there, or none.
+    pub(crate) fn look(&self, fs: &dyn FileSystem, now: Moment) -> Result<()> {
+        let Some(opened) = self.identity.get() else { return Ok(()) };
+        let there = match fs.identity(&self.path) {
+            Ok(identity) if identity == *opened => {
+                if self.gone.swap(false, Ordering::Relaxed) {
+                    self.trouble.lock().take();
+                    log::info!(target: "nvr.store", "{}: the disk is there again", self.path.display());
+                }
+                return Ok(());
+            }
+            Ok(_) => std::io::Error::other(
+                "another folder than the one that was opened; was its disk unmounted?",
+            ),
+            Err(e) => e,
+        };
+        let error = Error::io("look at", &self.path, there);
+        if !self.gone.swap(true, Ordering::Relaxed) {
+            log::error!(target: "nvr.store", "{error}; its streams move, and it is not used until the disk is there again");
+        }
+        self.failed(now, &Reason::DISK_ERROR, &error.to_string());
+        Err(error)
     }
 
     /// Makes it if it does not exist; the folders of streams in it.
@@ -184,6 +231,8 @@ impl Root {
         if !read_only {
             make_root(fs, &self.path)?;
         }
+        let identity = fs.identity(&self.path).map_err(|e| Error::io("look at", &self.path, e))?;
+        let _ = self.identity.set(identity);
         let found = streams_under(fs, &self.path)?;
         self.streams.lock().extend(found.iter().map(|(id, _)| *id));
         Ok(found)
@@ -204,7 +253,8 @@ impl Root {
 
     /// Notes that it does; says whether that is news.
     pub(crate) fn recovered(&self) -> bool {
-        self.trouble.lock().take().is_some()
+        // What was open on a disk that was unmounted can still be written to.
+        !self.is_gone() && self.trouble.lock().take().is_some()
     }
 
     pub(super) fn cannot_be_used(&self, now: Moment, error: Error) -> Error {
@@ -213,10 +263,11 @@ impl Root {
         error
     }
 
-    /// A failed disk is no reason to stop; anything else is.
+    /// A disk that failed, or whose files could not be put right, is no reason to stop; anything
+    /// else is.
     pub(super) fn tolerate(&self, now: Moment, error: Error) -> Result<()> {
         match error {
-            e @ Error::Io { .. } => {
+            e @ (Error::Io { .. } | Error::Damaged { .. }) => {
                 self.cannot_be_used(now, e);
                 Ok(())
             }

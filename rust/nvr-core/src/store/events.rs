@@ -239,6 +239,14 @@ impl EventLog {
         Ok(file)
     }
 
+    /// Writes what is in it again, as it is.
+    pub(super) fn write_again(&self) -> Result<()> {
+        let Some(file) = &self.file else { return Ok(()) };
+        let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(0)];
+        file.read_exact_at(&mut bytes, 0)?;
+        file.write_all_at(&bytes, 0)
+    }
+
     fn note(&mut self, event: Event) {
         match event {
             Event::Expired { until_us, .. } => {

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod damage;
 mod days;
 mod disks;
+pub(crate) mod doubt;
 pub mod events;
 mod holds;
 pub mod layout;
@@ -29,6 +30,7 @@ use parking_lot::RwLock;
 pub use coverage::{Coverage, Gap, Span};
 use disks::of_path;
 pub use disks::{DiskUsage, Root, Trouble};
+use doubt::Doubt;
 pub use read::Mode;
 pub use retention::{GroupLimits, Limits, Retained};
 use stream::Folder;
@@ -52,6 +54,10 @@ pub struct Store {
     closed: AtomicBool,
     /// What had to be repaired when the store was opened.
     pub repairs: Vec<String>,
+    /// What an earlier process wrote, and may not have synced.
+    pub(crate) taken_over: Vec<PathBuf>,
+    /// What could not be synced.
+    pub(crate) doubt: Arc<Doubt>,
 }
 
 impl std::fmt::Debug for Store {
@@ -78,12 +84,19 @@ impl Store {
         let now = clock.now();
         let opened: Vec<Arc<Root>> =
             roots.iter().map(|path| Arc::new(Root::new(path.clone()))).collect();
-        let mut trust = Trust::PageCache;
+        let mut work = recover::Work::new();
+        let doubt = Arc::<Doubt>::default();
         let mut dirs: BTreeMap<StreamId, Vec<PathBuf>> = BTreeMap::new();
         let mut failed = None;
         for root in &opened {
             if !read_only && recover::trust_of(&*fs, &root.path) == Trust::Nothing {
-                trust = Trust::Nothing;
+                work.trust = Trust::Nothing;
+            }
+            if !read_only {
+                match doubt::write_again(&*fs, &root.path) {
+                    Ok(noted) => work.doubtful.extend(noted),
+                    Err(e) => root.tolerate(now, e)?,
+                }
             }
             match root.open(&*fs, read_only) {
                 Ok(found) => {
@@ -93,12 +106,15 @@ impl Store {
                 Err(e) => failed = Some(root.cannot_be_used(now, e)),
             }
         }
+        if !work.doubtful.is_empty() {
+            // The pages may be gone, though the machine has not been started anew.
+            work.trust = Trust::Nothing;
+        }
         let usable = |root: &&Arc<Root>| root.trouble().is_none();
         if let Some(e) = failed.filter(|_| !opened.iter().any(|root| usable(&root))) {
             return Err(e);
         }
         let mut streams = BTreeMap::new();
-        let mut repairs = Vec::new();
         for (id, dirs) in dirs {
             let mut readable = Vec::new();
             for dir in dirs {
@@ -107,20 +123,26 @@ impl Store {
                     Err(e) => of_path(&opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?,
                 }
             }
-            let stream = StreamStore::new(fs.clone(), id, readable);
-            if !read_only
-                && let Err(e) = recover::recover(&*fs, &stream, roots, trust, &mut repairs)
-            {
+            let stream = StreamStore::new(fs.clone(), id, readable, &doubt);
+            if !read_only {
+                recover::recover(&*fs, &stream, roots, &mut work);
+            }
+            for e in work.failed.drain(..) {
                 let path = e.path().map(Path::to_owned);
-                match path.and_then(|path| of_path(&opened, &path)) {
-                    Some(root) => root.tolerate(now, e)?,
-                    None => return Err(e),
+                let Some(root) = path.and_then(|path| of_path(&opened, &path)) else {
+                    return Err(e);
+                };
+                if let Some(path) = doubt::of_error(&e) {
+                    stream.doubt(path);
                 }
+                root.tolerate(now, e)?;
             }
             streams.insert(id, Arc::new(stream));
         }
         for root in opened.iter().filter(usable).filter(|_| !read_only) {
-            recover::note_boot(&*fs, &root.path).or_else(|e| root.tolerate(now, e))?;
+            let noted =
+                doubt::forget(&*fs, &root.path).and_then(|()| recover::note_boot(&*fs, &root.path));
+            noted.or_else(|e| root.tolerate(now, e))?;
         }
         Ok(Store {
             fs,
@@ -130,7 +152,9 @@ impl Store {
             recording: RwLock::default(),
             read_only,
             closed: AtomicBool::new(false),
-            repairs,
+            repairs: work.repairs,
+            taken_over: work.looked_at,
+            doubt,
         })
     }
 
@@ -184,6 +208,13 @@ impl Store {
     pub fn stream(&self, id: StreamId) -> Result<Option<Arc<StreamStore>>> {
         self.usable()?;
         Ok(self.streams.read().get(&id).cloned())
+    }
+
+    /// Writes one of its streams' logs again, whose sync failed; says whether that could be done.
+    pub(crate) fn write_log_again(&self, path: &Path) -> bool {
+        let streams = self.streams();
+        let stream = streams.iter().find(|s| s.dirs().iter().any(|dir| path.starts_with(dir)));
+        stream.is_none_or(|stream| stream.write_log_again(path))
     }
 
     /// Tells readers since when a stream is being recorded (`None`: it is not).

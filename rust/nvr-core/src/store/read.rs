@@ -51,7 +51,7 @@ impl Store {
         match self.stream(id)? {
             Some(stream) => coverage(&stream, from_us, until_us, self.now_us(), since),
             None => {
-                let stream = StreamStore::new(self.fs().clone(), id, Vec::new());
+                let stream = StreamStore::new(self.fs().clone(), id, Vec::new(), &self.doubt);
                 coverage(&stream, from_us, until_us, self.now_us(), since)
             }
         }

@@ -2,12 +2,12 @@
 //! the index is made to agree with it, and the log says that the recorder ended without a word.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use super::copying;
 use super::events::Event;
 use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
 use super::stream::StreamStore;
+use super::{copying, doubt};
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
 use crate::index::{IndexFile, IndexWriter, Record};
@@ -35,7 +35,8 @@ pub(crate) fn set_watermark(fs: &dyn FileSystem, root: &Path, at_us: i64) -> Res
     write_note(fs, &root.join(WATERMARK), &[&value[..], &crc].concat())?.sync_data()
 }
 
-fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
+/// Before when everything is durable; `None`: nobody knows.
+pub(crate) fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
     let mut bytes = [0; 12];
     let n = fs.open(&root.join(WATERMARK)).ok()?.read_at(&mut bytes, 0).ok()?;
     let (value, crc) = bytes.split_first_chunk::<8>()?;
@@ -43,16 +44,58 @@ fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
         .then(|| i64::from_le_bytes(*value))
 }
 
+/// What is known when a store is put right, and what is done.
+#[derive(Debug)]
+pub(super) struct Work {
+    pub trust: Trust,
+    /// Files whose sync failed when the store was open before.
+    pub doubtful: BTreeSet<PathBuf>,
+    /// For people.
+    pub repairs: Vec<String>,
+    /// Files that may not be durable yet.
+    pub looked_at: Vec<PathBuf>,
+    /// What could not be put right.
+    pub failed: Vec<Error>,
+}
+
+impl Work {
+    pub(super) fn new() -> Self {
+        Work {
+            trust: Trust::PageCache,
+            doubtful: BTreeSet::new(),
+            repairs: Vec::new(),
+            looked_at: Vec::new(),
+            failed: Vec::new(),
+        }
+    }
+
+    /// What fails on one disk, or for one run, is no reason to leave the others.
+    fn attempt(&mut self, done: Result<()>) -> bool {
+        done.map_err(|e| self.failed.push(e)).is_ok()
+    }
+
+    /// A repair that could not be synced is one all the same: what is in doubt is noted, and the
+    /// rest is put right.
+    fn unless_unsynced(&mut self, done: Result<()>) -> Result<()> {
+        match done {
+            Err(e) if doubt::of_error(&e).is_some() => {
+                self.failed.push(e);
+                Ok(())
+            }
+            other => other,
+        }
+    }
+}
+
 /// Puts a stream right that may have been written to when the recorder ended.
 pub(super) fn recover(
     fs: &dyn FileSystem,
     stream: &StreamStore,
-    roots: &[std::path::PathBuf],
-    trust: Trust,
-    repairs: &mut Vec<String>,
-) -> Result<()> {
+    roots: &[PathBuf],
+    work: &mut Work,
+) {
     let days = stream.days();
-    let (mut result, mut recovered) = (Ok(()), Vec::new());
+    let mut recovered = Vec::new();
     for dir in stream.dirs() {
         let root = roots.iter().find(|r| dir.starts_with(r));
         let since_us = root.and_then(|r| watermark(fs, r)).map_or(i64::MIN, |w| w - MARGIN_US);
@@ -61,17 +104,19 @@ pub(super) fn recover(
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
         // A disk that fails is no reason to leave the others.
-        match recover_dir(fs, stream, &dir, (first, since_us), trust, repairs) {
+        let done = recover_dir(fs, stream, &dir, (first, since_us), work);
+        if work.attempt(done) {
             // Of two days, whatever the watermark says: the clock may have been set back since.
-            Ok(()) => recovered.push((dir, first)),
-            Err(e) => result = result.and(Err(e)),
+            recovered.push((dir, first));
         }
     }
     // Not before all indexes are right: what is asked is asked of all folders together.
     for (dir, since_us) in recovered {
-        result = result.and(tell_holes(stream, &dir, since_us));
+        let told = tell_holes(stream, &dir, since_us, work);
+        work.attempt(told);
     }
-    result.and(end_open_runs(fs, stream))
+    let ended = end_open_runs(stream, work);
+    work.attempt(ended);
 }
 
 fn recover_dir(
@@ -79,25 +124,57 @@ fn recover_dir(
     stream: &StreamStore,
     dir: &Path,
     (first, since_us): (i64, i64),
-    trust: Trust,
-    repairs: &mut Vec<String>,
+    work: &mut Work,
 ) -> Result<()> {
     for day in stream.days().into_iter().filter(|d| *d >= first) {
-        recover_day(fs, stream, dir, day, since_us, trust, repairs)?;
+        recover_day(fs, stream, dir, day, since_us, work)?;
     }
-    copying::recover(fs, stream, dir, trust, repairs)
+    let doubtful = doubt::segments(&work.doubtful, dir);
+    recover_noted(fs, stream, dir, doubtful, work)?;
+    copying::recover(fs, stream, dir, work)?;
+    work.looked_at.push(dir.join(super::stream::EVENTS));
+    Ok(())
+}
+
+/// Puts single segments right, which may be of any age, and the indexes that speak of them.
+pub(super) fn recover_noted(
+    fs: &dyn FileSystem,
+    stream: &StreamStore,
+    dir: &Path,
+    noted: BTreeMap<(i64, RunId), BTreeSet<u32>>,
+    work: &mut Work,
+) -> Result<()> {
+    for ((day, run), noted) in noted {
+        let day_dir = dir.join(day_name(day));
+        let entries = match fs.read_dir(&day_dir) {
+            Ok(entries) => entries,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            Err(e) => return Err(Error::io("list", &day_dir, e)),
+        };
+        let of_run = entries.iter().filter_map(|e| parse_segment_name(&e.name));
+        let mut segments: Vec<u32> =
+            of_run.filter(|(_, r)| *r == run).map(|(segment_ms, _)| segment_ms).collect();
+        segments.sort_unstable();
+        let from_ms = noted.first().copied().unwrap_or(0);
+        let in_doubt = |segment_ms| noted.contains(&segment_ms);
+        let of_day = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
+        let done = of_day.recover(&segments, from_ms, &in_doubt, work);
+        work.attempt(done);
+        stream.forget_day(day, false);
+    }
+    Ok(())
 }
 
 /// Fragments in the middle of a run may be gone when the power failed, or were given up and the
 /// recorder did not get round to saying so: the log says so now.
-fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64) -> Result<()> {
+fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64, work: &mut Work) -> Result<()> {
     let mut spans = super::coverage::runs_in(stream, dir, since_us.max(0))?;
     // What is missing of a copy may never have been there.
     spans.retain(|span| !stream.copied(span.run));
     spans.sort_by_key(|span| (span.run, span.start_us));
     for (a, b) in spans.iter().zip(spans.iter().skip(1)) {
         if a.run == b.run {
-            tell_loss(stream, dir, a.run, (a.end_us, b.start_us))?;
+            tell_loss(stream, dir, a.run, (a.end_us, b.start_us), work)?;
         }
     }
     Ok(())
@@ -109,6 +186,7 @@ fn tell_loss(
     dir: &Path,
     run: RunId,
     (from_us, until_us): (i64, i64),
+    work: &mut Work,
 ) -> Result<()> {
     // Between held segments, retention has deleted what is missing.
     let visible = stream.visible();
@@ -117,7 +195,8 @@ fn tell_loss(
     for (at_us, until_us) in stream.history().untold(from_us, until_us) {
         if until_us - at_us > MISSING_US {
             let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
-            stream.log_durably_in(dir, Event::Lost { at_us, until_us, reason, detail })?;
+            let lost = Event::Lost { at_us, until_us, reason, detail };
+            work.unless_unsynced(stream.log_durably_in(dir, lost))?;
         }
     }
     Ok(())
@@ -129,8 +208,7 @@ fn recover_day(
     dir: &Path,
     day: i64,
     since_us: i64,
-    trust: Trust,
-    repairs: &mut Vec<String>,
+    work: &mut Work,
 ) -> Result<()> {
     let day_dir = dir.join(day_name(day));
     let entries = match fs.read_dir(&day_dir) {
@@ -155,7 +233,8 @@ fn recover_day(
         let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
         let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
         if let Some(&from_ms) = segments.get(recent) {
-            run.recover(&segments, from_ms, &|ms| ms >= from_ms, trust, repairs)?;
+            let done = run.recover(&segments, from_ms, &|ms| ms >= from_ms, work);
+            work.attempt(done);
         }
     }
     stream.forget_day(day, false);
@@ -190,8 +269,7 @@ impl RunOfDay<'_> {
         segments: &[u32],
         from_ms: u32,
         in_doubt: &dyn Fn(u32) -> bool,
-        trust: Trust,
-        repairs: &mut Vec<String>,
+        work: &mut Work,
     ) -> Result<()> {
         let index_path = self.day_dir.join(index_name(self.run));
         let index = match IndexFile::open(self.fs, &index_path) {
@@ -211,9 +289,14 @@ impl RunOfDay<'_> {
         for &segment_ms in &segments[from..] {
             let file = self.open(segment_ms)?;
             let table = if in_doubt(segment_ms) {
-                self.sealed(&file, trust, repairs)?
+                work.looked_at.push(file.path.clone());
+                self.sealed(&file, work)?
             } else {
-                read_segment(&file)?.map(|s| s.table)
+                whole_head(&file)?
+                    .then(|| read_segment(&file))
+                    .transpose()?
+                    .flatten()
+                    .map(|s| s.table)
             };
             if let Some(table) = table {
                 epoch = table.epoch;
@@ -223,6 +306,7 @@ impl RunOfDay<'_> {
         if from == 0 && records.is_empty() {
             return index.map_or(Ok(()), |_| remove(self.fs, &index_path));
         }
+        work.looked_at.push(index_path.clone());
         let kept = match &index {
             Some(index) if from > 0 => records_before(index, from_ms)?,
             // All segments were read: records of any others are of segments that are gone.
@@ -236,30 +320,25 @@ impl RunOfDay<'_> {
         for record in &records {
             writer.append(record)?;
         }
-        repairs.push(format!("{}: agrees again with its segments", index_path.display()));
-        sync(self.fs, &writer, self.day_dir)
+        work.repairs.push(format!("{}: agrees again with its segments", index_path.display()));
+        work.unless_unsynced(sync(self.fs, &writer, self.day_dir))
     }
 
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
     /// in it, and it is gone.
-    fn sealed(
-        &self,
-        file: &Named,
-        trust: Trust,
-        repairs: &mut Vec<String>,
-    ) -> Result<Option<SegmentTable>> {
+    fn sealed(&self, file: &Named, work: &mut Work) -> Result<Option<SegmentTable>> {
         match read_footer(file) {
             // A footer whose head is damaged says nothing of what lies between.
             Ok(Some((_, table)))
                 if matches!(read_head(file), Ok(Some(_)))
-                    && (trust == Trust::PageCache || whole(file, &table)?) =>
+                    && (work.trust == Trust::PageCache || whole(file, &table)?) =>
             {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
             Err(e) => return Err(e),
         }
-        let table = match seal(file, trust) {
+        let table = match seal(file, work.trust) {
             // Of a later version, or with a damaged head: its fragments may be worth a lot, and
             // are not ours to judge.
             Err(e @ Error::Damaged { .. }) => {
@@ -268,18 +347,28 @@ impl RunOfDay<'_> {
             }
             other => other?,
         };
+        work.unless_unsynced(file.sync_data())?;
         match &table {
-            Some(table) => repairs.push(format!(
+            Some(table) => work.repairs.push(format!(
                 "{}: sealed with {} fragments",
                 file.path.display(),
                 table.fragments.len()
             )),
             None => {
                 remove(self.fs, &file.path)?;
-                repairs.push(format!("{}: held no complete fragment", file.path.display()));
+                work.repairs.push(format!("{}: held no complete fragment", file.path.display()));
             }
         }
         Ok(table)
+    }
+}
+
+/// Whether a segment can be told by its head: one that cannot was left as it is.
+fn whole_head(file: &Named) -> Result<bool> {
+    match read_head(file) {
+        Ok(head) => Ok(head.is_some()),
+        Err(Error::Damaged { .. }) => Ok(false),
+        Err(e) => Err(e),
     }
 }
 
@@ -322,7 +411,7 @@ fn agrees(index: &IndexFile, from: u64, records: &[Record]) -> bool {
 }
 
 /// Cuts a segment behind its last complete fragment and writes the footer; `None` if there is no
-/// complete fragment in it.
+/// complete fragment in it. Not synced yet.
 pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
     let Some(found) = scan(file, trust)?.filter(|s| !s.table.fragments.is_empty()) else {
         return Ok(None);
@@ -330,20 +419,18 @@ pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
     let truncate = |e| Error::io("truncate", &file.path, e);
     file.file.set_len(found.good_len).map_err(truncate)?;
     file.write_all_at(&write_footer(&found.head, &found.table), found.good_len)?;
-    file.sync_data()?;
     Ok(Some(found.table))
 }
 
 /// What the log does not say of runs, because the recorder did not get round to it or the power
 /// failed: that one began, that one ended, and that its end was lost.
-fn end_open_runs(fs: &dyn FileSystem, stream: &StreamStore) -> Result<()> {
-    begin_unnamed_runs(stream)?;
+fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
+    begin_unnamed_runs(stream, work)?;
     for (dir, run, at_us) in stream.unended_runs() {
         let at_us = end_of(stream, &run)?.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
         let event = Event::RunEnded { at_us, run, reason: Reason::RECORDER_CRASHED, detail };
-        stream.log(&dir, event)?.sync_data()?;
-        fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
+        work.unless_unsynced(stream.log_durably_in(&dir, event))?;
     }
     let since_us = stream.days().into_iter().rev().nth(1).unwrap_or(i64::MIN);
     for (dir, run, began_us, until_us) in stream.ended_runs(since_us) {
@@ -355,7 +442,7 @@ fn end_open_runs(fs: &dyn FileSystem, stream: &StreamStore) -> Result<()> {
             None if began_us.div_euclid(1000) * 1000 < expired => continue,
             None => began_us,
         };
-        tell_loss(stream, &dir, id, (at_us, until_us))?;
+        tell_loss(stream, &dir, id, (at_us, until_us), work)?;
     }
     Ok(())
 }
@@ -369,7 +456,7 @@ fn end_of(stream: &StreamStore, run: &str) -> Result<Option<i64>> {
 }
 
 /// Footage is there of a run whose beginning is not in the log.
-fn begin_unnamed_runs(stream: &StreamStore) -> Result<()> {
+fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
     for day in stream.days().into_iter().rev().take(2) {
         for index in stream.indexes_of(day)? {
             let Some(first) = index.first()? else { continue };
@@ -378,7 +465,7 @@ fn begin_unnamed_runs(stream: &StreamStore) -> Result<()> {
             }
             if let Some(dir) = index.path().ancestors().nth(2) {
                 let event = Event::run_started(index.run, index.epoch, first.wall_start_us).late();
-                stream.log_durably_in(dir, event)?;
+                work.unless_unsynced(stream.log_durably_in(dir, event))?;
             }
         }
     }

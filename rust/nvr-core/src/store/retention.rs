@@ -136,9 +136,15 @@ impl Store {
     fn shares(&self) -> Vec<Share> {
         let of_stream = |stream: Arc<StreamStore>| {
             let share = |dir| Share { stream: stream.clone(), dir };
-            stream.dirs().into_iter().map(share).collect::<Vec<_>>()
+            let dirs = stream.dirs().into_iter().filter(|dir| !self.is_gone(dir));
+            dirs.map(share).collect::<Vec<_>>()
         };
         self.streams().into_iter().flat_map(of_stream).collect()
+    }
+
+    /// Whether a path lies on a disk that is not there.
+    pub(crate) fn is_gone(&self, path: &Path) -> bool {
+        super::of_path(self.roots(), path).is_some_and(|root| root.is_gone())
     }
 
     /// Segments of a stream that start before this are too old.

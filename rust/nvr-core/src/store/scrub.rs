@@ -124,7 +124,7 @@ impl Store {
     /// cannot be read is a finding, and no error.
     pub fn scrub_next(&self, bytes_per_s: Option<u64>) -> Result<Option<Scrubbed>> {
         self.writable()?;
-        for root in self.roots() {
+        for root in self.roots().iter().filter(|root| !root.is_gone()) {
             let mut place = read_note(&**self.fs(), root);
             while let Some(next) = self.next_place(root, place)? {
                 write_note(&**self.fs(), root, Some(next))?;
@@ -144,7 +144,8 @@ impl Store {
     /// The file system refused.
     pub fn scrub_again(&self) -> Result<()> {
         self.writable()?;
-        self.roots().iter().try_for_each(|root| write_note(&**self.fs(), root, None))
+        let mut there = self.roots().iter().filter(|root| !root.is_gone());
+        there.try_for_each(|root| write_note(&**self.fs(), root, None))
     }
 
     fn next_place(&self, root: &Root, after: Option<Place>) -> Result<Option<Place>> {

@@ -11,6 +11,7 @@ use parking_lot::{Mutex, RwLock};
 use super::Mode;
 use super::damage::Damage;
 use super::days::{Days, Indexes};
+use super::doubt::Doubt;
 use super::events::{Event, EventLog, History};
 use super::layout::{day_name, index_name, parse_day, segment_name};
 use super::visible::{Held, Visible};
@@ -24,7 +25,7 @@ use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
 
 /// Name of the event log in a stream's folder.
-const EVENTS: &str = "events";
+pub(crate) const EVENTS: &str = "events";
 
 /// The footage of one stream.
 #[derive(Debug)]
@@ -47,6 +48,8 @@ pub struct StreamStore {
     /// Segments that start from here on are shown, and nothing in them is known to be damaged: a
     /// seek mostly need not ask what logs say.
     plain_from_us: AtomicI64,
+    /// Files whose sync failed, of all of the store's streams.
+    doubt: Arc<Doubt>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
@@ -133,13 +136,18 @@ fn holds_of(log: &EventLog) -> Vec<Event> {
 
 impl StreamStore {
     /// Of what was found in its folders.
-    pub(super) fn new(fs: Arc<dyn FileSystem>, id: StreamId, folders: Vec<Folder>) -> Self {
+    pub(super) fn new(
+        fs: Arc<dyn FileSystem>,
+        id: StreamId,
+        folders: Vec<Folder>,
+        doubt: &Arc<Doubt>,
+    ) -> Self {
         let mut days = Days::default();
         folders.iter().flat_map(|folder| &folder.days).for_each(|day| days.insert(*day));
         let dirs = folders.iter().map(|folder| folder.dir.clone()).collect();
         let logs: BTreeMap<PathBuf, EventLog> =
             folders.into_iter().map(|folder| (folder.dir, folder.log)).collect();
-        let visible = Arc::new(visible_of(&logs));
+        let visible = RwLock::new(Arc::new(visible_of(&logs)));
         let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         let stream = StreamStore {
             id,
@@ -147,12 +155,13 @@ impl StreamStore {
             dirs: RwLock::new(dirs),
             days: RwLock::new(days),
             logs: Mutex::new(logs),
-            visible: RwLock::new(visible),
+            visible,
             open: RwLock::new(None),
             beginning_us: AtomicI64::new(i64::MAX),
             bytes: Mutex::default(),
             damage: RwLock::new(Arc::new(damage)),
             plain_from_us: AtomicI64::new(i64::MAX),
+            doubt: doubt.clone(),
             copying: Mutex::default(),
         };
         stream.note_plain();
@@ -307,8 +316,38 @@ impl StreamStore {
 
     /// Notes an event in one of its logs, durably.
     pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
-        self.log(dir, event)?.sync_data()?;
+        let file = self.log(dir, event)?;
+        file.sync_data().inspect_err(|_| {
+            self.doubt(&file.path);
+            self.write_log_again(&file.path);
+        })?;
         self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+    }
+
+    /// Notes that a file's sync failed.
+    pub(crate) fn doubt(&self, path: &Path) {
+        self.doubt.add([path.to_owned()]);
+        let dirs = self.dirs();
+        let dir = dirs.iter().find(|dir| path.starts_with(dir));
+        let Some(root) = dir.and_then(|dir| dir.ancestors().nth(2)) else { return };
+        // If it cannot be now, it is with a later sync.
+        if let Err(e) = self.doubt.note(&*self.fs, root) {
+            log::error!(target: "nvr.store", "{} is in doubt, and that cannot be noted: {e}", path.display());
+        }
+    }
+
+    /// Writes a log again, as it is, after its sync failed: the next one means what it says.
+    /// Says whether that could be done.
+    pub(super) fn write_log_again(&self, path: &Path) -> bool {
+        let logs = self.logs.lock();
+        let log = path.parent().and_then(|dir| logs.get(dir));
+        log.is_none_or(|log| match log.write_again() {
+            Ok(()) => true,
+            Err(e) => {
+                log::error!(target: "nvr.store", "a log is in doubt until the next start: {e}");
+                false
+            }
+        })
     }
 
     /// What readers are shown.

@@ -22,6 +22,8 @@ pub(super) struct Inode {
     pub(super) now: Arc<Vec<u8>>,
     pub(super) durable: Arc<Vec<u8>>,
     pub(super) pending: Vec<Change>,
+    /// A sync failed.
+    dropped: bool,
 }
 
 impl Inode {
@@ -38,7 +40,17 @@ impl Inode {
     /// A sync failed: the system calls the pages clean that it could not write, and a later sync
     /// that succeeds says nothing of them.
     pub(super) fn sync_failed(&mut self) {
+        self.dropped |= !self.pending.is_empty();
         self.pending.clear();
+    }
+
+    /// After a sync failed: whether another that succeeds would leave on disk what programs see.
+    pub(super) fn in_doubt(&self) -> bool {
+        self.dropped && {
+            let mut synced = self.clone();
+            synced.synced();
+            synced.durable != self.now
+        }
     }
 
     /// Bytes that a sync has to write.
@@ -54,6 +66,7 @@ impl Inode {
     pub(super) fn lose_power(&mut self, random: &Random) {
         if self.pending.is_empty() {
             self.now = self.durable.clone();
+            self.dropped = false;
             return;
         }
         let mut bytes = (*self.durable).clone();
@@ -77,6 +90,7 @@ impl Inode {
         }
         self.now = Arc::new(bytes);
         self.durable = self.now.clone();
+        self.dropped = false;
     }
 }
 

@@ -31,6 +31,8 @@ struct State {
     room: Option<u64>,
     /// Sizes of disks, by the folder where they are mounted.
     disks: BTreeMap<PathBuf, u64>,
+    /// Which folder lies at a path, if another than at first.
+    mounts: BTreeMap<PathBuf, u64>,
     faults: Vec<Fault>,
     hard_disk: Option<HardDisk>,
     /// How often the machine started.
@@ -75,6 +77,11 @@ impl SimFs {
     /// A disk of this size is mounted at a folder.
     pub(crate) fn set_disk(&self, at: &Path, bytes: u64) {
         self.lock().disks.insert(at.to_owned(), bytes);
+    }
+
+    /// From now on another folder lies at a path, by its number.
+    pub(crate) fn mount(&self, at: &Path, number: u64) {
+        self.lock().mounts.insert(at.to_owned(), number);
     }
 
     /// From now on, these calls fail, and no others; those until now.
@@ -142,6 +149,13 @@ impl SimFs {
             Some((path.clone(), state.inodes[&(*inode)?].now.to_vec()))
         };
         state.now.iter().filter_map(file).collect()
+    }
+
+    /// Files of which a sync that succeeds would not make durable what programs see.
+    pub(crate) fn in_doubt(&self) -> BTreeSet<PathBuf> {
+        let state = self.lock();
+        let doubtful = |inode: &Option<u64>| inode.is_some_and(|i| state.inodes[&i].in_doubt());
+        state.now.iter().filter(|(_, i)| doubtful(i)).map(|(path, _)| path.clone()).collect()
     }
 
     /// One byte of a file is not what it was.

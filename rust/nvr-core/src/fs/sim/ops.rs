@@ -226,7 +226,19 @@ impl FileSystem for SimFs {
     }
 
     fn sync_all(&self, path: &Path) -> io::Result<()> {
-        let mut state = self.change("sync", path)?;
+        let mut state = self.lock();
+        if let Some(fault) = state.strike("sync", path) {
+            let on_disk = |p: &&PathBuf| p.starts_with(path);
+            let inodes: Vec<u64> =
+                state.now.keys().filter(on_disk).filter_map(|p| state.now[p]).collect();
+            for inode in inodes {
+                if let Some(inode) = state.inodes.get_mut(&inode) {
+                    inode.sync_failed();
+                }
+            }
+            return Err(errno(fault.errno));
+        }
+        state.remember(|_| ());
         for inode in state.inodes.values_mut() {
             inode.synced();
         }
@@ -243,6 +255,12 @@ impl FileSystem for SimFs {
 
     fn file_len(&self, path: &Path) -> io::Result<u64> {
         self.file("open", path)?.size()
+    }
+
+    fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        let mut state = self.lock();
+        state.look("open", path)?;
+        Ok((state.mounts.get(path).copied().unwrap_or(0), 0))
     }
 
     fn boot_id(&self) -> String {
