@@ -13,6 +13,8 @@
 mod address;
 mod backoff;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod options;
 mod params;
 mod probe;

@@ -109,6 +109,15 @@ pub(crate) struct Feed<'a> {
     pub(crate) begun: &'a mut bool,
 }
 
+impl Feed<'_> {
+    /// A picture, for the sink and the status: it is recorded, or the sink says why not.
+    pub(crate) fn picture(&mut self, unit: AccessUnit) {
+        self.status.picture(unit.arrival.wall_us, unit.data.len());
+        self.sink.video(unit);
+        self.status.taken(self.sink.not_recorded());
+    }
+}
+
 /// What woke the session's task.
 enum Wake {
     Item(Option<Result<CodecItem, retina::Error>>),
@@ -290,8 +299,7 @@ impl Pump<'_> {
         if data.is_empty() {
             return;
         }
-        self.feed.status.picture(arrival.wall_us, data.len());
-        self.feed.sink.video(AccessUnit { pts_90k, arrival, data });
+        self.feed.picture(AccessUnit { pts_90k, arrival, data });
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.
@@ -317,7 +325,7 @@ impl Pump<'_> {
         } else {
             let sound = self.audio.as_ref().and_then(|a| AudioInfo::parse(a).ok());
             let codec = sound.map(|info| info.rfc6381).unwrap_or_default();
-            self.feed.status.recording(&codec, &self.choice.left_out);
+            self.feed.status.begun(&codec, &self.choice.left_out);
             *self.feed.begun = true;
             self.feed.sink.begin(now, params.clone(), self.audio.take());
         }

@@ -201,6 +201,11 @@ impl Muxer {
         self.session.is_some() && self.run.is_none() && !self.flood.holds(self.now_us)
     }
 
+    /// Whether nothing is recorded because parameters change too often.
+    pub fn is_flooded(&mut self) -> bool {
+        self.session.is_some() && self.flood.holds(self.now_us)
+    }
+
     /// What comes is to be a run of its own: from the fragment in the making on, if that begins
     /// with a random-access point.
     pub fn move_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
