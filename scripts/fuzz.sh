@@ -26,7 +26,8 @@ RUSTFLAGS="$flags" CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_OPT_LEVEL
     cargo build --quiet --locked --release --target "$host" --target-dir "$work" \
     -p nvr-fuzz --features libfuzzer --bin fuzz
 fuzz="$work/$host/release/fuzz"
-# Without the options: it has libFuzzer's hooks nowhere to call.
+# Without the options: it has nobody who counts.
+rm -rf "$work/seeds"
 cargo run --quiet --locked -p nvr-fuzz --bin make-corpus -- "$work/seeds"
 
 targets=("$@")
@@ -43,9 +44,9 @@ run() {
     mkdir -p "$corpus" "$failed" "$work/none"
     local kept="rust/nvr-fuzz/corpus/$target"
     [ -d "$kept" ] || kept="$work/none"
-    # An input of 5 s hangs; 1 GiB is memory without bound.
+    # An input of 30 s hangs, also on a busy machine; 1 GiB is memory without bound.
     if NVR_FUZZ_TARGET=$target "$fuzz" "$corpus" "$kept" "$work/seeds/$target" \
-        -max_total_time="$seconds" -timeout=5 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=16384 \
+        -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=16384 \
         -use_value_profile=1 -artifact_prefix="$failed/" -print_final_stats=1 >"$log" 2>&1; then
         printf '%-14s %s inputs\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
     else

@@ -12,6 +12,10 @@ pub mod mend;
 pub mod seeds;
 pub mod targets;
 
+use std::cell::Cell;
+use std::panic::{self, AssertUnwindSafe};
+use std::sync::Once;
+
 /// A target by its name, which is also the name of its folder in `corpus/`.
 pub type Target = (&'static str, fn(&[u8]));
 
@@ -34,6 +38,37 @@ pub const TARGETS: &[Target] = &[
     ("source", targets::source::run),
     ("store", targets::store::run),
 ];
+
+thread_local! {
+    static LIBRARY_MAY_PANIC: Cell<bool> = const { Cell::new(false) };
+    static LIBRARY_PANICKED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs what the product runs under `catch_unwind`, since libraries panic over what cameras send.
+/// Such a panic is no failure; one of our own code is.
+pub fn library_may_panic(run: impl FnOnce()) {
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        // Under libFuzzer, the hook that ends the process.
+        let before = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            let of_library = info.location().is_some_and(|at| at.file().contains("/registry/src/"));
+            if of_library && LIBRARY_MAY_PANIC.get() {
+                LIBRARY_PANICKED.set(true);
+            } else {
+                before(info);
+            }
+        }));
+    });
+    LIBRARY_MAY_PANIC.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    LIBRARY_MAY_PANIC.set(false);
+    if let Err(payload) = result
+        && !LIBRARY_PANICKED.take()
+    {
+        panic::resume_unwind(payload);
+    }
+}
 
 /// The target of a name.
 pub fn target(name: &str) -> Option<fn(&[u8])> {

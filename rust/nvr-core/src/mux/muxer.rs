@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::camera_times::CameraTimes;
 use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
-use super::timing::us_from_90k;
+use super::timing::{rescale, us_from_90k};
 use crate::codec::{self, AuKind, VideoInfo};
 use crate::ids::{Entropy, RunId, StreamId};
 use crate::media::{AccessUnit, AudioFrame, AudioParams, VideoParams};
@@ -380,7 +380,7 @@ impl Muxer {
         let rate = session.audio.as_ref().map_or(VIDEO_TIMESCALE, |a| a.sample_rate);
         let head = new_segment.then(|| {
             // Sound may begin a little before the pictures: both count from the earlier one.
-            let audio_90k = share.start * i64::from(VIDEO_TIMESCALE) / i64::from(rate);
+            let audio_90k = rescale(share.start, rate, VIDEO_TIMESCALE);
             let early = !share.samples.is_empty()
                 && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
             let base_90k = if early { audio_90k - 1 } else { first_dts };
@@ -406,8 +406,7 @@ impl Muxer {
         if random_access {
             run.random_access_distance = 0;
         }
-        let audio_at =
-            share.start - segment.base_90k * i64::from(rate) / i64::from(VIDEO_TIMESCALE);
+        let audio_at = share.start.saturating_sub(rescale(segment.base_90k, VIDEO_TIMESCALE, rate));
         let audio_at = u64::try_from(audio_at).unwrap_or(0).max(segment.audio_end);
         let entry = FragmentEntry {
             sequence: run.sequence,

@@ -99,7 +99,7 @@ fn session(script: &Script) {
     let mut sink = Checked::default();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.expect("a runtime");
-    runtime.block_on(async {
+    let talk = async {
         let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
         let server = async {
             loop {
@@ -116,11 +116,14 @@ fn session(script: &Script) {
             () = server => {}
             said = client => assert!(said.len() < 2000, "words without end: {} bytes", said.len()),
         }
-    });
+    };
+    crate::library_may_panic(|| runtime.block_on(talk));
     sink.end(Moment { wall_us: 0, mono_us: 0 }, Reason::DISCONNECTED, "");
 }
 
 async fn serve(mut socket: TcpStream, script: &Script) {
+    // An answer goes at once, not when the last one is acknowledged.
+    let _ = socket.set_nodelay(true);
     let mut input = Vec::new();
     loop {
         let mut chunk = [0; 4096];
