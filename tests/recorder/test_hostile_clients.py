@@ -5,7 +5,6 @@ import contextlib
 import re
 import socket
 import struct
-import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -86,12 +85,7 @@ def descriptors(node: Node) -> int:
 
 async def ended(node: Node, method: str, code: str) -> int:
     """How many calls have ended so."""
-
-    def scrape() -> str:
-        with urllib.request.urlopen(f"http://{node.metrics}/metrics") as answer:
-            return bytes(answer.read()).decode()
-
-    text = await asyncio.to_thread(scrape)
+    text = await asyncio.to_thread(node.scrape)
     found = re.findall(r"^nvr_rpc_seconds_count{(.*)} (\S+)$", text, re.MULTILINE)
     wanted = (f'{method}"', f'code="{code}"')
     return sum(int(float(count)) for labels, count in found if all(part in labels for part in wanted))
@@ -176,7 +170,7 @@ async def test_clients_that_vanish_read_a_byte_a_second_or_open_500_streams(tmp_
 
             readers = [asyncio.create_task(read_again_and_again(slow, before)) for _ in range(SLOW)]
             # Pulled cables: they read for a while, and then nothing is heard of them.
-            frozen_calls: list[grpc.aio.UnaryStreamCall[object, object]] = []
+            frozen_calls = []
             frozen_channels = [dial(frozen.address) for _ in range(FROZEN)]
             for each in frozen_channels:
                 watched = footage_pb2_grpc.FootageServiceStub(each).WatchLive(LIVE)
@@ -200,16 +194,16 @@ async def test_clients_that_vanish_read_a_byte_a_second_or_open_500_streams(tmp_
             for watch in unread:
                 assert await watch.read() is not grpc.aio.EOF
             watches = [stub.WatchEvents(EVENTS) for _ in range(500)]
-            first = [asyncio.ensure_future(watch.read()) for watch in watches]
+            first = [asyncio.ensure_future(events.read()) for events in watches]
 
             async def enough_refused() -> bool:
-                return sum(each.done() for each in first) >= 500 - PER_CALLER + UNREAD
+                return sum(answer.done() for answer in first) >= 500 - PER_CALLER + UNREAD
 
             await until(enough_refused)
-            for each in first:
-                if not each.done():
+            for answer in first:
+                if not answer.done():
                     continue
-                failure = each.exception()
+                failure = answer.exception()
                 assert isinstance(failure, grpc.aio.AioRpcError)
                 assert failure.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
                 error = error_from_call(failure, target="node")
@@ -217,14 +211,16 @@ async def test_clients_that_vanish_read_a_byte_a_second_or_open_500_streams(tmp_
                 assert error.facts == {"limit": "streams_per_caller", "value": str(PER_CALLER)}
 
             # Half of them go, and all is recorded.
-            held = [watch for watch, answer in zip(watches, first, strict=True) if not answer.done()]
-            for watch in held[::2]:
-                watch.cancel()
+            held = [events for events, answer in zip(watches, first, strict=True) if not answer.done()]
+            for events in held[::2]:
+                events.cancel()
             after = await lasts(source, before.end_us - before.start_us + 8_000_000)
             await assert_all_recorded(source, after)
             assert resident_bytes(node) - memory < 150 * _MB
 
-            for watch in (*held, *unread):
+            for events in held:
+                events.cancel()
+            for watch in unread:
                 watch.cancel()
             await asyncio.gather(*first, return_exceptions=True)
 
