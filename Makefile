@@ -18,6 +18,8 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml C
 # For `make demo`: somebody's own cameras (addresses), or somebody's files (a folder).
 CAMERAS ?=
 FOOTAGE ?=
+# For `make fuzz`: of each target.
+FUZZ_SECONDS ?= 10
 # For `make test-python`, `make soak` and `make bench`.
 ARGS ?=
 # How many processes of pytest run the tests, a file each. Most of them wait for cameras and nodes.
@@ -67,7 +69,7 @@ demo: venv ## record simulated cameras and show it (CAMERAS="rtsp://… …" or 
 # --- check -------------------------------------------------------------------
 
 .PHONY: test
-test: lint test-rust test-python ## every check and test that this machine can run
+test: lint test-rust fuzz test-python ## every check and test that this machine can run
 
 .PHONY: lint
 lint: lint-rust lint-python lint-protos lint-docs ## formatting, linters, types, contracts, links
@@ -107,6 +109,11 @@ test-rust:
 	@scripts/preflight.sh >/dev/null
 	cargo test --workspace --exclude nvr-py --locked
 
+.PHONY: fuzz
+fuzz: ## fuzz every parser for FUZZ_SECONDS (10) seconds each
+	@scripts/preflight.sh >/dev/null
+	scripts/fuzz.sh $(FUZZ_SECONDS)
+
 .PHONY: test-python
 test-python: venv ## pytest alone (ARGS="-k clip -x")
 	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
@@ -118,6 +125,7 @@ test-deps: ## install the Debian packages and Rust components that tests need
 .PHONY: soak
 soak: venv ## what takes longer than `make test` may: more examples, crashes, cuts, the last release beside
 	NVR_SIM_SEEDS=5000 HYPOTHESIS_PROFILE=slow PROPTEST_CASES=10000 cargo test --workspace --exclude nvr-py --locked --release
+	scripts/fuzz.sh 600
 	scripts/build_previous.sh
 	NVR_SOAK=1 HYPOTHESIS_PROFILE=slow $(BIN)/pytest --timeout=7200 $(ARGS)
 

@@ -38,6 +38,7 @@ from nvr.footage.types import (
     ReadContext,
     TimeRange,
 )
+from nvr.security.audit import AuditEntry
 from nvr.security.identity import Caller
 from nvr.v1 import common_pb2, footage_pb2, footage_pb2_grpc
 from tests.footage.memory import MemoryFootage, memory_world
@@ -354,6 +355,29 @@ async def test_observers_are_told_of_every_call() -> None:
         ("Coverage", "INVALID_FIELD", "INVALID_ARGUMENT"),
     ]
     assert all(report.seconds >= 0 for report in reports)
+
+
+async def test_a_caller_that_leaves_at_the_very_end_leaves_a_record() -> None:
+    reports: list[CallReport] = []
+    async with serve(MemoryFootage(memory_world()), observers=[reports.append]) as served:
+        closing, may_close, close = asyncio.Event(), asyncio.Event(), served.audit.closed
+
+        async def closed(entry: AuditEntry, *, outcome: str, sent_bytes: int) -> None:
+            closing.set()
+            await may_close.wait()
+            await close(entry, outcome=outcome, sent_bytes=sent_bytes)
+
+        served.audit.closed = closed  # type: ignore[method-assign]
+        reading = asyncio.create_task(drain(served.source.list_cameras(CONTEXT)))
+        await closing.wait()
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
+        # Time for the node to hear of it; without, this shows less.
+        await asyncio.sleep(0.2)
+        may_close.set()
+        await until(lambda: bool(reports))
+        assert served.audit.outcomes() == ["OK"]
+        assert [report.outcome for report in reports] == ["OK"]
 
 
 async def test_the_policy_decides() -> None:

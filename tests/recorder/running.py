@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -39,6 +40,11 @@ class Node:
         """Asks it to end, and waits."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(_WAIT_S)
+
+    def scrape(self) -> str:
+        """Its metrics."""
+        with urllib.request.urlopen(f"http://{self.metrics}/metrics") as answer:
+            return bytes(answer.read()).decode()
 
     def kill(self) -> None:
         """Ends it at once."""

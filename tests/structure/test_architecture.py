@@ -27,6 +27,7 @@ MAY_USE: dict[str, set[str]] = {
     "nvr-rtsp-out": {"nvr-core", "nvr-rtsp"},
     "nvr-camera-sim": {"nvr-rtsp"},
     "nvr-fanout": set(),
+    "nvr-fuzz": {"nvr-core", "nvr-ingest", "nvr-rtsp", "nvr-fanout"},
     "nvr-py": {"nvr-core", "nvr-ingest", "nvr-rtsp", "nvr-rtsp-out", "nvr-camera-sim", "nvr-fanout"},
 }
 

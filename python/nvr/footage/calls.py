@@ -12,7 +12,7 @@ import logging
 import time
 import uuid
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Iterator, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from typing import Any, Generic, Protocol, Self, TypeVar
@@ -290,9 +290,16 @@ class CallRunner:
         async def serve(raw: bytes, context: Any) -> None:
             async def body(call: Call, request: Any, read: ReadContext) -> bytes:
                 with self._slot(call):
-                    return await self._answer(call, handler(request, read), read, context.write)
+                    return await self._answer(call, handler(request, read), read, write)
 
-            await context.write(await self._run(method, raw, context, body, None))
+            async def write(message: bytes) -> None:
+                try:
+                    await context.write(message)
+                except grpc.aio.InternalError as error:
+                    # The caller vanished, and the library says so here before it cancels the call.
+                    raise asyncio.CancelledError from error
+
+            await write(await self._run(method, raw, context, body, None))
 
         return grpc.unary_stream_rpc_method_handler(serve)
 
@@ -348,9 +355,11 @@ class CallRunner:
         finally:
             if error is not None:
                 outcome = error.reason
-            late = await self._close(call, entry.bounded(), outcome)
+            late, left = await _to_its_end(self._close(call, entry.bounded(), outcome))
             error = error or late
             self._report(call, outcome if error is None else error.reason, error, started)
+            if left is not None:
+                raise left
         if error is not None:
             await self._abort(context, error)
         return answer
@@ -479,6 +488,18 @@ class CallRunner:
             yield End(complete=True)
         finally:
             self._watches.discard(watch)
+
+
+async def _to_its_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.CancelledError | None]:
+    """What comes of it, though the caller leaves meanwhile; and the cancellation, if that came."""
+    task = asyncio.create_task(work)
+    left: asyncio.CancelledError | None = None
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError as caught:
+            left = caught
+    return task.result(), left
 
 
 def _parse(method: Method, raw: bytes) -> Any:

@@ -68,7 +68,7 @@ class _StreamStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_StreamSta
     STREAM_STATE_DISABLED: _StreamState.ValueType  # 1
     """Switched off by its settings."""
     STREAM_STATE_CONNECTING: _StreamState.ValueType  # 2
-    """On its way to the camera."""
+    """On its way to the camera, or connected and nothing that comes can be recorded."""
     STREAM_STATE_RECORDING: _StreamState.ValueType  # 3
     """Pictures arrive and are recorded."""
     STREAM_STATE_WAITING: _StreamState.ValueType  # 4
@@ -82,7 +82,7 @@ STREAM_STATE_UNSPECIFIED: StreamState.ValueType  # 0
 STREAM_STATE_DISABLED: StreamState.ValueType  # 1
 """Switched off by its settings."""
 STREAM_STATE_CONNECTING: StreamState.ValueType  # 2
-"""On its way to the camera."""
+"""On its way to the camera, or connected and nothing that comes can be recorded."""
 STREAM_STATE_RECORDING: StreamState.ValueType  # 3
 """Pictures arrive and are recorded."""
 STREAM_STATE_WAITING: StreamState.ValueType  # 4

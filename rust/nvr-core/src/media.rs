@@ -118,6 +118,11 @@ pub trait MediaSink: Send {
     fn video_params(&mut self, video: VideoParams);
     /// The next picture, in decoding order.
     fn video(&mut self, unit: AccessUnit);
+    /// Why the newest picture is not recorded, and those after it will not be for a while; none: it
+    /// is, or is left out as single pictures are.
+    fn not_recorded(&self) -> Option<Reason> {
+        None
+    }
     /// The next frame of sound.
     fn audio(&mut self, frame: AudioFrame);
     /// The camera's clock minus the recorder's, by the newest RTCP sender report.

@@ -13,6 +13,8 @@ mod answers;
 mod call;
 mod client;
 mod framing;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod peer;
 mod status;
 mod target;

@@ -14,6 +14,8 @@ mod address;
 mod backoff;
 mod demux;
 mod failure;
+#[cfg(feature = "fuzzing")]
+pub mod fuzzing;
 mod options;
 mod opus;
 mod params;

@@ -1,8 +1,10 @@
 //! Trying a camera before it is recorded.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::FutureExt as _;
 use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Moment, SystemClock};
@@ -34,7 +36,12 @@ pub fn probe(
         .enable_all()
         .build()
         .map_err(|e| (Reason::NOT_RECORDED, format!("cannot start a probe: {e}")))?;
-    let result = runtime.block_on(first_picture(&address, limit, source_command));
+    // The library may panic over what a camera sends.
+    let picture = AssertUnwindSafe(first_picture(&address, limit, source_command)).catch_unwind();
+    let result = runtime.block_on(picture).unwrap_or_else(|_| {
+        let detail = "internal error while reading from the camera";
+        Err(Failure::new(Reason::PROTOCOL_ERROR, detail))
+    });
     runtime.shutdown_background();
     result.map_err(|f| {
         let f = f.scrubbed(&address);

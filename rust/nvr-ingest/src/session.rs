@@ -148,6 +148,15 @@ pub(crate) struct Feed<'a> {
     pub(crate) begun: &'a mut bool,
 }
 
+impl Feed<'_> {
+    /// A picture, for the sink and the status: it is recorded, or the sink says why not.
+    pub(crate) fn picture(&mut self, unit: AccessUnit) {
+        self.status.picture(unit.arrival.wall_us, unit.data.len());
+        self.sink.video(unit);
+        self.status.taken(self.sink.not_recorded());
+    }
+}
+
 /// What woke the session's task.
 enum Wake {
     Item(Option<Result<Item, Trouble>>),
@@ -399,8 +408,7 @@ impl Pump<'_> {
         if data.is_empty() || (loss > 0 && self.is_rest_of_picture(&data)) {
             return;
         }
-        self.feed.status.picture(arrival.wall_us, data.len());
-        self.feed.sink.video(AccessUnit { pts_90k, arrival, data });
+        self.feed.picture(AccessUnit { pts_90k, arrival, data });
     }
 
     /// Counts packets that did not come: as many as the library says, or as a relay says.
@@ -442,7 +450,7 @@ impl Pump<'_> {
         } else {
             let sound = self.audio.as_ref().and_then(|a| AudioInfo::parse(a).ok());
             let codec = sound.map(|info| info.rfc6381).unwrap_or_default();
-            self.feed.status.recording(&codec, &self.choice.left_out);
+            self.feed.status.begun(&codec, &self.choice.left_out);
             *self.feed.begun = true;
             self.feed.sink.begin(now, params.clone(), self.audio.take());
             if let Some((_, coding)) = self.choice.metadata {

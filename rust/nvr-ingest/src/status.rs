@@ -1,6 +1,6 @@
 //! What a stream does now, and its counters.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
 
 use nvr_core::ids::StreamId;
 use nvr_core::reason::Reason;
@@ -9,9 +9,9 @@ use parking_lot::Mutex;
 /// What a stream's task is busy with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
-    /// Waiting for its turn to connect, connecting, or waiting for the first picture.
+    /// Waiting for its turn to connect, connecting, or waiting for a picture that can be recorded.
     Connecting,
-    /// Pictures arrive.
+    /// Pictures arrive and are recorded.
     Recording,
     /// Waiting before it connects again.
     Waiting,
@@ -35,7 +35,7 @@ pub struct Status {
     pub id: StreamId,
     /// What it does now.
     pub state: State,
-    /// Why the last session ended, or none began; none while recording.
+    /// Why what arrives is not recorded, the last session ended, or none began; none while recording.
     pub reason: Option<Reason>,
     /// The reason in words, without secrets; while recording, what is left out (sound that
     /// is neither AAC, G.711 nor Opus).
@@ -74,6 +74,8 @@ pub(crate) struct StatusCell {
     lost_packets: AtomicU64,
     last_frame_us: AtomicI64,
     clock_offset_us: AtomicI64,
+    /// The state is [`State::Recording`]: so that a picture takes no lock.
+    recording: AtomicBool,
     slow: Mutex<Slow>,
 }
 
@@ -85,9 +87,19 @@ struct Slow {
     detail: String,
     video_codec: String,
     audio_codec: String,
+    /// Sound that is not recorded, for people.
+    left_out: String,
     width: u16,
     height: u16,
     reconnects: Vec<(Reason, u64)>,
+}
+
+impl Slow {
+    fn is(&mut self, state: State, reason: Option<&Reason>, detail: &str) {
+        self.state = state;
+        self.reason = reason.cloned();
+        detail.clone_into(&mut self.detail);
+    }
 }
 
 impl Default for StatusCell {
@@ -98,12 +110,14 @@ impl Default for StatusCell {
             lost_packets: AtomicU64::new(0),
             last_frame_us: AtomicI64::new(NONE),
             clock_offset_us: AtomicI64::new(NONE),
+            recording: AtomicBool::new(false),
             slow: Mutex::new(Slow {
                 state: State::Connecting,
                 reason: None,
                 detail: String::new(),
                 video_codec: String::new(),
                 audio_codec: String::new(),
+                left_out: String::new(),
                 width: 0,
                 height: 0,
                 reconnects: Vec::new(),
@@ -151,16 +165,45 @@ impl StatusCell {
 
     /// Why the last attempt failed stays to be seen.
     pub(crate) fn connecting(&self) {
+        self.recording.store(false, Relaxed);
         self.slow.lock().state = State::Connecting;
     }
 
-    pub(crate) fn recording(&self, audio_codec: &str, left_out: &str) {
+    /// Pictures are about to come.
+    pub(crate) fn begun(&self, audio_codec: &str, left_out: &str) {
         let mut slow = self.slow.lock();
-        slow.state = State::Recording;
-        slow.reason = None;
         audio_codec.clone_into(&mut slow.audio_codec);
-        slow.detail =
-            if left_out.is_empty() { String::new() } else { format!("not recorded: {left_out}") };
+        left_out.clone_into(&mut slow.left_out);
+    }
+
+    /// A picture came and is recorded, or is not for a reason that lasts.
+    pub(crate) fn taken(&self, not_recorded: Option<Reason>) {
+        let recording = not_recorded.is_none();
+        // Most pictures are like the one before.
+        if recording && self.recording.load(Relaxed) {
+            return;
+        }
+        self.recording.store(recording, Relaxed);
+        let mut slow = self.slow.lock();
+        match not_recorded {
+            None if slow.left_out.is_empty() => slow.is(State::Recording, None, ""),
+            None => {
+                let left_out = &slow.left_out;
+                let detail = format!("not recorded: {left_out}");
+                slow.is(State::Recording, None, &detail);
+            }
+            Some(reason) if slow.reason.as_ref() == Some(&reason) => slow.state = State::Connecting,
+            Some(reason) => {
+                let detail = if reason == Reason::NO_KEYFRAME {
+                    "pictures arrive, but none at which decoding can start (no keyframe)"
+                } else if reason == Reason::PARAMETER_FLOOD {
+                    "the camera changes its parameters too often"
+                } else {
+                    "pictures arrive that cannot be recorded"
+                };
+                slow.is(State::Connecting, Some(&reason), detail);
+            }
+        }
     }
 
     pub(crate) fn video(&self, codec: &str, width: u16, height: u16) {
@@ -171,10 +214,9 @@ impl StatusCell {
 
     /// A session ended or none began; it will be tried again.
     pub(crate) fn waiting(&self, reason: &Reason, detail: &str) {
+        self.recording.store(false, Relaxed);
         let mut slow = self.slow.lock();
-        slow.state = State::Waiting;
-        slow.reason = Some(reason.clone());
-        detail.clone_into(&mut slow.detail);
+        slow.is(State::Waiting, Some(reason), detail);
         match slow.reconnects.iter_mut().find(|(r, _)| r == reason) {
             Some((_, n)) => *n += 1,
             None => slow.reconnects.push((reason.clone(), 1)),
@@ -183,10 +225,8 @@ impl StatusCell {
 
     /// Its settings are new: what was wrong with the old ones no longer matters.
     pub(crate) fn settings_changed(&self) {
-        let mut slow = self.slow.lock();
-        slow.state = State::Connecting;
-        slow.reason = None;
-        slow.detail.clear();
+        self.recording.store(false, Relaxed);
+        self.slow.lock().is(State::Connecting, None, "");
     }
 
     pub(crate) fn read(&self, id: StreamId) -> Status {

@@ -187,6 +187,17 @@ fn probe_says_the_same() {
     assert_no_secret(&detail);
 }
 
+/// The library panics over a line in a description that is none.
+#[test]
+fn a_description_that_nobody_thought_of() {
+    let media = format!("{SDP_H264}garbage\r\na=control:video\r\n");
+    let script = move |r: &Request| good(r, &media, &[]);
+    let camera = Camera::new(script.clone());
+    let (reason, detail) = probe(&camera.url(LOGIN), common::HANG, &[]).unwrap_err();
+    assert_eq!(reason, Reason::PROTOCOL_ERROR);
+    assert_eq!(against(script), (reason, detail));
+}
+
 #[test]
 fn a_bad_url_is_refused_without_repeating_it() {
     let supervisor = supervisor(options());

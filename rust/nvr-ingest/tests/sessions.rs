@@ -471,6 +471,64 @@ impl MediaSink for Defective {
     }
 }
 
+/// Records from its third picture on.
+struct Choosy(Box<common::Recorder>, u32);
+
+impl MediaSink for Choosy {
+    fn begin(&mut self, now: Moment, video: VideoParams, audio: Option<AudioParams>) {
+        self.0.begin(now, video, audio);
+    }
+    fn video_params(&mut self, video: VideoParams) {
+        self.0.video_params(video);
+    }
+    fn video(&mut self, unit: AccessUnit) {
+        self.1 += 1;
+        self.0.video(unit);
+    }
+    fn not_recorded(&self) -> Option<Reason> {
+        (self.1 < 3).then_some(Reason::NO_KEYFRAME)
+    }
+    fn audio(&mut self, frame: AudioFrame) {
+        self.0.audio(frame);
+    }
+    fn camera_clock_offset(&mut self, offset_us: i64) {
+        self.0.camera_clock_offset(offset_us);
+    }
+    fn end(&mut self, now: Moment, reason: Reason, detail: &str) {
+        self.0.end(now, reason, detail);
+    }
+    fn down(&mut self, now: Moment, reason: Reason, detail: &str) {
+        self.0.down(now, reason, detail);
+    }
+}
+
+#[test]
+fn what_is_not_recorded_is_not_said_to_be() {
+    let pictures = |count: u16| {
+        let packets = (0..count).map(|n| picture(n + 1, u32::from(n) * 3000, &IDR));
+        packets.collect::<Vec<_>>().concat()
+    };
+    for (count, expected) in
+        [(2, (State::Connecting, Some(Reason::NO_KEYFRAME))), (3, (State::Recording, None))]
+    {
+        let camera = camera(SDP_H264.to_owned(), pictures(count));
+        let supervisor = supervisor(options());
+        let (sink, calls) = recorder();
+        supervisor.add(stream(1), &camera.url(""), Box::new(Choosy(sink, 0))).unwrap();
+        for _ in 0..count {
+            calls.until(|call| matches!(call, Call::Video(..)));
+        }
+        let start = std::time::Instant::now();
+        while {
+            let status = supervisor.status().remove(0);
+            (status.state, status.reason) != expected
+        } {
+            assert!(start.elapsed() < common::HANG, "{:?}", supervisor.status());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+    }
+}
+
 #[test]
 fn a_panic_ends_the_session_and_nothing_else() {
     let camera = camera(SDP_H264.to_owned(), picture(1, 0, &IDR));

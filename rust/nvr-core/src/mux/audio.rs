@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use super::timing::Envelope;
+use super::timing::{Envelope, rescale};
 use crate::media::AudioFrame;
 use crate::table::Sample;
 use crate::time::VIDEO_TIMESCALE;
@@ -49,27 +49,32 @@ impl AudioTrack {
             self.envelope.clear();
             self.shift = None;
         }
-        self.envelope.push(media_us, frame.arrival.mono_us - media_us);
+        self.envelope.push(media_us, frame.arrival.mono_us.saturating_sub(media_us));
         self.waiting.push_back(frame);
     }
 
     /// Takes the frames that begin before `end_90k` (all, if `None`). `video_offset_us` is the
-    /// run's time of arrival, by the clock that never steps, minus its media time: sound and pictures that were taken at the same
-    /// instant left the camera at the same instant, as far as anybody can tell.
+    /// run's time of arrival, by the clock that never steps, minus its media time: sound and
+    /// pictures that were taken at the same instant left the camera at the same instant, as far as
+    /// anybody can tell.
     pub(super) fn take_until(&mut self, end_90k: Option<i64>, video_offset_us: i64) -> AudioShare {
         let Some(offset_us) = self.envelope.least() else { return AudioShare::default() };
-        let wanted = self.ticks(offset_us - video_offset_us);
+        let wanted = self.ticks(offset_us.saturating_sub(video_offset_us));
         let shift = match self.shift {
-            Some(shift) if (shift - wanted).abs() <= self.ticks(RESYNC_US) => shift,
+            Some(shift) if shift.abs_diff(wanted) <= self.ticks(RESYNC_US).unsigned_abs() => shift,
             _ => wanted,
         };
         self.shift = Some(shift);
-        let end = end_90k.map(|t| t * i64::from(self.sample_rate) / i64::from(VIDEO_TIMESCALE));
+        let end = end_90k.map(|t| rescale(t, VIDEO_TIMESCALE, self.sample_rate));
         let mut share = AudioShare::default();
         let mut starts: Vec<i64> = Vec::new();
-        while self.waiting.front().is_some_and(|f| end.is_none_or(|end| f.pts + shift < end)) {
+        while self
+            .waiting
+            .front()
+            .is_some_and(|f| end.is_none_or(|end| f.pts.saturating_add(shift) < end))
+        {
             let Some(frame) = self.waiting.pop_front() else { break };
-            starts.push(frame.pts + shift);
+            starts.push(frame.pts.saturating_add(shift));
             share.samples.push(Sample {
                 size: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
                 duration: frame.duration,
@@ -80,7 +85,8 @@ impl AudioTrack {
         }
         share.start = starts.first().copied().unwrap_or(0);
         for (sample, pair) in share.samples.iter_mut().zip(starts.windows(2)) {
-            sample.duration = u32::try_from(pair[1] - pair[0]).unwrap_or(sample.duration);
+            sample.duration =
+                u32::try_from(pair[1].saturating_sub(pair[0])).unwrap_or(sample.duration);
         }
         share
     }

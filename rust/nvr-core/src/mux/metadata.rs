@@ -18,7 +18,7 @@ const MAX_DOCUMENTS: usize = 10_000;
 /// and their RTP clock need not be that of the pictures.
 #[derive(Debug, Default)]
 pub(super) struct MetadataTrack {
-    /// Wall time of arrival, on the run's count, in order.
+    /// Time of arrival, by the clock that never steps, in order.
     waiting: VecDeque<(i64, Bytes)>,
     waiting_len: usize,
 }
@@ -46,7 +46,8 @@ impl MetadataTrack {
     }
 
     /// Takes the documents of before `end_90k` (all, if `None`); the last one of them lasts to `ends_90k`
-    /// at least. None begins before `free_90k`. `offset_us`: the run's wall time minus its media time.
+    /// at least. None begins before `free_90k`. `offset_us`: the run's time of
+    /// arrival, by the same clock, minus its media time.
     pub(super) fn take_until(
         &mut self,
         end_90k: Option<i64>,

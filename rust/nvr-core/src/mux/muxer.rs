@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::camera_times::CameraTimes;
 use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
-use super::timing::us_from_90k;
+use super::timing::{rescale, us_from_90k};
 use crate::codec::{self, AuKind, Field, VideoInfo};
 use crate::ids::{Entropy, RunId, StreamId};
 use crate::media::{
@@ -225,6 +225,11 @@ impl Muxer {
         first.is_some_and(|unit| unit.kind.random_access)
     }
 
+    /// Whether nothing is recorded because parameters change too often.
+    pub fn is_flooded(&mut self) -> bool {
+        self.session.is_some() && self.flood.holds(self.now_us)
+    }
+
     /// What comes is to be a run of its own: from the fragment in the making on, if that begins
     /// with a random-access point.
     pub fn move_run(&mut self, reason: Reason, detail: &str, out: &mut Vec<MuxOut>) {
@@ -339,10 +344,8 @@ impl Muxer {
 
     /// The next frame of sound. Sound without pictures is not recorded.
     pub fn audio(&mut self, frame: AudioFrame) {
-        if let Some(run) = &mut self.run {
-            if let Some(audio) = &mut run.audio {
-                audio.push(frame);
-            }
+        if let Some(audio) = self.run.as_mut().and_then(|run| run.audio.as_mut()) {
+            audio.push(frame);
         }
     }
 
@@ -351,10 +354,7 @@ impl Muxer {
     pub fn metadata(&mut self, document: MetadataDocument) -> bool {
         let wanted = self.session.as_ref().is_some_and(|s| s.metadata.is_some());
         match &mut self.run {
-            Some(run) if wanted => {
-                let arrival_us = run.wall_us(document.arrival);
-                run.metadata.push(document.data, arrival_us)
-            }
+            Some(run) if wanted => run.metadata.push(document.data, document.arrival.mono_us),
             _ => true,
         }
     }
@@ -420,7 +420,7 @@ impl Muxer {
         let rate = session.audio.as_ref().map_or(VIDEO_TIMESCALE, |a| a.sample_rate);
         let head = new_segment.then(|| {
             // Sound may begin a little before the pictures: both count from the earlier one.
-            let audio_90k = share.start * i64::from(VIDEO_TIMESCALE) / i64::from(rate);
+            let audio_90k = rescale(share.start, rate, VIDEO_TIMESCALE);
             let early = !share.samples.is_empty()
                 && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
             let base_90k = if early { audio_90k - 1 } else { first_dts };
@@ -461,8 +461,7 @@ impl Muxer {
         if random_access {
             run.random_access_distance = 0;
         }
-        let audio_at =
-            share.start - segment.base_90k * i64::from(rate) / i64::from(VIDEO_TIMESCALE);
+        let audio_at = share.start.saturating_sub(rescale(segment.base_90k, VIDEO_TIMESCALE, rate));
         let audio_at = u64::try_from(audio_at).unwrap_or(0).max(segment.audio_end);
         let entry = FragmentEntry {
             sequence: run.sequence,

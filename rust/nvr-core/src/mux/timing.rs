@@ -95,6 +95,13 @@ pub fn us_from_90k(ticks: i64) -> i64 {
     (ticks * 100 + 4).div_euclid(9)
 }
 
+/// Ticks of one timescale as those of another, rounded towards zero. Times may come from a stranger:
+/// what does not fit stays at the edge.
+pub(super) fn rescale(ticks: i64, from: u32, to: u32) -> i64 {
+    let scaled = i128::from(ticks) * i128::from(to) / i128::from(from.max(1));
+    i64::try_from(scaled).unwrap_or(if scaled < 0 { i64::MIN / 4 } else { i64::MAX / 4 })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,6 +115,15 @@ mod tests {
         let got: Vec<_> = pts.iter().map(|&p| times.push(p)).collect();
         assert_eq!(got, [None, Some(0), Some(3000), Some(6000), Some(9000)]);
         assert_eq!(DecodeTimes::before_first(&pts, 1), [-3000]);
+    }
+
+    #[test]
+    fn ticks_of_any_size_are_rescaled() {
+        assert_eq!(rescale(48_000, 48_000, 90_000), 90_000);
+        assert_eq!(rescale(-1, 90_000, 8_000), 0);
+        assert_eq!(rescale(1 << 50, 16_000, 90_000), (90_000 << 50) / 16_000);
+        assert_eq!(rescale(-(1 << 50), 1, u32::MAX), i64::MIN / 4);
+        assert_eq!(rescale(i64::MAX, 1, 90_000), i64::MAX / 4);
     }
 
     #[test]

@@ -41,6 +41,8 @@ pub struct StreamRecorder {
     waiting_us: Option<i64>,
     /// It was said that some metadata is given up.
     metadata_dropped: bool,
+    /// Why pictures that come are not recorded.
+    not_recorded: Option<Reason>,
 }
 
 impl std::fmt::Debug for StreamRecorder {
@@ -72,6 +74,7 @@ impl StreamRecorder {
             stopped: None,
             waiting_us: None,
             metadata_dropped: false,
+            not_recorded: None,
         }
     }
 
@@ -201,12 +204,14 @@ impl StreamRecorder {
         self.muxer.end(Reason::CODEC_NOT_SUPPORTED, &error.to_string(), &mut self.out);
         self.drain();
         self.down(now, Reason::CODEC_NOT_SUPPORTED, &error.to_string());
+        self.not_recorded = Some(Reason::CODEC_NOT_SUPPORTED);
     }
 }
 
 impl MediaSink for StreamRecorder {
     fn begin(&mut self, now: Moment, video: VideoParams, audio: Option<AudioParams>) {
         self.config = Some(Arc::new(LiveConfig { video: video.clone(), audio: audio.clone() }));
+        self.not_recorded = None;
         if let Err(e) = self.muxer.begin(video, audio) {
             self.refuse(now, &e);
         }
@@ -227,10 +232,18 @@ impl MediaSink for StreamRecorder {
         let (pts, arrival, data) = (unit.pts_90k, unit.arrival, unit.data.clone());
         let arrival_us = arrival.wall_us;
         let accepted = self.muxer.video(unit, &mut self.out);
-        if accepted.is_none() && self.muxer.waits_for_random_access() {
+        let waits = accepted.is_none() && self.muxer.waits_for_random_access();
+        if waits {
             self.wait_for_keyframe(arrival);
         } else {
             self.waiting_us = None;
+        }
+        if accepted.is_some() {
+            self.not_recorded = None;
+        } else if waits {
+            self.not_recorded = Some(Reason::NO_KEYFRAME);
+        } else if self.muxer.is_flooded() {
+            self.not_recorded = Some(Reason::PARAMETER_FLOOD);
         }
         if let (Some((run, kind)), Some(config)) = (accepted, &self.config) {
             self.live.publish(LiveUnit {
@@ -247,6 +260,10 @@ impl MediaSink for StreamRecorder {
         if !self.out.is_empty() {
             self.drain();
         }
+    }
+
+    fn not_recorded(&self) -> Option<Reason> {
+        self.not_recorded.clone()
     }
 
     fn audio(&mut self, frame: AudioFrame) {

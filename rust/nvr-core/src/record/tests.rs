@@ -10,13 +10,16 @@ use proptest::prelude::*;
 use super::disk::RecordOptions;
 use super::{Recorder, StreamRecorder};
 use crate::codec::tests::hex;
-use crate::fs::sim::SimFs;
-use crate::ids::{CameraId, SeededEntropy, StreamId, StreamKind};
+use crate::fs::sim::{EIO, Fault, SimFs};
+use crate::ids::{CameraId, RunId, SeededEntropy, StreamId, StreamKind};
 use crate::live::Hub;
 use crate::media::{AccessUnit, MediaSink, VideoCodec, VideoParams};
 use crate::mux::MuxOptions;
 use crate::reason::Reason;
+use crate::segment::footer::write_footer;
+use crate::segment::head::SegmentHead;
 use crate::store::check::{Depth, check, rebuild};
+use crate::store::scrub::SETTLED_US;
 use crate::store::{Limits, Store};
 use crate::time::{Clock, SECOND_US, SimClock};
 
@@ -308,6 +311,91 @@ fn a_segment_whose_head_is_damaged_is_not_deleted() {
     assert!(!after.fragments().is_empty());
 }
 
+/// The last picture that came before the process was killed ends like a segment does: with a footer,
+/// which speaks of nothing.
+#[test]
+fn a_camera_cannot_seal_a_segment() {
+    for by_rebuild in [false, true] {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        node.pictures(21);
+        let strangers = SegmentHead {
+            stream: ID,
+            run: RunId(uuid::Uuid::from_u128(9)),
+            epoch: 1,
+            first_sequence: 0,
+            wall_start_us: T0,
+            base_90k: 0,
+            start_pts_90k: 0,
+            salt: [0; 16],
+            video: params(),
+            audio: None,
+            metadata: None,
+        };
+        let mut slice = vec![0x41, 0x9a];
+        slice.extend(write_footer(&strangers, &strangers.empty_table()));
+        let mut data = u32::try_from(slice.len()).unwrap().to_be_bytes().to_vec();
+        data.extend(slice);
+        let (pts_90k, arrival) = (node.picture * PICTURE_90K, node.clock.now());
+        node.stream.video(AccessUnit { pts_90k, arrival, data: data.into() });
+        // The fragment ends with it.
+        node.picture = 30;
+        node.clock.advance(9 * PICTURE_US);
+        node.pictures(1);
+        let written = node.fragments();
+        assert_eq!(written.len(), 3);
+        let fs = node.fs.after_kill();
+        if by_rebuild {
+            rebuild(&fs, &roots()).unwrap();
+        }
+        let after = Node::start(fs, node.clock.clone()).unwrap();
+        assert_eq!(after.fragments(), written);
+    }
+}
+
+/// A sector that cannot be read, in the middle of a recording.
+#[test]
+fn what_a_disk_cannot_read_is_damaged_until_it_can() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(101);
+    let bad = node.store.fragments(ID, 0, i64::MAX).unwrap()[5].segment_path();
+    // Long enough ago to be scrubbed, while more is recorded.
+    node.clock.advance(SETTLED_US);
+    node.picture += SETTLED_US / PICTURE_US;
+    node.pictures(20);
+    let written = node.fragments();
+    node.fs.set_faults(vec![Fault::of("read", bad.to_str().unwrap(), EIO)]);
+    let scrub = |node: &Node| {
+        let mut found = Vec::new();
+        while let Some(scrubbed) = node.store.scrub_next(None).unwrap() {
+            found.push(scrubbed);
+        }
+        found
+    };
+    let found = scrub(&node);
+    let damaged: Vec<_> = found.iter().flat_map(|s| &s.damaged).map(|(_, s)| s.clone()).collect();
+    let [stretch] = &damaged[..] else { panic!("{damaged:?}") };
+    assert_eq!((stretch.sequence, stretch.fragments), (5, 5));
+    assert!(stretch.detail.contains("(os error 5)"), "{}", stretch.detail);
+    assert!(stretch.detail.contains(bad.file_name().unwrap().to_str().unwrap()));
+    let coverage = node.store.coverage(ID, T0, T0 + 10 * SECOND_US).unwrap();
+    let gaps: Vec<_> =
+        coverage.gaps.iter().map(|g| (g.start_us, g.end_us, g.reason.0.as_ref())).collect();
+    assert_eq!(gaps, [(stretch.start_us, stretch.end_us, "damaged")]);
+    // What lies around it is read, and what comes is recorded.
+    let segments = node.store.segments_for(ID, T0, T0 + 10 * SECOND_US).unwrap();
+    let clip = crate::clip::plan(ID, &segments, T0, T0 + 10 * SECOND_US, false).unwrap();
+    assert!(!clip.parts.is_empty());
+    node.pictures(20);
+    // It was the cable.
+    node.fs.set_faults(Vec::new());
+    let intact: usize = scrub(&node).iter().map(|s| s.intact.len()).sum();
+    assert_eq!(intact, 1);
+    assert_eq!(node.fragments()[..written.len()], written);
+    assert!(node.store.coverage(ID, T0, T0 + 10 * SECOND_US).unwrap().gaps.is_empty());
+}
+
 #[test]
 fn a_closed_recorder_vouches_for_nothing_later() {
     let mut node = Node::start(SimFs::default(), clock()).unwrap();
@@ -403,6 +491,7 @@ fn a_camera_without_a_keyframe_is_a_gap_that_says_so() {
         assert!(coverage.spans.is_empty());
         coverage.gaps.iter().map(|g| (g.start_us - T0, g.reason.0.to_string())).collect()
     };
+    assert_eq!(node.stream.not_recorded(), Some(Reason::NO_KEYFRAME));
     let expected = [(0, "refused"), (31 * SECOND_US, "no_keyframe")];
     assert_eq!(stopped, expected.map(|(at, reason)| (at, reason.to_owned())));
     // One comes after all: recorded from there on.
@@ -411,4 +500,5 @@ fn a_camera_without_a_keyframe_is_a_gap_that_says_so() {
     node.pictures(50);
     let coverage = node.store.coverage(ID, T0, node.clock.now().wall_us).unwrap();
     assert_eq!(coverage.spans.iter().map(|s| s.start_us).collect::<Vec<_>>(), [from]);
+    assert_eq!(node.stream.not_recorded(), None);
 }

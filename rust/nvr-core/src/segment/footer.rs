@@ -122,6 +122,13 @@ pub fn footer_len(trailer: &[u8]) -> Option<usize> {
     (trailer[8..] == TRAILER_MAGIC && size > TRAILER_LEN + 24).then_some(size)
 }
 
+/// What a footer box of so many bytes begins with: its size and type, which its own CRC leaves out.
+pub fn box_head(size: u32) -> [u8; 8] {
+    let mut head = *b"\0\0\0\0uuid";
+    head[..4].copy_from_slice(&size.to_be_bytes());
+    head
+}
+
 /// Reads a footer box (all its bytes). Checks the CRC and that the tables fit each other.
 pub fn parse_footer(bytes: &[u8]) -> Result<(SegmentHead, SegmentTable), HeadError> {
     let (body, trailer) = bytes.split_last_chunk::<TRAILER_LEN>().ok_or(TooShort)?;

@@ -39,7 +39,13 @@ pub fn read_footer(file: &Named) -> Result<Option<(SegmentHead, SegmentTable)>> 
         file.read_exact_at(&mut tail, len - size as u64)?;
         &tail[..]
     };
-    parse_footer(footer).map(Some).map_err(|e| damaged(e.to_string()))
+    let (head, table) = parse_footer(footer).map_err(|e| damaged(e.to_string()))?;
+    // Who reads a fragment makes room for it.
+    let ends = len - size as u64;
+    if table.fragments.iter().any(|f| u64::from(f.offset) + u64::from(f.length) > ends) {
+        return Err(damaged("the footer names what lies behind it".to_owned()));
+    }
+    Ok(Some((head, table)))
 }
 
 /// Reads a segment's table; `Ok(None)`: not even its head is complete.

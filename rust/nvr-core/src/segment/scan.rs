@@ -127,7 +127,8 @@ impl<'a> Search<'a> {
             if at + 24 > self.len {
                 return Ok(None);
             }
-            self.bytes.resize(SEARCH_READ, 0);
+            let left = usize::try_from(self.len - at).unwrap_or(SEARCH_READ);
+            self.bytes.resize(SEARCH_READ.min(left), 0);
             let n = self.file.read_at(&mut self.bytes, at)?;
             self.bytes.truncate(n);
             self.bytes_at = at;

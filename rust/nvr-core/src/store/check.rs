@@ -132,7 +132,7 @@ fn read_day(
     let mut found = Vec::new();
     for (segment_ms, run, name) in names {
         let path = day_dir.join(name);
-        match read_one(fs, &path, seal, report) {
+        match read_one(fs, &path, run, seal, report) {
             Ok(Some((table, bytes))) => {
                 report.segments += 1;
                 report.fragments += table.fragments.len() as u64;
@@ -152,13 +152,15 @@ fn read_day(
 fn read_one(
     fs: &dyn FileSystem,
     path: &Path,
+    run: RunId,
     seal: Option<Trust>,
     report: &mut Report,
 ) -> Result<Option<(SegmentTable, u64)>> {
     let open = if seal.is_some() { fs.open_rw(path) } else { fs.open(path) };
     let file = Named { file: open.map_err(|e| Error::io("open", path, e))?, path: path.to_owned() };
     let damaged = match read_segment(&file) {
-        Ok(Some(segment)) if segment.sealed || seal.is_none() => {
+        // A picture of a camera may look like a footer, but does not know its run.
+        Ok(Some(segment)) if (segment.sealed && segment.table.run == run) || seal.is_none() => {
             return Ok(Some((segment.table, file.size()?)));
         }
         Ok(None) if seal.is_none() => return Ok(None),

@@ -361,8 +361,8 @@ impl History {
         for (lost_from, lost_until, reason, detail) in &self.lost {
             let (start, end) = ((*lost_from).max(at), (*lost_until).min(until_us));
             // A loss explains the gap that it made, to the gap's edges if they are near.
-            let start = if start - at < SLACK_US { at } else { start };
-            let end = if until_us - end < SLACK_US { until_us } else { end };
+            let start = if start.saturating_sub(at) < SLACK_US { at } else { start };
+            let end = if until_us.saturating_sub(end) < SLACK_US { until_us } else { end };
             if start < end && *lost_from < until_us && *lost_until > at {
                 self.stops_between(at, start, &mut causes);
                 causes.push((start, end, reason.clone(), detail.clone()));
@@ -379,7 +379,8 @@ impl History {
         }
         // Before the first run there are no pictures whose end the log could speak of.
         let slack = if self.first_us.is_some_and(|first| first < from_us) { SLACK_US } else { 0 };
-        let before = self.stops.partition_point(|s| s.0 <= from_us + slack && s.0 < until_us);
+        let before =
+            self.stops.partition_point(|s| s.0 <= from_us.saturating_add(slack) && s.0 < until_us);
         let later = &self.stops[before..];
         let later = &later[..later.partition_point(|s| s.0 < until_us)];
         let first = match before.checked_sub(1) {

@@ -328,9 +328,10 @@ impl RunOfDay<'_> {
     /// in it, and it is gone.
     fn sealed(&self, file: &Named, work: &mut Work) -> Result<Option<SegmentTable>> {
         match read_footer(file) {
-            // A footer whose head is damaged says nothing of what lies between.
-            Ok(Some((_, table)))
-                if matches!(read_head(file), Ok(Some(_)))
+            // A footer whose head is damaged says nothing of what lies between. One of another head is a
+            // camera's: the file ended with a picture that looks like a footer.
+            Ok(Some((of_footer, table)))
+                if matches!(read_head(file), Ok(Some((head, _))) if head == of_footer)
                     && (work.trust == Trust::PageCache || whole(file, &table)?) =>
             {
                 return Ok(Some(table));

@@ -17,6 +17,7 @@ use super::{Root, Store, StreamStore, streams_under};
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
 use crate::index::{IndexFile, Record};
+use crate::segment::footer::{TRAILER_LEN, box_head, footer_len};
 use crate::segment::read::{read_footer, read_segment};
 use crate::segment::scan::read_head;
 use crate::table::{FragmentEntry, SegmentTable};
@@ -29,7 +30,7 @@ const NOTE: &str = ".scrubbed";
 const MAX_NOTE: usize = 256;
 
 /// A segment that started so long ago is whole, whatever is being recorded.
-const SETTLED_US: i64 = 15 * 60 * SECOND_US;
+pub(crate) const SETTLED_US: i64 = 15 * 60 * SECOND_US;
 
 /// A segment that was looked at.
 #[derive(Clone, Debug, Default)]
@@ -302,6 +303,9 @@ impl Store {
                         Err(e) => return Err(e),
                     }
                 }
+                (_, None) if !findings.problems.is_empty() => {
+                    Some(format!("cannot be read: {}", findings.problems.join("; ")))
+                }
                 _ => Some("is not found".to_owned()),
             };
             let Some(what) = what else { continue };
@@ -342,7 +346,17 @@ impl Store {
             e => Err(e),
         };
         let footer = match read_footer(file) {
-            Ok(Some(found)) => Some(found),
+            Ok(Some(found)) => {
+                match footer_begins_right(file) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        let what = "the footer's box does not begin as it was written";
+                        note(Error::damaged(&file.path, 0, what), "; it is read all the same")?;
+                    }
+                    Err(e) => note(e, "")?,
+                }
+                Some(found)
+            }
             Ok(None) => {
                 note(
                     Error::damaged(&file.path, 0, "it has no footer"),
@@ -423,6 +437,18 @@ impl Store {
         stream.show_index(place.day, &path)?;
         Ok(Some(format!("{}: agrees again with its segments", path.display())))
     }
+}
+
+/// Whether size and type of a sealed segment's footer box are right. No reader of ours needs them,
+/// players do.
+fn footer_begins_right(file: &Named) -> Result<bool> {
+    let len = file.size()?;
+    let mut trailer = [0; TRAILER_LEN];
+    file.read_exact_at(&mut trailer, len - TRAILER_LEN as u64)?;
+    let Some(size) = footer_len(&trailer) else { return Ok(false) };
+    let mut head = [0; 8];
+    file.read_exact_at(&mut head, len - size as u64)?;
+    Ok(u32::try_from(size).is_ok_and(|size| head == box_head(size)))
 }
 
 /// The records of a segment that can be read; `None`: the index cannot.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use futures::{Stream as _, stream};
 use nvr_core::media::{AccessUnit, AudioFrame, VideoCodec};
 use nvr_core::reason::Reason;
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncWriteExt as _};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::sync::Semaphore;
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -124,6 +124,12 @@ async fn died(child: &mut Child) -> Failure {
     Failure::new(Reason::PROTOCOL_ERROR, format!("the process that reads the source {how}"))
 }
 
+/// What a process would have written, fed to the sink.
+#[cfg(feature = "fuzzing")]
+pub(crate) async fn replay(output: &[u8], feed: Feed<'_>) -> Option<Failure> {
+    Pump { feed, codec: None }.run(&mut Reader::new(output), &Options::default()).await
+}
+
 /// What woke the session's task.
 enum Wake {
     Message(Option<Result<Message, Failure>>),
@@ -138,7 +144,11 @@ struct Pump<'a> {
 
 impl Pump<'_> {
     /// Until the session ends; none: the process ended without a word.
-    async fn run(&mut self, messages: &mut Reader, options: &Options) -> Option<Failure> {
+    async fn run<R: AsyncRead + Unpin>(
+        &mut self,
+        messages: &mut Reader<R>,
+        options: &Options,
+    ) -> Option<Failure> {
         // A read that a tick interrupts must not lose what it has: the stream keeps it.
         let mut messages = pin!(stream::unfold(messages, |reader| async move {
             let next = reader.next().await?;
@@ -196,7 +206,7 @@ impl Pump<'_> {
                     begin.video.width,
                     begin.video.height,
                 );
-                status.recording(&sound, &begin.left_out);
+                status.begun(&sound, &begin.left_out);
                 **begun = true;
                 self.codec = Some(begin.video.codec);
                 sink.begin(clock.now(), begin.video, begin.audio);
@@ -213,8 +223,7 @@ impl Pump<'_> {
                     return Some(wire::broken("a picture comes before it begins"));
                 }
                 let arrival = clock.now();
-                status.picture(arrival.wall_us, data.len());
-                sink.video(AccessUnit { pts_90k, arrival, data });
+                self.feed.picture(AccessUnit { pts_90k, arrival, data });
             }
             Message::Audio { pts, duration, data } => {
                 if **begun {
