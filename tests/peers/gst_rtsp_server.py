@@ -89,6 +89,10 @@ def live(options: argparse.Namespace) -> str:
     )
 
 
+STAGGER_S = 1.37
+"""Each pipeline of a looped file is so much further in it than the one before."""
+
+
 class Loop:
     """A file's pictures over and over, each when it is due.
 
@@ -110,15 +114,21 @@ class Loop:
             self._pictures.append(sample.get_buffer())
         reader.set_state(Gst.State.NULL)
         self._every_s = 1 / options.fps
+        self._begun = 0
 
     def feed(self, _factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
         """Begins to play into a pipeline that was made."""
         source = media.get_element().get_by_name("source")
-        threading.Thread(target=self._play, args=(source,), daemon=True).start()
+        # Keyframes of different cameras come at different instants.
+        first = int(self._begun * STAGGER_S / self._every_s) % len(self._pictures)
+        self._begun += 1
+        threading.Thread(target=self._play, args=(source, first), daemon=True).start()
 
-    def _play(self, source: Gst.Element) -> None:
+    def _play(self, source: Gst.Element, first: int) -> None:
         start = time.monotonic()
-        for number, picture in enumerate(itertools.cycle(self._pictures)):
+        rest = itertools.islice(itertools.cycle(self._pictures), first, None)
+        # The server answers nobody else until a pipeline has its first keyframe.
+        for number, picture in enumerate(itertools.chain(self._pictures[:1], rest)):
             due_s = number * self._every_s
             time.sleep(max(0.0, start + due_s - time.monotonic()))
             copy = picture.copy()

@@ -39,7 +39,7 @@ pub(super) enum Op {
 impl Op {
     fn bytes(&self) -> usize {
         match self {
-            Op::Write(muxed) => muxed.bytes.capacity(),
+            Op::Write(muxed) => muxed.len(),
             _ => 0,
         }
     }
