@@ -1,7 +1,8 @@
-"""Cameras that are none of ours: GStreamer's RTSP server plays a file to everybody who asks.
+"""Cameras that are none of ours: GStreamer's RTSP server plays a file, over and over, as many cameras.
 
 Its payloader makes packets of at most 1,400 bytes and sends each by itself, as cameras do; our own
-simulator hands whole pictures to the socket, which is kinder to a reader.
+simulator hands whole pictures to the socket, which is kinder to a reader. Each camera is a pipeline
+of its own, so that pictures of different cameras come at different instants.
 """
 
 from collections.abc import Iterator
@@ -12,9 +13,10 @@ from tests.peers import gstreamer
 
 
 @contextmanager
-def independent_cameras(file: Path, count: int, work: Path) -> Iterator[dict[str, str]]:
-    """Addresses by name. One pipeline for all: whoever comes later sees it from where it is."""
+def independent_cameras(file: Path, count: int) -> Iterator[dict[str, str]]:
+    """Addresses by name."""
     if reason := gstreamer.missing():
         raise FileNotFoundError(reason)
-    with gstreamer.serve(file=file, path="/live", options=("--shared",)) as camera:
-        yield {f"camera-{number}": camera.url for number in range(count)}
+    # One pipeline for an address: those who ask for the same one share it (by turns, in a bench).
+    with gstreamer.serve(path="/live", options=("--shared", f"--loop={file}")) as server:
+        yield {f"camera-{number}": f"{server.url}?camera={number}" for number in range(count)}

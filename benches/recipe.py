@@ -75,13 +75,6 @@ def make(folder: Path, seconds: int = SECONDS) -> Path:
     return _made(folder / f"two-mbit-{seconds}s.mp4", command)
 
 
-def lengthened(file: Path, seconds: float) -> Path:
-    """The same over and over until it lasts so long, in a file beside it."""
-    times = int(seconds // SECONDS)
-    command = ["-stream_loop", str(times), "-i", str(file), "-c", "copy", "-video_track_timescale", "90000"]
-    return _made(file.with_name(f"{file.stem}-{times + 1}-times.mp4"), command)
-
-
 def make_tiny(folder: Path) -> Path:
     """Makes the file of one small picture, unless it is there."""
     return _made(folder / "tiny.mp4", TINY)

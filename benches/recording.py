@@ -111,17 +111,15 @@ def measure(settings: Settings) -> list[Row]:
         rows = rows_of(
             costs(settings, cameras.addresses, "simulator", others), f"{count} cameras", floor=False
         )
-    # As long as everybody needs by turns: it is played once.
-    seconds = 60 + settings.rounds * len(others) * 2 * (settings.window_s + 60)
-    with independent_cameras(recipe.lengthened(file, seconds), count, settings.work) as addresses:
+    with independent_cameras(file, count) as addresses:
         what = f"{count} cameras, packets of 1,400 bytes from GStreamer"
         rows += rows_of(costs(settings, addresses, "gstreamer", others), what, floor=True)
     settings.conditions.append(
         f"Recording: {count} cameras (H.264 720p, 2 Mbit/s, 15 fps, a keyframe every 2 s; "
         f"`benches/recipe.py`) over RTSP/TCP on loopback from a process that is not counted, once our own "
-        f"simulator, once GStreamer's RTSP server (one pipeline whose packets of 1,400 bytes all clients "
-        f"get); {settings.rounds} turns of {settings.window_s:g} s each, mean; user and system time of the "
-        "whole process tree; resident memory summed over processes. ffmpeg: one process a camera. "
+        f"simulator, once GStreamer's RTSP server (a pipeline for each camera, packets of 1,400 bytes); "
+        f"{settings.rounds} turns of {settings.window_s:g} s each, mean; user and system time of the whole "
+        "process tree; resident memory summed over processes. ffmpeg: one process a camera. "
         "Moonfire NVR: only where NVR_BENCH_MOONFIRE names it."
     )
     return rows

@@ -20,6 +20,9 @@ from benches import recipe
 from benches.harness import process, wait_until
 from benches.marks import sei_with_time, us_of
 
+STAGGER_US = 1_370_000
+"""Each camera is so much further in the file than the one before, as with ``nvr simulate``."""
+
 
 class Cameras(NamedTuple):
     """Simulated cameras that run."""
@@ -70,7 +73,7 @@ def main(file: Path, count: int, state: Path) -> None:
     server = CameraSim("127.0.0.1:0")
     zero_us = server.add("0", media)
     for number in range(1, count):
-        server.add(str(number), media)
+        server.add(str(number), media, zero_us=zero_us - number * STAGGER_US)
     unfinished = state.with_suffix(".part")
     unfinished.write_text(json.dumps({"port": server.port, "zero_us": zero_us, "loop_us": us_of(loop_90k)}))
     unfinished.rename(state)

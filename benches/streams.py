@@ -23,6 +23,7 @@ WARM_UP_S = 600.0
 FULL_S = 1800.0
 # What is still in memory at the end of a range is no gap.
 UNWRITTEN_US = 15_000_000
+SHOWN_GAPS = 10
 FEW = 63
 MAX_RESIDENT_MB = {63: 110, 200: 220}
 MAX_CORES = 0.4
@@ -49,9 +50,9 @@ def played(file: Path, count: int, log: Path) -> Iterator[tuple[list[str], int]]
         yield [camera["main_url"] for camera in told["cameras"]], running.pid
 
 
-def gaps(address: str, start_us: int, end_us: int) -> int:
-    """How many gaps the streams of a node have in a range."""
-    found = 0
+def gaps(address: str, start_us: int, end_us: int) -> list[str]:
+    """The gaps that the streams of a node have in a range, in words."""
+    found = []
     with grpc.insecure_channel(address) as channel:
         # The stubs are typed for grpc.aio; they serve a blocking channel as well.
         service: Any = footage_pb2_grpc.FootageServiceStub(cast(Any, channel))
@@ -63,7 +64,14 @@ def gaps(address: str, start_us: int, end_us: int) -> int:
                     range=common_pb2.TimeRange(start_us=start_us, end_us=end_us),
                 )
                 answer = service.Coverage(request, timeout=30)
-                found += sum(step.item.WhichOneof("kind") == "gap" for step in answer)
+                for step in answer:
+                    if step.item.WhichOneof("kind") == "gap":
+                        gap = step.item.gap
+                        lasts_s = (gap.range.end_us - gap.range.start_us) / 1e6
+                        after_s = (gap.range.start_us - start_us) / 1e6
+                        name = common_pb2.StreamKind.Name(kind)
+                        why = f"{gap.reason} {gap.detail}".strip()
+                        found.append(f"{camera.name} {name}: {lasts_s:.1f} s after {after_s:.0f} s: {why}")
     return found
 
 
@@ -101,13 +109,15 @@ def soak(settings: Settings, count: int, seconds: float) -> list[Row]:
     growth = slope(later) * 3600
     full = elapsed >= FULL_S
     settings.say(
-        f"  {count}: {cores:.3f} cores, {memory[-1][1]:.0f} MB, {growth:+.1f} MB an hour, {found} gaps"
+        f"  {count}: {cores:.3f} cores, {memory[-1][1]:.0f} MB, {growth:+.1f} MB an hour, {len(found)} gaps"
     )
+    for gap in found[:SHOWN_GAPS]:
+        settings.say(f"    {gap}")
     what = f"{count} cameras main + sub"
     most, limit = max(value for _, value in memory), MAX_RESIDENT_MB.get(count)
     return [
         Row(f"{what}: recorder", cores, "cores", floor=f"≤ {MAX_CORES}", met=cores <= MAX_CORES),
-        Row(f"{what}: gaps in {elapsed / 60:.0f} min", found, "gaps", floor="0", met=found == 0),
+        Row(f"{what}: gaps in {elapsed / 60:.0f} min", len(found), "gaps", floor="0", met=not found),
         Row(
             f"{what}: resident memory", most, "MB",
             floor=f"≤ {limit} MB" if limit else "", met=most <= limit if limit else None,

@@ -9,8 +9,10 @@ stream to play; then every client sees it from its start, once.
 
 # Needs gstreamer1.0-rtsp, gir1.2-gst-rtsp-server-1.0 and python3-gi, so it imports nothing of ours.
 import argparse
+import itertools
 import sys
 import threading
+import time
 
 import gi  # type: ignore[import-not-found]
 
@@ -90,6 +92,65 @@ def played(options: argparse.Namespace) -> str:
     return pipeline
 
 
+def live(options: argparse.Namespace) -> str:
+    """A pipeline that :class:`Loop` feeds: nobody can seek in it, as with a camera."""
+    caps = f"video/x-{options.codec},stream-format=byte-stream,alignment=au,framerate={options.fps}/1"
+    return (
+        f'appsrc name=source is-live=true format=time caps="{caps}"'
+        f" ! {PARSERS[options.codec]} ! {PAYERS[options.codec]} name=pay0 pt=96"
+        f" config-interval={options.config_interval}"
+    )
+
+
+STAGGER_S = 1.37
+"""Each pipeline of a looped file is so much further in it than the one before."""
+
+
+class Loop:
+    """A file's pictures over and over, each when it is due.
+
+    Every PLAY of a client seeks in what can be sought in. Of a pipeline that many share this stops
+    the pictures of all, and when many begin at once the server waits for itself for ever
+    (``gst_rtsp_stream_set_blocked``, 1.22).
+    """
+
+    def __init__(self, options: argparse.Namespace) -> None:
+        caps = f"video/x-{options.codec},stream-format=byte-stream,alignment=au"
+        reader = Gst.parse_launch(
+            f'filesrc location="{options.loop}" ! qtdemux ! {PARSERS[options.codec]} ! {caps}'
+            " ! appsink name=out sync=false"
+        )
+        reader.set_state(Gst.State.PLAYING)
+        out = reader.get_by_name("out")
+        self._pictures: list[Gst.Buffer] = []
+        while sample := out.emit("pull-sample"):
+            self._pictures.append(sample.get_buffer())
+        reader.set_state(Gst.State.NULL)
+        self._every_s = 1 / options.fps
+        self._begun = 0
+
+    def feed(self, _factory: GstRtspServer.RTSPMediaFactory, media: GstRtspServer.RTSPMedia) -> None:
+        """Begins to play into a pipeline that was made."""
+        source = media.get_element().get_by_name("source")
+        # Keyframes of different cameras come at different instants.
+        first = int(self._begun * STAGGER_S / self._every_s) % len(self._pictures)
+        self._begun += 1
+        threading.Thread(target=self._play, args=(source, first), daemon=True).start()
+
+    def _play(self, source: Gst.Element, first: int) -> None:
+        start = time.monotonic()
+        rest = itertools.islice(itertools.cycle(self._pictures), first, None)
+        # The server answers nobody else until a pipeline has its first keyframe.
+        for number, picture in enumerate(itertools.chain(self._pictures[:1], rest)):
+            due_s = number * self._every_s
+            time.sleep(max(0.0, start + due_s - time.monotonic()))
+            copy = picture.copy()
+            copy.pts = copy.dts = int(due_s * Gst.SECOND)
+            copy.duration = int(self._every_s * Gst.SECOND)
+            if source.emit("push-buffer", copy) != Gst.FlowReturn.OK:
+                return  # nobody watches any more
+
+
 def protect(
     server: GstRtspServer.RTSPServer, factory: GstRtspServer.RTSPMediaFactory, options: argparse.Namespace
 ) -> None:
@@ -116,6 +177,7 @@ def main() -> None:
     parser.add_argument("--path", default="/live")
     parser.add_argument("--codec", choices=tuple(PAYERS), default="h264")
     parser.add_argument("--file", help="a file to play instead of generated pictures")
+    parser.add_argument("--loop", help="an MP4 without B-frames to play over and over, as a live camera")
     parser.add_argument("--audio", action="store_true", help="with sound")
     parser.add_argument("--audio-codec", choices=tuple(SOUNDS), default="aac")
     parser.add_argument("--b-frames", type=int, default=0)
@@ -139,7 +201,10 @@ def main() -> None:
     server.set_address("127.0.0.1")
     server.set_service("0")
     factory = GstRtspServer.RTSPMediaFactory()
-    factory.set_launch(f"( {played(options) if options.file else generated(options)} )")
+    pipeline = live if options.loop else played if options.file else generated
+    factory.set_launch(f"( {pipeline(options)} )")
+    if options.loop:
+        factory.connect("media-configure", Loop(options).feed)
     factory.set_shared(options.shared)
     if options.login:
         protect(server, factory, options)

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from nvr import _core
 from nvr.footage.calls import RequestIdFilter
 from nvr.node.lifecycle import Node
 
@@ -25,6 +26,8 @@ __all__ = [
     "log_to_stderr",
     "run_node",
 ]
+
+logger = logging.getLogger("nvr.node")
 
 _LEVELS = ("debug", "info", "warning", "error")
 
@@ -74,7 +77,18 @@ async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) 
     async with node:
         with node.stopped_by_signals():
             await _announce(node, does, as_json, ready_file)
+            await asyncio.to_thread(_release_code)
             await node.wait()
+
+
+def _release_code() -> None:
+    """Starting has run ten times the code that serving does; it need not stay in memory."""
+    try:
+        released = _core.release_code()
+    except OSError as error:
+        logger.warning("what only starting needed stays in memory: %s", error)
+    else:
+        logger.debug("%d KiB of code that only starting needed are released", released >> 10)
 
 
 async def _announce(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:

@@ -78,7 +78,8 @@ impl Checked {
 
     fn fragment(&mut self, muxed: &Muxed) {
         let run = self.run.as_mut().expect("a run that began");
-        let (head, fragment) = muxed.bytes.split_at(muxed.head_len as usize);
+        let bytes = muxed.pieces.concat();
+        let (head, fragment) = bytes.split_at(muxed.head_len as usize);
         match &muxed.new_segment {
             Some(segment) => {
                 let (read, len) = SegmentHead::from_bytes(head).expect("a head that is read");

@@ -397,7 +397,7 @@ fn fragment(codec: VideoCodec, sequence: u32, sound: bool) -> (Vec<u8>, Fragment
         audio: if sound { audio } else { TrackRun::default() },
         metadata: if documents.is_empty() { TrackRun::default() } else { metadata },
     };
-    write_fragment(FragmentParts {
+    let (head, entry) = write_fragment(FragmentParts {
         entry,
         video_samples: &samples,
         video_data: &data,
@@ -405,7 +405,8 @@ fn fragment(codec: VideoCodec, sequence: u32, sound: bool) -> (Vec<u8>, Fragment
         audio_data: &sounds,
         metadata_samples: &document_samples,
         metadata_data: &documents,
-    })
+    });
+    ([head, data.concat(), sounds.concat(), documents.concat()].concat(), entry)
 }
 
 fn index_file() -> io::Result<Vec<u8>> {

@@ -44,7 +44,7 @@ impl Default for Options {
             backoff_first: Duration::from_secs(1),
             backoff_limit: Duration::from_secs(30),
             backoff_reset_after: Duration::from_secs(60),
-            batch: Duration::from_millis(5),
+            batch: Duration::from_millis(20),
             source_command: Vec::new(),
             source_start: Duration::from_secs(30),
         }

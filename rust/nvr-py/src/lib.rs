@@ -10,6 +10,7 @@ mod errors;
 mod fanout;
 mod find;
 mod ingest;
+mod memory;
 mod rtsp;
 mod store;
 mod values;
@@ -31,6 +32,8 @@ mod _core {
     use super::find::FindReader;
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
+    #[pymodule_export]
+    use super::memory::release_code;
     #[pymodule_export]
     use super::rtsp::{
         RtspDescribe, RtspFeed, RtspFormat, RtspPlay, RtspReplay, RtspServer, RtspSignal,

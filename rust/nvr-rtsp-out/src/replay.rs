@@ -540,16 +540,17 @@ mod tests {
             audio: TrackRun { decode_time: 17_600, ..TrackRun::default() },
             metadata: TrackRun::default(),
         };
-        let (bytes, _) = write_fragment(FragmentParts {
+        let sound = vec![Bytes::from_static(&[1, 2, 3]); frames];
+        let (head, _) = write_fragment(FragmentParts {
             entry,
             video_samples: &video_samples,
             video_data: &video_data,
             audio_samples: &vec![frame; frames],
-            audio_data: &vec![Bytes::from_static(&[1, 2, 3]); frames],
+            audio_data: &sound,
             metadata_samples: &[],
             metadata_data: &[],
         });
-        bytes
+        [head, video_data.concat(), sound.concat()].concat()
     }
 
     fn pushed(data: &[u8], groups: i64) -> PushedFragment<'_> {

@@ -5,6 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
+
 use super::{DirEntry, File, FileSystem, Space};
 
 /// How many calls there were.
@@ -92,6 +94,10 @@ impl File for CountedFile {
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.inner.write_all_at(buf, offset)
+    }
+
+    fn write_pieces_at(&self, pieces: &[Bytes], offset: u64) -> io::Result<()> {
+        self.inner.write_pieces_at(pieces, offset)
     }
 
     fn size(&self) -> io::Result<u64> {

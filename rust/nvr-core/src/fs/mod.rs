@@ -6,10 +6,12 @@ pub(crate) mod sim;
 
 use std::fmt::Debug;
 use std::fs;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use bytes::Bytes;
 
 use crate::{Error, Result};
 
@@ -19,6 +21,10 @@ pub trait File: Send + Sync + Debug {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
     /// Writes all of `buf`.
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
+    /// Writes all of `pieces`, one after the other, in as few calls as the system allows.
+    fn write_pieces_at(&self, pieces: &[Bytes], offset: u64) -> io::Result<()> {
+        self.write_all_at(&pieces.concat(), offset)
+    }
     /// Its size.
     fn size(&self) -> io::Result<u64>;
     /// Cuts it.
@@ -129,6 +135,9 @@ pub trait FileSystem: Send + Sync + Debug {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RealFs;
 
+/// Linux takes no more in one call (`IOV_MAX`).
+const MAX_SLICES: usize = 1024;
+
 #[derive(Debug)]
 struct RealFile(fs::File);
 
@@ -139,6 +148,25 @@ impl File for RealFile {
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
         self.0.write_all_at(buf, offset)
+    }
+
+    fn write_pieces_at(&self, pieces: &[Bytes], mut offset: u64) -> io::Result<()> {
+        let mut slices: Vec<_> = pieces.iter().map(|piece| IoSlice::new(piece)).collect();
+        let mut left = slices.as_mut_slice();
+        // Empty pieces at the front, which no write would get over.
+        IoSlice::advance_slices(&mut left, 0);
+        while !left.is_empty() {
+            match rustix::io::pwritev(&self.0, &left[..left.len().min(MAX_SLICES)], offset) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => {
+                    offset += n as u64;
+                    IoSlice::advance_slices(&mut left, n);
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Ok(())
     }
 
     fn size(&self) -> io::Result<u64> {
@@ -259,6 +287,11 @@ impl Named {
     /// Writes all of `buf`.
     pub fn write_all_at(&self, buf: &[u8], offset: u64) -> Result<()> {
         self.file.write_all_at(buf, offset).map_err(|e| Error::io("write", &self.path, e))
+    }
+
+    /// Writes all of `pieces`, one after the other.
+    pub fn write_pieces_at(&self, pieces: &[Bytes], offset: u64) -> Result<()> {
+        self.file.write_pieces_at(pieces, offset).map_err(|e| Error::io("write", &self.path, e))
     }
 
     /// Its size.

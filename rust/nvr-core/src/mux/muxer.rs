@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::camera_times::CameraTimes;
 use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
@@ -53,9 +55,10 @@ pub struct Muxed {
     pub run: RunId,
     /// It begins a new segment (and seals the one before).
     pub new_segment: Option<SegmentHead>,
-    /// Bytes of the fragment; if it begins a segment, those of the segment's head come first.
-    pub bytes: Vec<u8>,
-    /// How many of `bytes` belong to the segment's head.
+    /// Bytes of the fragment, one piece after the other; if it begins a segment, those of the
+    /// segment's head come first. The pictures are as they came from the camera, not copied.
+    pub pieces: Vec<Bytes>,
+    /// How many of the bytes belong to the segment's head.
     pub head_len: u32,
     /// Positions are relative to the fragment's first byte, `first_sample`s are 0.
     pub entry: FragmentEntry,
@@ -65,6 +68,13 @@ pub struct Muxed {
     pub audio_samples: Vec<Sample>,
     /// ONVIF metadata.
     pub metadata_samples: Vec<Sample>,
+}
+
+impl Muxed {
+    /// How many bytes are to be written.
+    pub fn total_len(&self) -> usize {
+        self.head_len as usize + self.entry.length as usize
+    }
 }
 
 /// What the muxer has done.
@@ -500,7 +510,7 @@ impl Muxer {
         let data: Vec<_> =
             run.units.drain(..).flat_map(|u| std::iter::once(u.data).chain(u.rest)).collect();
         run.pending_len = 0;
-        let (fragment, entry) = write_fragment(FragmentParts {
+        let (first, entry) = write_fragment(FragmentParts {
             entry,
             video_samples: &video_samples,
             video_data: &data,
@@ -509,19 +519,16 @@ impl Muxer {
             metadata_samples: &documents.samples,
             metadata_data: &documents.data,
         });
-        let bytes = match &head {
-            Some(head) => {
-                let mut bytes = head.to_bytes();
-                bytes.extend_from_slice(&fragment);
-                bytes
-            }
-            None => fragment,
-        };
+        let of_head = head.as_ref().map_or_else(Vec::new, SegmentHead::to_bytes);
+        let head_len = of_head.len();
+        let first = Bytes::from([of_head, first].concat());
+        let pieces: Vec<_> =
+            std::iter::once(first).chain(data).chain(share.data).chain(documents.data).collect();
         if !share.samples.is_empty() {
             segment.audio_end =
                 audio_at + share.samples.iter().map(|s| u64::from(s.duration)).sum::<u64>();
         }
-        segment.len += bytes.len() as u64;
+        segment.len += head_len as u64 + u64::from(entry.length);
         let run_id = run.id;
         run.newest = Some((wall_start_us, offset_us));
         run.end_us = wall_start_us + i64::from(entry.duration_us);
@@ -530,8 +537,8 @@ impl Muxer {
         out.push(MuxOut::Fragment(Box::new(Muxed {
             run: run_id,
             new_segment: head,
-            head_len: u32::try_from(bytes.len()).unwrap_or(0) - entry.length,
-            bytes,
+            head_len: u32::try_from(head_len).unwrap_or(u32::MAX),
+            pieces,
             entry,
             video_samples,
             audio_samples: share.samples,

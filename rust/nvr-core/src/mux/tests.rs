@@ -88,7 +88,8 @@ impl Fed {
     fn samples(&self) -> Vec<Vec<u8>> {
         let mut all = Vec::new();
         for muxed in self.fragments() {
-            let bytes = &muxed.bytes[muxed.head_len as usize..];
+            let bytes = &muxed.pieces.concat()[muxed.head_len as usize..];
+            assert_eq!(muxed.total_len(), muxed.head_len as usize + bytes.len());
             assert_eq!(parse_fragment(bytes).unwrap().entry, muxed.entry);
             let mut at = muxed.entry.video.data_offset as usize;
             for sample in &muxed.video_samples {
@@ -274,7 +275,7 @@ fn what_waits_in_memory_is_bounded_whatever_times_say() {
         fed.picture(n * 90, n * 1000, &[if n == 0 { IDR } else { &big }]);
     }
     assert_eq!(fed.fragments().len(), 2);
-    assert!(fed.fragments().iter().all(|f| f.bytes.len() <= 66 << 20));
+    assert!(fed.fragments().iter().all(|f| f.total_len() <= 66 << 20));
 }
 
 #[test]
@@ -378,7 +379,7 @@ fn metadata_lies_among_the_pictures_of_its_time() {
     );
     let mut before = 0;
     for (n, fragment) in (0..).zip(&fragments) {
-        let bytes = &fragment.bytes[fragment.head_len as usize..];
+        let bytes = &fragment.pieces.concat()[fragment.head_len as usize..];
         let parsed = parse_fragment(bytes).unwrap();
         assert_eq!(parsed.entry, fragment.entry);
         let run = parsed.entry.metadata;
@@ -467,7 +468,7 @@ fn both_fields_of_a_frame_are_one_sample() {
             .flat_map(|f| {
                 let run = f.entry.video;
                 let start = (f.head_len + run.data_offset) as usize;
-                f.bytes[start..start + run.data_len as usize].to_vec()
+                f.pieces.concat()[start..start + run.data_len as usize].to_vec()
             })
             .collect();
         assert_eq!(bytes, expected.concat());

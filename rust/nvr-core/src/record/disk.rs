@@ -41,7 +41,7 @@ pub(super) enum Op {
 impl Op {
     fn bytes(&self) -> usize {
         match self {
-            Op::Write(muxed) => muxed.bytes.capacity(),
+            Op::Write(muxed) => muxed.total_len(),
             _ => 0,
         }
     }

@@ -121,7 +121,7 @@ impl SegmentWriter {
 
     fn append(&mut self, muxed: &Muxed, dirty: &Dirty) -> Result<u64> {
         let Some(open) = &mut self.open else { return Err(Error::Closed("the segment")) };
-        if let Err(e) = open.file.write_all_at(&muxed.bytes, open.len) {
+        if let Err(e) = open.file.write_pieces_at(&muxed.pieces, open.len) {
             // What was written of it is torn. Sealing cuts it off, if the disk still lets us.
             let undone = if open.len == 0 { self.discard() } else { self.seal(dirty).map(drop) };
             if let Err(again) = undone {
@@ -152,8 +152,8 @@ impl SegmentWriter {
             }
             dirty.add(index.file());
         }
-        open.len += muxed.bytes.len() as u64;
-        Ok(muxed.bytes.len() as u64)
+        open.len += muxed.total_len() as u64;
+        Ok(muxed.total_len() as u64)
     }
 
     /// A fragment that the index cannot name is not there: the segment ends before it.

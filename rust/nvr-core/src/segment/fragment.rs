@@ -1,4 +1,4 @@
-//! One fragment: our info box, prft, moof, mdat, made in one piece and written in one call.
+//! One fragment: our info box, prft, moof, mdat, written in one call.
 
 use bytes::Bytes;
 
@@ -42,7 +42,8 @@ pub struct FragmentParts<'a> {
     pub metadata_data: &'a [Bytes],
 }
 
-/// Makes the bytes of a fragment and completes its entry.
+/// Makes the first bytes of a fragment, up to the pictures', and completes its entry. The pictures'
+/// bytes, the sound's and the metadata's follow as they are: nobody copies them.
 pub fn write_fragment(parts: FragmentParts<'_>) -> (Vec<u8>, FragmentEntry) {
     let mut entry = parts.entry;
     let len = |data: &[Bytes]| data.iter().map(Bytes::len).sum::<usize>();
@@ -72,7 +73,7 @@ pub fn write_fragment(parts: FragmentParts<'_>) -> (Vec<u8>, FragmentEntry) {
         entry.metadata.data_len = to_u32(metadata_len);
     }
 
-    let mut out = Vec::with_capacity(total);
+    let mut out = Vec::with_capacity(head_len);
     write_info(&mut out, &entry);
     if has_metadata {
         write_box(&mut out, *b"uuid", |o| {
@@ -85,10 +86,9 @@ pub fn write_fragment(parts: FragmentParts<'_>) -> (Vec<u8>, FragmentEntry) {
     debug_assert_eq!(out.len() + 8, head_len);
     out.u32(to_u32(8 + data_len));
     out.bytes(b"mdat");
-    for piece in parts.video_data.iter().chain(parts.audio_data).chain(parts.metadata_data) {
-        out.bytes(piece);
-    }
-    entry.crc = crc32c::crc32c(&out[CRC_FROM..]);
+    let pieces = parts.video_data.iter().chain(parts.audio_data).chain(parts.metadata_data);
+    entry.crc = pieces
+        .fold(crc32c::crc32c(&out[CRC_FROM..]), |crc, piece| crc32c::crc32c_append(crc, piece));
     out[24..CRC_FROM].copy_from_slice(&entry.crc.to_be_bytes());
     (out, entry)
 }
@@ -455,7 +455,7 @@ mod tests {
             if !documents.is_empty() {
                 begin.metadata.decode_time = 180_007;
             }
-            let (bytes, entry) = write_fragment(FragmentParts {
+            let (head, entry) = write_fragment(FragmentParts {
                 entry: begin,
                 video_samples: &video_samples,
                 video_data: &video,
@@ -464,6 +464,7 @@ mod tests {
                 metadata_samples: &metadata_samples,
                 metadata_data: &documents,
             });
+            let bytes = [head, video.concat(), audio.concat(), documents.concat()].concat();
             prop_assert_eq!(bytes.len(), entry.length as usize);
             prop_assert!(crc_holds(&bytes));
             let parsed = parse_fragment(&bytes).expect("parses");
@@ -482,10 +483,11 @@ mod tests {
         fn damage_never_panics(at in 0usize..600, value in any::<u8>(), cut in 0usize..600) {
             let video = [Bytes::from_static(&[1; 50]), Bytes::from_static(&[2; 60])];
             let video_samples = samples(&video, &[0, 3000]);
-            let (mut bytes, _) = write_fragment(FragmentParts {
+            let (head, _) = write_fragment(FragmentParts {
                 entry: entry(), video_samples: &video_samples, video_data: &video, audio_samples: &[], audio_data: &[],
                 metadata_samples: &samples(&video, &[0]), metadata_data: &video,
             });
+            let mut bytes = [head, video.concat(), video.concat()].concat();
             let len = bytes.len();
             let at = at % len;
             let changed = bytes[at] != value;

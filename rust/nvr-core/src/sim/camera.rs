@@ -93,7 +93,7 @@ impl Camera {
     pub(super) fn jump(&mut self, by_90k: i64, within_gop: bool) {
         self.media.1 += by_90k;
         let settled = self.next_mono_us - self.run_mono_us > SETTLED_US;
-        if !within_gop || !(settled || !(0..=10_500_000).contains(&by_90k)) {
+        if !within_gop || !settled && (0..=10_500_000).contains(&by_90k) {
             self.since_key = 0;
         }
         let left = i64::try_from(self.gop - self.since_key).unwrap_or(0);
