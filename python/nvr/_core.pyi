@@ -108,7 +108,7 @@ class CodecConfig:
     video_codec: str
     """RFC 6381, e.g. ``avc1.4d401f``."""
     audio_codec: str
-    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``), or empty."""
+    """RFC 6381 (``mp4a.40.2``, ``ulaw``, ``alaw``, ``opus``), or empty."""
     width: int
     height: int
     init_segment: bytes
@@ -375,11 +375,17 @@ class StreamWriter:
         audio_extra_data: bytes = ...,
         audio_sample_rate_hz: int = 0,
         audio_channels: int = 0,
+        metadata: bool = False,
     ) -> None:
-        """``codec``: ``h264`` or ``h265``; ``extra_data``: content of avcC or hvcC."""
+        """``codec``: ``h264``, ``h265`` or ``jpeg``; ``extra_data``: content of avcC or hvcC.
+
+        ``metadata``: documents of ONVIF metadata come too.
+        """
     def video(self, data: Buffer, pts_90k: int, arrival_us: int) -> None:
         """Length-prefixed NAL units of one access unit."""
     def audio(self, data: Buffer, pts: int, duration: int, arrival_us: int) -> None: ...
+    def metadata(self, data: Buffer, arrival_us: int) -> None:
+        """A document of ONVIF metadata, as XML."""
     def end(self, at_us: int, reason: str = "disconnected", detail: str = "") -> None: ...
     def down(self, at_us: int, reason: str, detail: str = "") -> None: ...
     def flush(self) -> None:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from nvr.catalog.address import parse_address
 from nvr.errors import InvalidArgument
+from nvr.footage.admin import mask_password
 
 printable = st.text(st.characters(categories=["L", "N", "P", "S", "Zs"]), max_size=20).filter(str.isprintable)
 
@@ -87,3 +88,17 @@ def test_any_text_is_taken_or_refused(text: str) -> None:
 
 def test_repr_shows_no_password() -> None:
     assert "geheim" not in repr(parse_address("rtsp://u:geheim@h/x?pwd=geheim"))
+
+
+def test_metadata_is_asked_for_behind_the_address() -> None:
+    asked = parse_address("rtsp://u:p@10.0.0.7/live?a=b#metadata")
+    assert (asked.metadata, asked.path, asked.password) == (True, "/live?a=b", "p")
+    assert not parse_address("rtsp://u:p@10.0.0.7/live").metadata
+    assert mask_password("rtsp://u:p@10.0.0.7/live#metadata") == "rtsp://u:***@10.0.0.7/live#metadata"
+    for wrong in (
+        "rtsp://10.0.0.7/live#Metadata",
+        "rtsp://10.0.0.7/#x#metadata",
+        "http://10.0.0.7/a.ts#metadata",
+    ):
+        with pytest.raises(InvalidArgument, match="#metadata at the end"):
+            parse_address(wrong)

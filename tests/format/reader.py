@@ -16,6 +16,7 @@ from uuid import UUID
 
 HEADER_TYPE = b"nvr.segm.head\0\0\x01"
 INFO_TYPE = b"nvr.fragment\0\0\0\x01"
+METADATA_TYPE = b"nvr.metadata" + bytes([0, 0, 0, 1])
 FOOTER_TYPE = b"nvr.footer\0\0\0\0\0\x01"
 TRAILER_MAGIC = b"NVRFOOT1"
 INDEX_MAGIC = b"NVRINDX1"
@@ -75,6 +76,13 @@ class Info(NamedTuple):
     video_digest: bytes
     audio_digest: bytes
     reserved: int
+
+
+class MetadataInfo(NamedTuple):
+    size: int
+    type: bytes
+    user_type: bytes
+    digest: bytes
 
 
 class Prft(NamedTuple):
@@ -168,6 +176,7 @@ LAYOUTS: dict[type[Any], struct.Struct] = {
     Header: struct.Struct(">I4s16s78s"),
     Identity: struct.Struct(">BB16s16sIIqqI16s"),
     Info: struct.Struct(">I4s16sIIqIIHHiI32s32sI"),
+    MetadataInfo: struct.Struct(">I4s16s32s"),
     Prft: struct.Struct(">I4sIIQQ"),
     Entry: struct.Struct(">IIIIqIHHiI56s56s"),
     TrackRun: struct.Struct(">QIIII32s"),
@@ -191,7 +200,9 @@ PARAMETERS = (
     ("audio_extra", "bytes[audio_extra_len]"),
 )
 PARAMETERS_2 = (("audio_codec", "u8"),)
-"""Behind the others in version 2."""
+"""Behind the others in versions 2 and 3."""
+PARAMETERS_3 = (("metadata_coding", "u8"),)
+"""Behind those in version 3."""
 
 
 T = TypeVar("T")
@@ -306,6 +317,7 @@ class Fragment:
     prft: Prft
     video: Track
     audio: Track
+    metadata: Track
 
     @property
     def end(self) -> int:
@@ -329,6 +341,9 @@ class Footer:
     fragments: list[Entry]
     video: list[Sample]
     audio: list[Sample]
+    metadata: list[Sample]
+    metadata_runs: list[TrackRun]
+    """Of each fragment, in version 3."""
 
     def track(self, run: TrackRun, samples: list[Sample]) -> Track:
         chosen = samples[run.first_sample : run.first_sample + run.sample_count]
@@ -345,7 +360,7 @@ class Segment:
 def read_parameters(data: bytes, at: int, version: int) -> tuple[dict[str, Any], int]:
     found: dict[str, Any] = {}
     sizes = {"u8": 1, "u16": 2, "u32": 4}
-    for name, kind in PARAMETERS + (PARAMETERS_2 if version == 2 else ()):
+    for name, kind in PARAMETERS + PARAMETERS_2 * (version >= 2) + PARAMETERS_3 * (version >= 3):
         size = sizes[kind] if kind in sizes else found[f"{name}_len"]
         check(at + size <= len(data), f"{name} is cut")
         value = data[at : at + size]
@@ -356,7 +371,7 @@ def read_parameters(data: bytes, at: int, version: int) -> tuple[dict[str, Any],
 
 def read_identity(data: bytes) -> Identity:
     identity = take(Identity, data)
-    check(identity.version in (1, 2), f"version {identity.version} is not known")
+    check(identity.version in (1, 2, 3), f"version {identity.version} is not known")
     check(identity.stream in (0, 1), "the stream is not known")
     return identity
 
@@ -399,20 +414,31 @@ def read_fragment(data: bytes, at: int) -> Fragment:
     check(info.size < info.length and end <= len(data), f"the fragment at {at} is cut")
     check(crc32c(data[at + 28 : end]) == info.crc, f"the fragment at {at} fails its CRC")
     parts = list(boxes(data, at, end))
-    check([b.kind for b in parts] == [b"uuid", b"prft", b"moof", b"mdat"], f"other boxes in fragment {at}")
-    moof, mdat = parts[2], parts[3]
+    kinds = [b.kind for b in parts]
+    *_, prft, moof, mdat = parts
+    check(kinds[-3:] == [b"prft", b"moof", b"mdat"], f"other boxes in fragment {at}")
+    metadata_digest = bytes(32)
+    if kinds[:-3] == [b"uuid", b"uuid"]:
+        box = take(MetadataInfo, data, parts[1].start)
+        check((box.size, box.user_type) == (56, METADATA_TYPE), f"another box in fragment {at}")
+        metadata_digest = box.digest
+    else:
+        check(kinds[:-3] == [b"uuid"], f"other boxes in fragment {at}")
     mfhd = child(data, moof, b"mfhd")
     check(int.from_bytes(mfhd[4:], "big") == info.sequence + 1, "mfhd has another sequence")
-    digests = {1: info.video_digest, 2: info.audio_digest}
+    digests = {1: info.video_digest, 2: info.audio_digest, 3: metadata_digest}
     trafs = [b for b in boxes(data, moof.start + 8, moof.end) if b.kind == b"traf"]
     tracks = dict(read_track(data, moof, traf, digests) for traf in trafs)
-    silence = Track(0, [], 0, info.audio_digest)
-    fragment = Fragment(at, info, take(Prft, data, parts[1].start), tracks[1], tracks.get(2, silence))
-    sound_at = fragment.audio.data_offset if fragment.audio.samples else mdat.end
+    silence, nothing = Track(0, [], 0, info.audio_digest), Track(0, [], 0, metadata_digest)
+    others = tracks.get(2, silence), tracks.get(3, nothing)
+    fragment = Fragment(at, info, take(Prft, data, prft.start), tracks[1], *others)
+    metadata_at = fragment.metadata.data_offset if fragment.metadata.samples else mdat.end
+    sound_at = fragment.audio.data_offset if fragment.audio.samples else metadata_at
     check(fragment.video.data_offset == mdat.start + 8, "pictures do not begin mdat")
     check(fragment.video.data_offset + fragment.video.data_len == sound_at, "sound does not follow pictures")
-    check(sound_at + fragment.audio.data_len == mdat.end, "samples do not fill mdat")
-    for kind, track in ((b"v", fragment.video), (b"a", fragment.audio)):
+    check(sound_at + fragment.audio.data_len == metadata_at, "metadata does not follow sound")
+    check(metadata_at + fragment.metadata.data_len == mdat.end, "samples do not fill mdat")
+    for kind, track in ((b"v", fragment.video), (b"a", fragment.audio), (b"m", fragment.metadata)):
         payload = data[track.data_offset : track.data_offset + track.data_len]
         check(
             track_digest(kind, track.samples, payload) == track.digest, f"a digest of fragment {at} differs"
@@ -434,8 +460,16 @@ def read_footer(data: bytes) -> Footer | None:
     head_bytes = data[start + 24 : at]
     fragment_count, picture_count, sound_count = struct.unpack_from(">III", data, at)
     at += 12
-    fragments = take_all(Entry, data, at, fragment_count)
-    at += fragment_count * LAYOUTS[Entry].size
+    document_count, run_size = 0, 0
+    if identity.version >= 3:
+        (document_count,) = struct.unpack_from(">I", data, at)
+        at, run_size = at + 4, LAYOUTS[TrackRun].size
+    fragments, runs = [], []
+    for _ in range(fragment_count):
+        fragments.append(take(Entry, data, at))
+        at += LAYOUTS[Entry].size
+        runs += [take(TrackRun, data, at)] if run_size else []
+        at += run_size
     video = [
         Sample(p.size, p.duration & ~SYNC_BIT, p.composition_offset, bool(p.duration & SYNC_BIT))
         for p in take_all(Picture, data, at, picture_count)
@@ -443,8 +477,10 @@ def read_footer(data: bytes) -> Footer | None:
     at += picture_count * LAYOUTS[Picture].size
     audio = [Sample(s.size, s.duration, 0, True) for s in take_all(Sound, data, at, sound_count)]
     at += sound_count * LAYOUTS[Sound].size
+    metadata = [Sample(s.size, s.duration, 0, True) for s in take_all(Sound, data, at, document_count)]
+    at += document_count * LAYOUTS[Sound].size
     check(at == len(data) - 16, "the footer's tables do not fill it")
-    return Footer(start, head_bytes, fragments, video, audio)
+    return Footer(start, head_bytes, fragments, video, audio, metadata, runs)
 
 
 def read_segment(data: bytes) -> Segment:

@@ -16,6 +16,7 @@ TYPES: dict[str, type[Any]] = {
     "header": reader.Header,
     "identity": reader.Identity,
     "info": reader.Info,
+    "metadata_info": reader.MetadataInfo,
     "prft": reader.Prft,
     "entry": reader.Entry,
     "track_run": reader.TrackRun,
@@ -47,7 +48,7 @@ def size(kind: str) -> int:
 
 
 def test_every_table_has_a_structure() -> None:
-    assert set(TABLES) == set(TYPES) | {"parameters", "parameters_2"}
+    assert set(TABLES) == set(TYPES) | {"parameters", "parameters_2", "parameters_3"}
     assert set(TYPES.values()) == set(reader.LAYOUTS)
 
 
@@ -72,6 +73,7 @@ def test_offsets_of_a_table_add_up(name: str) -> None:
 def test_codec_parameters_are_the_readers() -> None:
     assert tuple((field, kind) for kind, field, _ in TABLES["parameters"]) == reader.PARAMETERS
     assert tuple((field, kind) for kind, field, _ in TABLES["parameters_2"]) == reader.PARAMETERS_2
+    assert tuple((field, kind) for kind, field, _ in TABLES["parameters_3"]) == reader.PARAMETERS_3
 
 
 def test_sizes_in_the_text_are_those_of_the_tables() -> None:
@@ -89,6 +91,7 @@ def test_sizes_in_the_text_are_those_of_the_tables() -> None:
     [
         ("`nvr.segm.head` 00 00 01", reader.HEADER_TYPE),
         ("`nvr.fragment` 00 00 00 01", reader.INFO_TYPE),
+        ("`nvr.metadata` 00 00 00 01", reader.METADATA_TYPE),
         ("`nvr.footer` 00 00 00 00 00 01", reader.FOOTER_TYPE),
     ],
 )

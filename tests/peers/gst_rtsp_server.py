@@ -43,6 +43,16 @@ SOUNDS = {
     "ulaw": "rtppcmupay",
     "alaw": "rtppcmapay",
     "opus": "opusparse ! rtpopuspay",
+    "g722": "rtpg722pay",
+}
+
+
+CODERS = {
+    "aac": (48000, "voaacenc"),
+    "ulaw": (8000, "mulawenc"),
+    "alaw": (8000, "alawenc"),
+    "opus": (48000, "opusenc"),
+    "g722": (16000, "avenc_g722"),
 }
 
 
@@ -54,9 +64,11 @@ def generated(options: argparse.Namespace) -> str:
     size = f"video/x-raw,format=I420,width={options.width},height={options.height},framerate={options.fps}/1"
     pipeline = f"videotestsrc is-live=true pattern={options.pattern} ! {size} ! {encoder(options)} ! {pay}"
     if options.audio:
-        rate, coder = {"aac": (48000, "voaacenc"), "opus": (48000, "opusenc")}.get(
-            options.audio_codec, (8000, f"{options.audio_codec.replace('u', 'mu')}enc")
-        )
+        rate, coder = {
+            "aac": (48000, "voaacenc"),
+            "opus": (48000, "opusenc"),
+            "g722": (16000, "avenc_g722"),
+        }.get(options.audio_codec, (8000, f"{options.audio_codec.replace('u', 'mu')}enc"))
         pipeline += (
             f" audiotestsrc is-live=true ! audio/x-raw,rate={rate},channels=1 ! {coder}"
             f" ! {SOUNDS[options.audio_codec]} name=pay1 pt=97"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from nvr._core import Ingest
+from nvr._core import Ingest, Store
 from nvr.sources.rules import SourceRules
 from tests.sources.conftest import HANG_S, SourceRecorder
 from tests.sources.senders import ffmpeg, sending, web_server
@@ -221,6 +221,25 @@ def test_a_source_that_can_be_reached_is_told_by_a_probe(scenes: dict[str, Path]
     assert "passwd" not in detail
 
 
+@pytest.mark.parametrize(
+    ("device", "reason", "said"),
+    [("/dev/video99", "no_such_path", "plugged in"), ("/dev/null", "protocol_error", "no video device")],
+)
+def test_devices_that_are_none(device: str, reason: str, said: str, tmp_path: Path) -> None:
+    """As far as it goes on a machine without a camera: libav's own reader of devices is asked."""
+    store = Store([str(tmp_path)])
+    ingest = Ingest(store, source_command=SourceRules(devices=(device,)).command())
+    recorder = SourceRecorder(tmp_path, store, ingest)
+    try:
+        recorder.record(f"v4l2:{device}?size=1280x720&rate=25")
+        status = recorder.wait_until("a reason", lambda s: s.state == "waiting")
+    finally:
+        recorder.stop()
+    assert (status.reason, status.frames) == (reason, 0)
+    assert said in status.detail
+    assert device not in status.detail
+
+
 def test_srt_where_the_library_speaks_it(scenes: dict[str, Path], recorder: SourceRecorder) -> None:
     """PyAV's wheels come without SRT; the reason says so rather than that the camera is away."""
     import av
@@ -241,4 +260,4 @@ def test_srt_where_the_library_speaks_it(scenes: dict[str, Path], recorder: Sour
         else:
             status = recorder.wait_until("a reason", lambda s: s.state == "waiting")
             assert status.reason == "not_recorded"
-            assert "does not speak the protocol" in status.detail
+            assert "without libsrt" in status.detail

@@ -13,7 +13,7 @@ from nvr._core import Store
 from nvr.sources.sound import from_adts
 from tests.ingest.pictures import ALL_TIME, samples_of
 from tests.sources.conftest import SourceRecorder
-from tests.sources.senders import ffmpeg, sending, web_server
+from tests.sources.senders import Sender, ffmpeg, sending, web_server
 from tests.support.processes import free_port
 
 T = TypeVar("T")
@@ -195,3 +195,60 @@ def test_another_resolution_is_a_new_part(
     }
     store.close()
     assert sizes == {(320, 180), (640, 360)}
+
+
+def test_jpeg_and_opus(recorder: SourceRecorder, tmp_path: Path) -> None:
+    """Of a camera that is no RTSP camera: MPEG-TS has no JPEG, so Matroska over HTTP."""
+    file = tmp_path / "source.mkv"
+    ffmpeg(
+        *("-f", "lavfi", "-i", "testsrc=size=320x240:rate=10:duration=6"),
+        *("-f", "lavfi", "-i", "sine=duration=6", "-c:v", "mjpeg", "-c:a", "libopus", "-ac", "2", file),
+    )
+    recorder.record(f"file:{file}?loop=1")
+    status = recorder.wait_until("many pictures", lambda s: s.frames >= 50)
+    assert (status.video_codec, status.audio_codec, status.detail) == ("mp4v.6C", "opus", "")
+    assert (status.width, status.height) == (320, 240)
+    recorder.stop()
+    with av.open(file) as container:
+        jpegs = [bytes(packet) for packet in container.demux(video=0) if packet.size]
+    pictures = list(samples_of(recorder.root, recorder.camera_id).values())
+    assert len(pictures) >= 45
+    assert is_part(pictures, jpegs * 2)
+    files = sorted((recorder.root / recorder.camera_id / "main").glob("*/*.mp4"))
+    packets = [packet for each in files for packet in sent_sound(each)]
+    assert len(packets) > 150
+    assert is_part(packets, sent_sound(file) * 2)
+    with av.open(files[0]) as container:
+        sound = container.streams.audio[0].codec_context
+        assert (sound.name, sound.sample_rate, sound.channels) == ("opus", 48_000, 2)
+        assert sum(frame.samples for frame in container.decode(audio=0)) > 150 * 900
+
+
+def test_a_camera_that_sends_jpegs_one_after_the_other(recorder: SourceRecorder, tmp_path: Path) -> None:
+    """``multipart/x-mixed-replace``, as cameras of all ages have it: without any times."""
+    port = free_port()
+    arguments = ["-re", "-f", "lavfi", "-i", "testsrc=size=320x240:rate=10", "-c:v", "mjpeg", "-f", "mpjpeg"]
+    sender = Sender([*arguments, "-listen", "1", f"http://127.0.0.1:{port}/video.mjpg"])
+    try:
+        recorder.record(f"http://127.0.0.1:{port}/video.mjpg")
+        status = recorder.wait_until("pictures", lambda s: s.frames >= 30)
+    finally:
+        sender.stop()
+    assert (status.video_codec, status.width) == ("mp4v.6C", 320)
+    recorder.stop()
+    times = list(samples_of(recorder.root, recorder.camera_id))
+    # At the pace at which they came: 10 a second.
+    assert len(times) >= 25
+    assert len(set(times)) == len(times)
+    assert times == sorted(times)
+
+
+def test_sound_in_mp3_is_left_out_and_named(
+    scenes: dict[str, Path], recorder: SourceRecorder, tmp_path: Path
+) -> None:
+    file = tmp_path / "mp3.ts"
+    ffmpeg("-i", scenes["h264"], "-c:v", "copy", "-c:a", "libmp3lame", "-f", "mpegts", file)
+    recorder.record(f"file:{file}?loop=1")
+    status = recorder.wait_until("pictures", lambda s: s.frames >= 10)
+    assert (status.state, status.audio_codec) == ("recording", "")
+    assert "audio MP3" in status.detail

@@ -10,6 +10,7 @@ from nvr.errors import InvalidArgument
 __all__ = ["DEFAULT_PORT", "StreamAddress", "parse_address"]
 
 DEFAULT_PORT = 554
+METADATA = "#metadata"
 _PORTS = {"rtsp": DEFAULT_PORT, "http": 80, "https": 443, "rtmp": 1935, "rtmps": 443}
 _NEED_PORT = ("srt", "tcp", "udp")
 _ON_THIS_MACHINE = ("file", "v4l2")
@@ -30,6 +31,8 @@ class StreamAddress:
     user: str
     password: str = field(repr=False)
     path: str = field(repr=False)
+    metadata: bool = False
+    """``#metadata`` stands behind it: ONVIF metadata is recorded too."""
 
 
 def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
@@ -37,6 +40,7 @@ def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
 
     Beside ``rtsp``: what a process reads with libav (``nvr.sources``), so ``http``, ``https``, ``rtmp``,
     ``rtmps``, ``srt``, ``tcp``, ``udp`` with a host, ``file:/path`` and ``v4l2:/dev/video0``.
+    ``#metadata`` behind an ``rtsp`` address asks for ONVIF metadata; no server ever sees it.
 
     Raises :exc:`InvalidArgument`, whose message quotes nothing of the address
     but its scheme: what looks like a host may be part of a password.
@@ -71,8 +75,13 @@ def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
         raise _wrong(field, "port 0 is no camera's; leave the port out for the standard one")
     if port is None and scheme in _NEED_PORT:
         raise _wrong(field, f"the address needs a port, such as {scheme}://192.0.2.7:5000")
-    if parts.fragment or "#" in url:
-        raise _wrong(field, "the address has a #; in a password or path write it as %23")
+    metadata = scheme == "rtsp" and url.endswith(METADATA) and url.count("#") == 1
+    if "#" in url and not metadata:
+        raise _wrong(
+            field,
+            "the address has a #; in a password or path write it as %23 (only #metadata at the end of an "
+            "rtsp:// address means something)",
+        )
     userinfo, _, _ = parts.netloc.rpartition("@")
     if "@" in userinfo:
         raise _wrong(field, "the address has more than one @; in a password write it as %40")
@@ -92,6 +101,7 @@ def parse_address(url: str, *, field: str = "main_url") -> StreamAddress:
         user=_decoded(user, field, "user"),
         password=_decoded(password, field, "password"),
         path=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        metadata=metadata,
     )
 
 

@@ -18,12 +18,23 @@ class SourceError(Exception):
         self.detail = detail
 
 
-def classify(error: Exception, *, opened: bool) -> SourceError:
+_OF_DEVICES = {
+    errno.ENOENT: ("no_such_path", "there is no such device: is the camera plugged in?"),
+    errno.ENODEV: ("no_such_path", "there is no such device any more: is the camera plugged in?"),
+    errno.ENOTTY: ("protocol_error", "it is no video device"),
+    errno.EBUSY: ("refused", "another program uses the device"),
+    errno.EINVAL: ("codec_not_supported", "the device does not offer this format, size or rate"),
+}
+
+
+def classify(error: Exception, *, opened: bool, scheme: str = "") -> SourceError:
     """``opened``: pictures could have come. Of the error only its kind is told: its text has the address."""
     said = getattr(error, "strerror", None) or type(error).__name__
     match error:
         case SourceError():
             return error
+        case OSError() if scheme == "v4l2" and error.errno in _OF_DEVICES:
+            return SourceError(*_OF_DEVICES[error.errno])
         case av.error.HTTPUnauthorizedError() | av.error.HTTPForbiddenError():
             return SourceError("auth_failed", f"the server refuses: {said}")
         case av.error.HTTPNotFoundError():
@@ -32,6 +43,12 @@ def classify(error: Exception, *, opened: bool) -> SourceError:
             return SourceError("no_such_path", "there is no such file or device")
         case PermissionError():
             return SourceError("not_recorded", "the recorder may not read it: permission denied")
+        case av.error.ProtocolNotFoundError() if scheme == "srt":
+            return SourceError(
+                "not_recorded",
+                "the libav in this installation was built without libsrt, so it does not speak SRT: PyAV's "
+                "wheels are; install a PyAV that is built against a libav with it, or record by RTSP or RTMP",
+            )
         case av.error.ProtocolNotFoundError():
             return SourceError(
                 "not_recorded",

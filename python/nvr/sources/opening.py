@@ -37,6 +37,7 @@ class Opening:
     name: str = field(repr=False)
     format: str | None
     options: dict[str, str]
+    scheme: str = ""
     recorded: bool = False
     """Not live: it is played at its own pace."""
     loop: bool = False
@@ -60,7 +61,7 @@ def opening(url: str) -> Opening:
         options["format_whitelist"] = _FILE_FORMATS
         # The prefix keeps a name from being taken for one of libav's own protocols.
         name = f"file:{file_path(url)}"
-        return Opening(name, None, options, recorded=True, loop=known.get("loop") in {"1", "true"})
+        return Opening(name, None, options, scheme, recorded=True, loop=known.get("loop") in {"1", "true"})
     if scheme in {"http", "https"}:
         options |= {
             "format_whitelist": _HTTP_FORMATS,
@@ -69,15 +70,15 @@ def opening(url: str) -> Opening:
             # The newest segment of a live playlist: what lies further back is the past.
             "live_start_index": "-1",
         }
-        return Opening(url, None, options)
+        return Opening(url, None, options, scheme)
     if scheme in {"rtmp", "rtmps"}:
         options |= {"rtmp_live": "live", "format_whitelist": "flv"}
-        return Opening(url, "flv", options)
+        return Opening(url, "flv", options, scheme)
     options["format_whitelist"] = "mpegts"
     if scheme == "udp":
         # What does not fit is lost and counted by nobody; the connection goes on.
         options |= {"buffer_size": str(_RECEIVE_BUFFER_BYTES), "overrun_nonfatal": "1"}
-    return Opening(url, "mpegts", options)
+    return Opening(url, "mpegts", options, scheme)
 
 
 def _device(url: str) -> Opening:
@@ -88,7 +89,7 @@ def _device(url: str) -> Opening:
         options["video_size"] = known["size"]
     if "rate" in known:
         options["framerate"] = known["rate"]
-    return Opening(file_path(url), "video4linux2,v4l2", options)
+    return Opening(file_path(url), "video4linux2,v4l2", options, "v4l2")
 
 
 def _query(query: str, *known: str) -> dict[str, str]:

@@ -1,11 +1,12 @@
-"""Pictures as sources bring them, in either form of H.264 and H.265, as the recorder takes them."""
+"""Pictures as sources bring them: H.264 and H.265 in either form, and JPEG, as the recorder takes them."""
 
 from collections.abc import Iterable
+from struct import Struct
 
 from nvr import nal
 from nvr.errors import InvalidArgument
 
-__all__ = ["Pictures"]
+__all__ = ["JpegPictures", "Pictures"]
 
 _MAX_SETS = 64
 """Cameras have two or three; H.264 allows 32 and 256."""
@@ -63,3 +64,49 @@ class Pictures:
 
     def _has_all_kinds(self, sets: Iterable[tuple[int, int]]) -> bool:
         return {kind for kind, _ in sets} == nal.parameter_set_kinds(self.codec)
+
+
+_SIZE = Struct(">HH")
+_SOS = 0xDA
+_NO_SOF = {0xC4, 0xC8, 0xCC}
+
+
+class JpegPictures:
+    """JPEG pictures (ITU-T T.81): each has all that it needs, and its size is all that can change."""
+
+    codec = "jpeg"
+
+    def __init__(self) -> None:
+        self._size: tuple[int, int] | None = None
+
+    @property
+    def parameter_sets(self) -> list[bytes]:
+        """Width and height, as the wire has them; none before the first picture."""
+        return [_SIZE.pack(*self._size)] if self._size else []
+
+    def new_record(self, record: bytes) -> None:
+        """The container has nothing to say."""
+
+    def units(self, packet: bytes) -> bytes:
+        """The picture, as it is. Raises :exc:`InvalidArgument` when it says no size."""
+        self._size = _jpeg_size(packet)
+        return packet
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the frame header (ITU-T T.81, B.2.2)."""
+    at = 2
+    while data[:2] == b"\xff\xd8" and at + 9 <= len(data) and data[at] == 0xFF:
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif 0xC0 <= marker <= 0xCF and marker not in _NO_SOF:
+            height, width = _SIZE.unpack_from(data, at + 5)
+            if width and height:
+                return width, height
+            break
+        elif marker == _SOS:
+            break
+        else:
+            at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
+    raise InvalidArgument("a picture that is no JPEG, or says no size")

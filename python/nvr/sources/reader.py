@@ -18,15 +18,16 @@ from nvr.errors import InvalidArgument
 from nvr.sources.failure import SourceError, classify
 from nvr.sources.opening import READ_LIMIT_S, Opening
 from nvr.sources.pace import Pacer
-from nvr.sources.pictures import Pictures
-from nvr.sources.sound import FRAME_SAMPLES, from_adts
+from nvr.sources.pictures import JpegPictures, Pictures
+from nvr.sources.sound import FRAME_SAMPLES, OPUS_RATE_HZ, from_adts, opus_samples
 from nvr.sources.wire import RecorderGoneError, Sound, Writer
 
 __all__ = ["Reader"]
 
 _Packet: TypeAlias = "Packet[Stream]"
 
-_CODECS = {"h264": "h264", "hevc": "h265"}
+_CODECS = {"h264": "h264", "hevc": "h265", "mjpeg": "jpeg"}
+_SOUND = ("aac", "opus")
 _OPEN_LIMIT_S = 20.0
 _TICKS = 90_000
 _WAIT_FOR_SOUND = 100
@@ -93,13 +94,13 @@ class Reader:
         except RecorderGoneError:
             raise
         except Exception as error:  # noqa: BLE001 - the recorder gets it as a reason; a defect of ours as well
-            return classify(error, opened=opened)
+            return classify(error, opened=opened, scheme=self._source.scheme)
         return SourceError("disconnected", "the source has ended")
 
     def _demux(self, container: InputContainer) -> None:
         video = _video(container)
         self._codec = _CODECS[_codec(video)]
-        audio = next((each for each in container.streams.audio if _codec(each) == "aac"), None)
+        audio = next((each for each in container.streams.audio if _codec(each) in _SOUND), None)
         for stream in container.streams:
             if stream not in (video, audio):
                 # HLS fetches all qualities otherwise.
@@ -109,7 +110,11 @@ class Reader:
             others = [each for each in container.streams.audio if each is not audio]
             self._left_out = [f"audio {_codec(each).upper()}" for each in others]
             self._pacer = Pacer(live=live)
-        pictures = Pictures(self._codec, bytes(video.codec_context.extradata or b""))
+        pictures: Pictures | JpegPictures = JpegPictures()
+        if self._codec != "jpeg":
+            pictures = Pictures(self._codec, bytes(video.codec_context.extradata or b""))
+        # Pictures in a multipart answer have no times.
+        by_arrival = container.format.name == "mpjpeg"
         packets = container.demux([stream for stream in (video, audio) if stream is not None])
         # Looped, times count from zero; else they stay the source's own.
         zero_s = Fraction(container.start_time or 0, av.time_base) if self._source.loop else Fraction(0)
@@ -119,9 +124,11 @@ class Reader:
         for packet in packets:
             base = packet.time_base
             time_at = packet.pts if packet.pts is not None else packet.dts
+            if by_arrival and time_at is None:
+                time_at = 0
             if not packet.size or time_at is None or base is None:
                 continue
-            media_s = time_at * base - zero_s + self._shift_s
+            media_s = Fraction(self._now()) if by_arrival else time_at * base - zero_s + self._shift_s
             if abs(media_s) > _MAX_MEDIA_S:
                 raise SourceError("protocol_error", "its times are out of any range")
             if packet.stream.index == video.index:
@@ -138,6 +145,9 @@ class Reader:
         if audio is None or self._sound is not None:
             return packets
         context = audio.codec_context
+        if _codec(audio) == "opus":
+            self._sound = Sound(b"", OPUS_RATE_HZ, min(context.channels, 2), "opus")
+            return packets
         if config := bytes(context.extradata or b""):
             self._sound = Sound(config, context.sample_rate, context.channels)
             return packets
@@ -170,7 +180,7 @@ class Reader:
             asked_s = now_s
         return chain(past, packets)
 
-    def _picture(self, pictures: Pictures, packet: _Packet, media_s: Fraction) -> None:
+    def _picture(self, pictures: Pictures | JpegPictures, packet: _Packet, media_s: Fraction) -> None:
         try:
             if packet.has_sidedata("new_extradata"):
                 pictures.new_record(bytes(packet.get_sidedata("new_extradata")))
@@ -190,14 +200,19 @@ class Reader:
     def _frame(self, data: bytes, media_s: Fraction) -> None:
         if self._sound is None:
             return
-        if found := from_adts(data):
+        lasts = FRAME_SAMPLES
+        if self._sound.codec == "opus":
+            lasts = opus_samples(data)
+            if not lasts:
+                return
+        elif found := from_adts(data):
             _, data = found
         rate_hz = self._sound.sample_rate_hz
         at = round(media_s * rate_hz)
         if self._next_sound is not None and abs(at - self._next_sound) <= rate_hz * _SAME_TIME_S:
             at = self._next_sound
-        self._next_sound = at + FRAME_SAMPLES
-        self._writer.sound(at, FRAME_SAMPLES, data)
+        self._next_sound = at + lasts
+        self._writer.sound(at, lasts, data)
 
 
 def _codec(stream: Stream) -> str:
@@ -213,6 +228,11 @@ def _video(container: InputContainer) -> VideoStream:
         offered = ", ".join(f"{each.type} {_codec(each).upper()}" for each in container.streams) or "nothing"
         raise SourceError(
             "codec_not_supported",
-            f"the source offers {offered}; only video in H.264 or H.265 can be recorded",
+            f"the source offers {offered}; only video in H.264, H.265 or JPEG can be recorded",
         )
-    return max(known, key=lambda stream: stream.codec_context.width * stream.codec_context.height)
+
+    def rank(stream: VideoStream) -> tuple[bool, int]:
+        # A JPEG beside other video is a film's cover.
+        return _codec(stream) != "mjpeg", stream.codec_context.width * stream.codec_context.height
+
+    return max(known, key=rank)

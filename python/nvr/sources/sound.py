@@ -1,8 +1,8 @@
-"""AAC as sources bring it: raw frames, or each with a header of ADTS (ISO/IEC 14496-3, 1.A.2.2)."""
+"""AAC as sources bring it: raw frames, or each with a header of ADTS (ISO/IEC 14496-3, 1.A.2.2); Opus."""
 
 from nvr.sources.wire import Sound
 
-__all__ = ["FRAME_SAMPLES", "from_adts"]
+__all__ = ["FRAME_SAMPLES", "OPUS_RATE_HZ", "from_adts", "opus_samples"]
 
 FRAME_SAMPLES = 1024
 """Of a raw AAC frame (ISO/IEC 14496-3, 4.5.1.1)."""
@@ -25,3 +25,24 @@ def from_adts(data: bytes) -> tuple[Sound, bytes] | None:
         return None
     config = (object_type << 11 | rate_index << 7 | channels << 3).to_bytes(2, "big")
     return Sound(config, _RATES_HZ[rate_index], channels), data[head:length]
+
+
+OPUS_RATE_HZ = 48_000
+"""Ticks a second of Opus, whatever it was sampled at."""
+_OPUS_MAX_SAMPLES = 5760
+
+
+def opus_samples(packet: bytes) -> int:
+    """How long a packet lasts, in 1/48,000 s (RFC 6716, 3.1); 0: it is none."""
+    if not packet:
+        return 0
+    config, code = packet[0] >> 3, packet[0] & 3
+    if config < 12:
+        frame = (480, 960, 1920, 2880)[config & 3]
+    elif config < 16:
+        frame = (480, 960)[config & 1]
+    else:
+        frame = (120, 240, 480, 960)[config & 3]
+    count = (1, 2, 2)[code] if code < 3 else packet[1] & 63 if len(packet) > 1 else 0
+    samples = count * frame
+    return samples if samples <= _OPUS_MAX_SAMPLES else 0

@@ -4,7 +4,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from struct import Struct
-from typing import BinaryIO
+from typing import BinaryIO, Literal
 
 __all__ = ["RecorderGoneError", "Sound", "Writer"]
 
@@ -20,11 +20,12 @@ class RecorderGoneError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1), and what it says."""
+    """How sound is coded. ``config``: of AAC its AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1)."""
 
     config: bytes
     sample_rate_hz: int
     channels: int
+    codec: Literal["aac", "opus"] = "aac"
 
 
 class Writer:
@@ -42,6 +43,7 @@ class Writer:
         audio = None
         if sound is not None:
             audio = {
+                "codec": sound.codec,
                 "extra_data": sound.config.hex(),
                 "sample_rate": sound.sample_rate_hz,
                 "channels": sound.channels,
@@ -54,11 +56,11 @@ class Writer:
         self._json(b"P", self._video(codec, parameter_sets))
 
     def picture(self, pts_90k: int, units: bytes) -> None:
-        """NAL units of one access unit, each after its length in 4 bytes."""
+        """NAL units of one access unit, each after its length in 4 bytes; or a JPEG."""
         self._write(b"V", _PICTURE.pack(pts_90k) + units)
 
     def sound(self, pts: int, duration: int, frame: bytes) -> None:
-        """One raw AAC frame; times in ticks of the sample rate."""
+        """One raw AAC frame or packet of Opus; times in ticks of the sample rate."""
         self._write(b"A", _SOUND.pack(pts, duration) + frame)
 
     def end(self, reason: str, detail: str) -> None:

@@ -776,7 +776,7 @@ class CodecConfig(_message.Message):
     video_codec: _builtins.str
     """RFC 6381 codec of the video."""
     audio_codec: _builtins.str
-    """RFC 6381 codec of the sound (`mp4a.40.2`; G.711: `ulaw`, `alaw`), or empty."""
+    """RFC 6381 codec of the sound (`mp4a.40.2`; G.711: `ulaw`, `alaw`; `opus`), or empty."""
     width: _builtins.int
     """Pixels across."""
     height: _builtins.int
@@ -1549,7 +1549,7 @@ class AccessUnit(_message.Message):
     """A decoder can start here."""
     data: _builtins.bytes
     """Video: NAL units, each after its length in 4 bytes, big-endian; JPEG: a picture.
-    AAC: one raw frame. G.711: the samples of a packet.
+    AAC: one raw frame. G.711: the samples of a packet. Opus: a packet.
     """
     run_id: _builtins.str
     """The run it belongs to."""

@@ -39,6 +39,8 @@ pub enum AudioCodec {
     G711Ulaw,
     /// ITU-T G.711, A-law.
     G711Alaw,
+    /// Opus (RFC 6716).
+    Opus,
 }
 
 /// Parameters of a sound track.
@@ -46,7 +48,7 @@ pub enum AudioCodec {
 pub struct AudioParams {
     /// How it is coded.
     pub codec: AudioCodec,
-    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711: nothing.
+    /// AAC: AudioSpecificConfig (ISO/IEC 14496-3, 1.6.2.1). G.711, Opus: nothing.
     pub extra_data: Bytes,
     /// Ticks a second of its media time.
     pub sample_rate: u32,
@@ -96,6 +98,7 @@ pub struct AudioFrame {
     /// When its last byte reached the recorder.
     pub arrival: Moment,
     /// AAC: one raw frame. G.711: as many samples as came in a packet, one byte each and channel.
+    /// Opus: a packet.
     pub data: Bytes,
 }
 

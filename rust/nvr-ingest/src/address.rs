@@ -29,6 +29,8 @@ pub(crate) struct Address {
     secrets: Vec<String>,
     /// For a source that is not RTSP: all of it as it was given, with its secrets.
     other: Option<String>,
+    /// `#metadata`: the camera's ONVIF metadata is recorded too.
+    metadata: bool,
 }
 
 impl Address {
@@ -52,6 +54,20 @@ impl Address {
         if other.is_none() && url.host_str().is_none_or(str::is_empty) {
             return Err(Error::Invalid("the camera's URL names no host".to_owned()));
         }
+        let metadata = match url.fragment() {
+            None => false,
+            Some("metadata") if other.is_none() => true,
+            Some(_) => {
+                // What stands there may be part of a password.
+                return Err(Error::Invalid(
+                    "the camera's URL has a # in it: in a password write it as %23; only #metadata at \
+                     the end of an rtsp:// address means something"
+                        .to_owned(),
+                ));
+            }
+        };
+        // No server ever sees it (RFC 3986, 3.5).
+        url.set_fragment(None);
         let login = if url.username().is_empty() && url.password().is_none() {
             None
         } else {
@@ -77,12 +93,17 @@ impl Address {
             let cleared = url.set_username("").and_then(|()| url.set_password(None));
             cleared.map_err(|()| Error::Invalid("the camera's URL names no host".to_owned()))?;
         }
-        Ok(Address { url, login, secrets, other })
+        Ok(Address { url, login, secrets, other, metadata })
     }
 
     /// For a source that is not RTSP: the whole address, with its secrets.
     pub(crate) fn other(&self) -> Option<&str> {
         self.other.as_deref()
+    }
+
+    /// Whether the camera's ONVIF metadata is to be recorded.
+    pub(crate) fn metadata_wanted(&self) -> bool {
+        self.metadata
     }
 
     /// The URL to ask for; without login.

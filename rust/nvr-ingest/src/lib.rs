@@ -12,8 +12,10 @@
 
 mod address;
 mod backoff;
+mod demux;
 mod failure;
 mod options;
+mod opus;
 mod params;
 mod probe;
 mod sender_report;

@@ -1,27 +1,29 @@
 //! One session with a camera: handshake, then packets to a sink.
 
 use std::future::poll_fn;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::Stream as _;
 use nvr_core::codec::{AudioInfo, VideoInfo};
-use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
+use nvr_core::media::{
+    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataDocument, VideoParams,
+};
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
 use retina::client::{
-    Demuxed, InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Session,
-    SessionGroup, SessionIdPolicy, SessionOptions, SetupOptions, TeardownPolicy,
-    UnassignedChannelDataPolicy, UnknownRtcpSsrcPolicy,
+    InitialSequenceNumberPolicy, InitialTimestampPolicy, PlayOptions, Session, SessionGroup,
+    SessionIdPolicy, SessionOptions, SetupOptions, TeardownPolicy, UnassignedChannelDataPolicy,
+    UnknownRtcpSsrcPolicy,
 };
-use retina::codec::{CodecItem, FrameFormat, VideoFrame};
+use retina::codec::{CodecItem, FrameFormat, ParametersRef, VideoFrame};
 use tokio::net::TcpStream;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
+use crate::demux::{Demux, Item, Trouble};
 use crate::failure::{Failure, Phase, classify, is_about_a_packet};
 use crate::params;
 use crate::sender_report::clock_offset_us;
@@ -29,8 +31,9 @@ use crate::status::StatusCell;
 
 /// A session that plays, and which of its streams are recorded.
 pub(crate) struct Playing {
-    demuxed: Demuxed,
+    demux: Demux,
     choice: params::Choice,
+    audio: Option<AudioParams>,
 }
 
 impl Playing {
@@ -66,10 +69,13 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .session_id(SessionIdPolicy::UseFirst);
     let mut session =
         Session::describe(address.url().clone(), options).await.map_err(failed(Phase::Describe))?;
-    let choice = params::choose(session.streams())?;
-    for stream in [Some(choice.video), choice.audio].into_iter().flatten() {
+    let choice = params::choose(session.streams(), address.metadata_wanted())?;
+    let tracks = choice.tracks(session.streams(), session.sdp());
+    let format =
+        choice.audio.and_then(|i| params::parameters_of(session.streams(), i, session.sdp()));
+    for (stream, _) in &tracks {
         let setup = SetupOptions::default().frame_format(FrameFormat::MP4);
-        session.setup(stream, setup).await.map_err(failed(Phase::Setup))?;
+        session.setup(*stream, setup).await.map_err(failed(Phase::Setup))?;
     }
     let options = PlayOptions::default()
         // RTP-Info is often wrong, and each track has its own arrival times to place it.
@@ -77,8 +83,13 @@ async fn handshake(address: &Address, group: &Arc<SessionGroup>) -> Result<Playi
         .initial_seq(InitialSequenceNumberPolicy::Ignore)
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
     let session = session.play(options).await.map_err(failed(Phase::Play))?;
-    let demuxed = session.demuxed().map_err(failed(Phase::Play))?;
-    Ok(Playing { demuxed, choice })
+    let demux = Demux::new(session, tracks).map_err(|trouble| match trouble {
+        Trouble::Library(e) => classify(&e, Phase::Play, address),
+        Trouble::Packet(what) => Failure::new(Reason::PROTOCOL_ERROR, what),
+    })?;
+    let audio =
+        choice.audio.and_then(|i| params::audio_params(&demux.streams()[i], format.as_deref()));
+    Ok(Playing { demux, choice, audio })
 }
 
 /// Tells a camera that takes connections and does not answer from one that is not there,
@@ -111,7 +122,7 @@ pub(crate) struct Feed<'a> {
 
 /// What woke the session's task.
 enum Wake {
-    Item(Option<Result<CodecItem, retina::Error>>),
+    Item(Option<Result<Item, Trouble>>),
     Tick,
 }
 
@@ -123,8 +134,7 @@ pub(crate) async fn feed(
     silent_after: Duration,
     feed: Feed<'_>,
 ) -> Failure {
-    let Playing { mut demuxed, choice } = playing;
-    let audio = choice.audio.and_then(|i| params::audio_params(&demuxed.streams()[i]));
+    let Playing { mut demux, choice, audio } = playing;
     let mut pump = Pump {
         feed,
         choice,
@@ -144,14 +154,14 @@ pub(crate) async fn feed(
         // Coming back after a tick also re-arms a session that went to sleep after a
         // request of the camera, which the library does not answer.
         let wake = poll_fn(|cx| {
-            if let Poll::Ready(item) = Pin::new(&mut demuxed).poll_next(cx) {
+            if let Poll::Ready(item) = demux.poll_next(cx) {
                 return Poll::Ready(Wake::Item(item));
             }
             tick.poll_tick(cx).map(|_| Wake::Tick)
         });
         match wake.await {
             Wake::Item(Some(Ok(item))) => {
-                pump.item(item, &demuxed);
+                pump.item(item, &demux);
                 if let Some(failure) = pump.refused.take() {
                     return failure;
                 }
@@ -211,7 +221,7 @@ struct Pump<'a> {
     /// Packets that made no sense since the last picture.
     bad_packets: u32,
     /// The newest thing that came, if it was an error.
-    error: Option<retina::Error>,
+    error: Option<Trouble>,
 }
 
 /// Packets that make no sense, one after the other: more than the largest picture has, and the
@@ -221,8 +231,12 @@ const BAD_PACKETS: u32 = 4096;
 impl Pump<'_> {
     /// Counts a packet that cannot be understood like one that was lost: a session is worth more
     /// than a picture. False when the session is over.
-    fn bad_packet(&mut self, error: retina::Error) -> bool {
-        let goes_on = is_about_a_packet(&error) && self.bad_packets < BAD_PACKETS;
+    fn bad_packet(&mut self, error: Trouble) -> bool {
+        let about_a_packet = match &error {
+            Trouble::Library(error) => is_about_a_packet(error),
+            Trouble::Packet(_) => true,
+        };
+        let goes_on = about_a_packet && self.bad_packets < BAD_PACKETS;
         self.error = Some(error);
         if goes_on {
             self.bad_packets += 1;
@@ -234,15 +248,36 @@ impl Pump<'_> {
     /// Why there is nothing more. The library ends some sessions of itself after an error.
     fn end(&mut self, address: &Address) -> Failure {
         match self.error.take() {
-            Some(e) => classify(&e, Phase::Media, address),
+            Some(Trouble::Library(e)) => classify(&e, Phase::Media, address),
+            Some(Trouble::Packet(what)) => Failure::new(Reason::PROTOCOL_ERROR, what),
             None => Failure::new(Reason::DISCONNECTED, "the camera closed the connection"),
         }
     }
 
-    fn item(&mut self, item: CodecItem, demuxed: &Demuxed) {
+    fn item(&mut self, item: Item, demux: &Demux) {
         self.error = None;
         match item {
-            CodecItem::VideoFrame(frame) => self.picture(frame, demuxed),
+            Item::Opus { pts, duration, received, data } => {
+                if *self.feed.begun {
+                    self.feed.status.sound(data.len());
+                    let arrival = arrival(self.feed.clock, received);
+                    self.feed.sink.audio(AudioFrame { pts, duration, arrival, data });
+                }
+            }
+            Item::Metadata { received, data } => {
+                if *self.feed.begun {
+                    self.feed.status.metadata(data.len());
+                    let arrival = arrival(self.feed.clock, received);
+                    self.feed.sink.metadata(MetadataDocument { arrival, data });
+                }
+            }
+            Item::Codec(item) => self.codec_item(item, demux),
+        }
+    }
+
+    fn codec_item(&mut self, item: CodecItem, demux: &Demux) {
+        match item {
+            CodecItem::VideoFrame(frame) => self.picture(frame, demux),
             CodecItem::AudioFrame(frame) => {
                 if !*self.feed.begun {
                     return;
@@ -272,11 +307,10 @@ impl Pump<'_> {
         }
     }
 
-    fn picture(&mut self, frame: VideoFrame, demuxed: &Demuxed) {
+    fn picture(&mut self, frame: VideoFrame, demux: &Demux) {
         self.bad_packets = 0;
         let arrival = arrival(self.feed.clock, frame.end_ctx().received());
-        if (frame.has_new_parameters() || self.video.is_none())
-            && !self.parameters(arrival, demuxed)
+        if (frame.has_new_parameters() || self.video.is_none()) && !self.parameters(arrival, demux)
         {
             self.without_params = true;
             return;
@@ -295,9 +329,11 @@ impl Pump<'_> {
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.
-    fn parameters(&mut self, now: Moment, demuxed: &Demuxed) -> bool {
-        let streams = demuxed.streams();
-        let known = params::video_parameters(&streams[self.choice.video]);
+    fn parameters(&mut self, now: Moment, demux: &Demux) -> bool {
+        let known = match demux.parameters(self.choice.video) {
+            Some(ParametersRef::Video(p)) => Some(p),
+            _ => None,
+        };
         let Some((params, codec)) =
             known.and_then(|p| Some((params::video_params(p)?, p.rfc6381_codec())))
         else {
@@ -320,6 +356,9 @@ impl Pump<'_> {
             self.feed.status.recording(&codec, &self.choice.left_out);
             *self.feed.begun = true;
             self.feed.sink.begin(now, params.clone(), self.audio.take());
+            if let Some((_, coding)) = self.choice.metadata {
+                self.feed.sink.begin_metadata(coding);
+            }
         }
         self.video = Some(params);
         true

@@ -38,7 +38,7 @@ pub struct Status {
     /// Why the last session ended, or none began; none while recording.
     pub reason: Option<Reason>,
     /// The reason in words, without secrets; while recording, what is left out (sound that
-    /// is neither AAC nor G.711).
+    /// is neither AAC, G.711 nor Opus).
     pub detail: String,
     /// RFC 6381, of the newest session; empty before the first.
     pub video_codec: String,
@@ -52,7 +52,7 @@ pub struct Status {
     pub last_frame_us: Option<i64>,
     /// Pictures delivered.
     pub frames: u64,
-    /// Bytes of pictures and sound delivered.
+    /// Bytes of pictures, sound and metadata delivered.
     pub bytes: u64,
     /// RTP packets that the camera numbered and did not deliver, or that made no sense.
     pub lost_packets: u64,
@@ -127,6 +127,10 @@ impl StatusCell {
         bump(&self.bytes, bytes as u64);
     }
 
+    pub(crate) fn metadata(&self, bytes: usize) {
+        bump(&self.bytes, bytes as u64);
+    }
+
     pub(crate) fn lost(&self, packets: u16) {
         bump(&self.lost_packets, u64::from(packets));
     }
@@ -150,11 +154,8 @@ impl StatusCell {
         slow.state = State::Recording;
         slow.reason = None;
         audio_codec.clone_into(&mut slow.audio_codec);
-        slow.detail = if left_out.is_empty() {
-            String::new()
-        } else {
-            format!("not recorded, since only AAC and G.711 can be: {left_out}")
-        };
+        slow.detail =
+            if left_out.is_empty() { String::new() } else { format!("not recorded: {left_out}") };
     }
 
     pub(crate) fn video(&self, codec: &str, width: u16, height: u16) {

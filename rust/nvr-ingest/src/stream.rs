@@ -139,7 +139,7 @@ impl Task {
             log::info!(target: LOG, "{id}: connected to {address}");
         } else {
             let left_out = address.scrub(left_out);
-            log::info!(target: LOG, "{id}: connected to {address}; not recorded, since only AAC and G.711 can be: {left_out}");
+            log::info!(target: LOG, "{id}: connected to {address}; not recorded: {left_out}");
         }
         let start = Instant::now();
         let feed = Feed { clock: &**clock, sink: &mut **sink, status, begun };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use common::{
-    Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_H264, SDP_OPUS, SPS, SPS_640,
+    Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_G722, SDP_H264, SPS, SPS_640,
     aac, good, interleaved, options, recorder, rtp, sender_report, stap_a, stream,
 };
 use nvr_core::Error;
@@ -165,11 +165,11 @@ fn g711_is_recorded_packet_by_packet() {
 
 #[test]
 fn sound_that_cannot_be_recorded_is_left_out_and_said() {
-    let camera = camera(format!("{SDP_H264}{SDP_OPUS}"), picture(1, 0, &IDR));
+    let camera = camera(format!("{SDP_H264}{SDP_G722}"), picture(1, 0, &IDR));
     let (supervisor, calls) = record(&camera, options());
     assert!(matches!(calls.next(), Call::Begin(_, None)));
     let status = supervisor.status().remove(0);
-    assert!(status.detail.contains("audio OPUS"), "{status:?}");
+    assert!(status.detail.contains("audio G722"), "{status:?}");
     assert_eq!(status.state, State::Recording);
     let setups = camera.requests.lock().unwrap().iter().filter(|r| r.starts_with("SETUP")).count();
     assert_eq!(setups, 1);

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 
 use crate::errors::IntoPy as _;
-use nvr_core::media::{AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink};
+use nvr_core::media::{
+    AccessUnit, AudioCodec, AudioFrame, AudioParams, MediaSink, MetadataCoding, MetadataDocument,
+};
 use nvr_core::reason::Reason;
 use nvr_core::record::{Recorder, StreamRecorder};
 use nvr_core::time::Moment;
@@ -38,9 +40,10 @@ fn audio_codec_of(name: &str) -> PyResult<AudioCodec> {
         "aac" => Ok(AudioCodec::Aac),
         "ulaw" => Ok(AudioCodec::G711Ulaw),
         "alaw" => Ok(AudioCodec::G711Alaw),
+        "opus" => Ok(AudioCodec::Opus),
         other => {
             let message =
-                format!("'{other}' is no sound that is recorded: 'aac', 'ulaw' or 'alaw'");
+                format!("'{other}' is no sound that is recorded: 'aac', 'ulaw', 'alaw' or 'opus'");
             Err(nvr_core::Error::Invalid(message)).py()
         }
     }
@@ -52,7 +55,7 @@ fn reason(reason: &str) -> Reason {
 
 #[pymethods]
 impl StreamWriter {
-    #[pyo3(signature = (*, codec, extra_data, width, height, audio_codec="aac", audio_extra_data=NO_BYTES, audio_sample_rate_hz=0, audio_channels=0))]
+    #[pyo3(signature = (*, codec, extra_data, width, height, audio_codec="aac", audio_extra_data=NO_BYTES, audio_sample_rate_hz=0, audio_channels=0, metadata=false))]
     #[expect(clippy::too_many_arguments, reason = "keyword arguments in Python")]
     fn begin(
         &self,
@@ -65,6 +68,7 @@ impl StreamWriter {
         audio_extra_data: &[u8],
         audio_sample_rate_hz: u32,
         audio_channels: u16,
+        metadata: bool,
     ) -> PyResult<()> {
         let video = video_params(codec, extra_data, width, height)?;
         let codec = audio_codec_of(audio_codec)?;
@@ -74,7 +78,13 @@ impl StreamWriter {
             sample_rate: audio_sample_rate_hz,
             channels: audio_channels,
         });
-        py.detach(|| self.stream.lock().begin(moment(0), video, audio));
+        py.detach(|| {
+            let mut stream = self.stream.lock();
+            stream.begin(moment(0), video, audio);
+            if metadata {
+                stream.begin_metadata(MetadataCoding::Xml);
+            }
+        });
         Ok(())
     }
 
@@ -89,6 +99,12 @@ impl StreamWriter {
         let data = bytes::Bytes::copy_from_slice(data);
         let frame = AudioFrame { pts, duration, arrival: moment(arrival_us), data };
         py.detach(|| self.stream.lock().audio(frame));
+    }
+
+    fn metadata(&self, py: Python<'_>, data: &[u8], arrival_us: i64) {
+        let data = bytes::Bytes::copy_from_slice(data);
+        let document = MetadataDocument { arrival: moment(arrival_us), data };
+        py.detach(|| self.stream.lock().metadata(document));
     }
 
     #[pyo3(signature = (at_us, reason="disconnected", detail=""))]

@@ -50,6 +50,7 @@ impl Format {
                     AudioCodec::Aac => media::AudioCodec::Aac,
                     AudioCodec::G711Ulaw => media::AudioCodec::G711Ulaw,
                     AudioCodec::G711Alaw => media::AudioCodec::G711Alaw,
+                    AudioCodec::Opus => media::AudioCodec::Opus,
                 },
                 extra_data: extra_data.clone().into(),
                 sample_rate: sample_rate_hz,

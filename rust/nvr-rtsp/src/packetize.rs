@@ -13,8 +13,9 @@ pub(crate) const INTERLEAVED_LEN: usize = 4;
 /// AAC frames of more bytes do not fit the 13 bits of the size field (RFC 3640, 3.3.6).
 pub const MAX_AAC_FRAME: usize = (1 << 13) - 1;
 
-/// The most bytes of G.711 that are sent at once: a second is 8,000.
-const MAX_G711_FRAME: usize = 16 << 10;
+/// The most bytes of G.711 or Opus that are sent at once: a second of G.711 is 8,000, and six frames of
+/// Opus in a packet (RFC 6716, 3.4) 7,650.
+const MAX_WHOLE_FRAME: usize = 16 << 10;
 
 /// The packets of one access unit, ready for an interleaved connection but for what differs from
 /// viewer to viewer (channel, sequence number, timestamp, source), which is zero.
@@ -128,15 +129,15 @@ impl Packets {
         }
     }
 
-    /// One frame of sound: AAC as by [`aac`](Self::aac); G.711 in one packet whatever its size, since
-    /// each packet would need a time of its own.
+    /// One frame of sound: AAC as by [`aac`](Self::aac); G.711 and Opus in one packet whatever its
+    /// size, since each packet would need a time of its own.
     ///
     /// # Errors
     /// [`Error::Invalid`] for one that is empty or too large.
     pub fn sound(&mut self, codec: AudioCodec, frame: &[u8], max_payload: usize) -> Result<()> {
         let most = match codec {
             AudioCodec::Aac => MAX_AAC_FRAME,
-            AudioCodec::G711Ulaw | AudioCodec::G711Alaw => MAX_G711_FRAME,
+            AudioCodec::G711Ulaw | AudioCodec::G711Alaw | AudioCodec::Opus => MAX_WHOLE_FRAME,
         };
         if frame.is_empty() || frame.len() > most {
             return Err(Error::invalid(format!("a sound frame of {} bytes", frame.len())));

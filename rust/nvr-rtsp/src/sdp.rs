@@ -55,6 +55,8 @@ pub enum AudioCodec {
     G711Ulaw,
     /// ITU-T G.711, A-law.
     G711Alaw,
+    /// Opus (RFC 7587).
+    Opus,
 }
 
 impl AudioCodec {
@@ -67,9 +69,10 @@ impl AudioCodec {
             Some("aac" | "mp4a") => Ok(AudioCodec::Aac),
             Some("ulaw") => Ok(AudioCodec::G711Ulaw),
             Some("alaw") => Ok(AudioCodec::G711Alaw),
-            _ => {
-                Err(Error::invalid(format!("audio_codec: '{name}' is not 'aac', 'ulaw' or 'alaw'")))
-            }
+            Some("opus") => Ok(AudioCodec::Opus),
+            _ => Err(Error::invalid(format!(
+                "audio_codec: '{name}' is not 'aac', 'ulaw', 'alaw' or 'opus'"
+            ))),
         }
     }
 }
@@ -139,9 +142,11 @@ fn video(video: &VideoDescription) -> String {
 }
 
 /// AAC by RFC 3640, 4.1, mode AAC-hbr; G.711 by RFC 3551, 4.5.14, with a payload type that is not
-/// its static one, so that it may have another clock than 8 kHz.
+/// its static one, so that it may have another clock than 8 kHz; Opus by RFC 7587, 7, which says stereo
+/// always.
 fn sound(audio: &AudioDescription) -> String {
-    let (rate, channels) = (audio.sample_rate_hz, audio.channels);
+    let rate = audio.sample_rate_hz;
+    let channels = if audio.codec == AudioCodec::Opus { 2 } else { audio.channels };
     let (name, format) = match audio.codec {
         AudioCodec::Aac => {
             let mut config = String::new();
@@ -154,6 +159,7 @@ fn sound(audio: &AudioDescription) -> String {
         }
         AudioCodec::G711Ulaw => ("PCMU", String::new()),
         AudioCodec::G711Alaw => ("PCMA", String::new()),
+        AudioCodec::Opus => ("opus", String::new()),
     };
     format!(
         "m=audio 0 RTP/AVP {AUDIO_PAYLOAD_TYPE}\r\n\
@@ -216,5 +222,7 @@ mod tests {
             let expected = format!("m=audio 0 RTP/AVP 97\r\na=rtpmap:97 {name}/8000/1{tail}");
             assert_eq!(text, expected);
         }
+        let opus = AudioDescription { sample_rate_hz: 48_000, ..g711(AudioCodec::Opus) };
+        assert!(sound(&opus).contains("a=rtpmap:97 opus/48000/2\r\n"));
     }
 }

@@ -1,5 +1,6 @@
 //! Builds one part of a clip: sample tables, edit lists, byte ranges, ETag.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -81,6 +82,9 @@ struct OtherBuilder {
     table: SampleTable,
     /// A sample that comes at about the end of the one before follows it without a space.
     gapless: bool,
+    /// In ticks of movie time: only samples that begin within. (Of a document that lasts into the clip
+    /// libav would take the next one's time for that of the in point.)
+    within: Range<i64>,
 }
 
 /// Builds a part of selections that share codec parameters, in wall order, at least one.
@@ -98,10 +102,13 @@ pub(super) fn build(request: &Request, selections: &[Selection<'_>]) -> Result<C
             rate: i64::from(params.sample_rate),
             table: SampleTable::with_capacity(count(|p| p.entry.audio.sample_count)),
             gapless: true,
+            within: i64::MIN..i64::MAX,
         }),
         metadata: pieces().find_map(|p| p.table().metadata).map(|coding| {
             let table = SampleTable::with_capacity(count(|p| p.entry.metadata.sample_count));
-            (coding, OtherBuilder { rate: i64::from(VIDEO_TIMESCALE), table, gapless: false })
+            let rate = i64::from(VIDEO_TIMESCALE);
+            let within = 0..ticks_90k(range_us.1 - range_us.0);
+            (coding, OtherBuilder { rate, table, gapless: false, within })
         }),
         ranges: Vec::new(),
         data_len: 0,
@@ -240,10 +247,15 @@ impl Builder {
         }
         let end = piece.cut.then(|| rescale(piece.end_us - self.origin_us, SECOND_US, rate));
         let kept = |dts: i64| end.is_none_or(|end| dts < end);
-        let mut len = 0;
+        let (mut offset, mut len) = (u64::from(data_offset), 0);
         for sample in samples {
-            if !kept(dts) {
+            if !kept(dts) || dts >= track.within.end {
                 break;
+            }
+            if dts < track.within.start {
+                offset += u64::from(sample.size);
+                dts += i64::from(sample.duration);
+                continue;
             }
             if len == 0 {
                 track.table.begin_chunk(self.data_len);
@@ -253,7 +265,7 @@ impl Builder {
             dts += i64::from(duration);
             len += size;
         }
-        self.add_bytes(&piece.segment.file, u64::from(data_offset), len);
+        self.add_bytes(&piece.segment.file, offset, len);
         Ok(())
     }
 

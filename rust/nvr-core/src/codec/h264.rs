@@ -3,7 +3,7 @@
 use h264_reader::nal::sps::{ChromaFormat, FrameMbsFlags, PicOrderCntType, SeqParameterSet};
 use h264_reader::rbsp::{self, BitRead, BitReaderError};
 
-use super::{AuKind, VideoInfo, dimension, put_sized, take, take_sized};
+use super::{AuKind, Field, FieldSyntax, VideoInfo, dimension, put_sized, take, take_sized};
 use crate::{Error, Result};
 
 /// nal_unit_type of a sequence parameter set (table 7-1).
@@ -31,6 +31,38 @@ pub(super) fn slice_kind(nal: &[u8], recovery: bool) -> Option<AuKind> {
     // Partitions B and C (7.3.2.9) belong to a partition A before them.
     let continues = data_partition || nal.get(1).is_some_and(|byte| byte & 0x80 == 0);
     Some(AuKind { random_access: idr || recovery, leading: false, idr, continues })
+}
+
+/// What of an SPS it takes to read which field a slice is of; none where all pictures are frames.
+pub(super) fn field_syntax(sps: &SeqParameterSet) -> Option<FieldSyntax> {
+    let fields = sps.frame_mbs_flags != FrameMbsFlags::Frames;
+    fields.then(|| FieldSyntax {
+        frame_num_bits: u32::from(sps.log2_max_frame_num_minus4) + 4,
+        colour_planes: sps.chroma_info.separate_colour_plane_flag,
+    })
+}
+
+/// The field that a NAL unit is a slice of; none: it is of a frame, or no slice that says so.
+pub(super) fn field_of_slice(nal: &[u8], syntax: FieldSyntax) -> Option<Field> {
+    let head = *nal.first()?;
+    if !matches!(head & 0x1f, 1 | 2 | 5) {
+        return None;
+    }
+    // A slice header's first fields (7.3.3) are 20 bytes at most.
+    let rbsp = rbsp::decode_nal(&nal[..nal.len().min(32)]).ok()?;
+    let mut bits = rbsp::BitReader::new(&*rbsp);
+    for field in ["first_mb_in_slice", "slice_type", "pic_parameter_set_id"] {
+        bits.read_ue(field).ok()?;
+    }
+    if syntax.colour_planes {
+        bits.skip(2, "colour_plane_id").ok()?;
+    }
+    let frame_num = bits.read::<u32>(syntax.frame_num_bits, "frame_num").ok()?;
+    if !bits.read_bool("field_pic_flag").ok()? {
+        return None;
+    }
+    let bottom = bits.read_bool("bottom_field_flag").ok()?;
+    Some(Field { bottom, frame_num, reference: head & 0x60 != 0 })
 }
 
 /// Whether a NAL unit is SEI with a recovery point: a decoder that starts there shows right
@@ -90,9 +122,14 @@ pub(super) fn parse_avcc(record: &[u8]) -> Result<VideoInfo> {
     for _ in 0..head[5] & 0x1f {
         let sps = parse_sps(take_sized(&mut rest, "avcC")?)?;
         let reorder_depth = reorder_depth(&sps);
+        let fields = field_syntax(&sps);
         // Pictures may refer to any of the sets: the deepest one holds for all.
         match &mut info {
-            Some(first) => first.reorder_depth = first.reorder_depth.max(reorder_depth),
+            Some(first) => {
+                first.reorder_depth = first.reorder_depth.max(reorder_depth);
+                // Which of them a slice's is, is not looked up: no known camera has two that differ.
+                first.fields = first.fields.filter(|_| first.fields == fields);
+            }
             None => {
                 let (width, height) =
                     sps.pixel_dimensions().map_err(|e| Error::Media(format!("SPS: {e:?}")))?;
@@ -101,6 +138,7 @@ pub(super) fn parse_avcc(record: &[u8]) -> Result<VideoInfo> {
                     rfc6381: format!("avc1.{:02x}{:02x}{:02x}", head[1], head[2], head[3]),
                     width: dimension(width, "width")?,
                     height: dimension(height, "height")?,
+                    fields,
                 });
             }
         }
@@ -260,8 +298,13 @@ mod tests {
     #[test]
     fn records_are_read() {
         let info = parse_avcc(&hex(HIGH_B)).unwrap();
-        let expected =
-            VideoInfo { reorder_depth: 2, rfc6381: "avc1.64000c".into(), width: 322, height: 182 };
+        let expected = VideoInfo {
+            reorder_depth: 2,
+            rfc6381: "avc1.64000c".into(),
+            width: 322,
+            height: 182,
+            fields: None,
+        };
         assert_eq!(info, expected);
         let info = parse_avcc(&hex(BASELINE)).unwrap();
         assert_eq!((info.reorder_depth, info.rfc6381.as_str()), (0, "avc1.42c00b"));

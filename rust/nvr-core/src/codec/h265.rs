@@ -77,6 +77,8 @@ pub(super) fn parse_hvcc(record: &[u8]) -> Result<VideoInfo> {
                         rfc6381: rfc6381(&head[1..13]),
                         width: sps.width,
                         height: sps.height,
+                        // Each is a picture of its own.
+                        fields: None,
                     });
                 }
             }
@@ -256,6 +258,7 @@ mod tests {
             rfc6381: "hvc1.1.6.L60.90".into(),
             width: 322,
             height: 182,
+            fields: None,
         };
         assert_eq!(parse_hvcc(&record).unwrap(), expected);
     }

@@ -26,6 +26,8 @@ pub struct VideoInfo {
     pub width: u16,
     /// Pixels down, after cropping.
     pub height: u16,
+    /// H.264 of which pictures may be fields: how to tell.
+    pub fields: Option<FieldSyntax>,
 }
 
 impl VideoInfo {
@@ -39,6 +41,7 @@ impl VideoInfo {
             VideoCodec::Jpeg => Ok(VideoInfo {
                 reorder_depth: 0,
                 rfc6381: "mp4v.6C".to_owned(),
+                fields: None,
                 width: dimension(params.width.into(), "width")?,
                 height: dimension(params.height.into(), "height")?,
             }),
@@ -67,9 +70,43 @@ impl AudioInfo {
             AudioCodec::Aac => return aac::parse_config(&params.extra_data),
             AudioCodec::G711Ulaw => "ulaw".to_owned(),
             AudioCodec::G711Alaw => "alaw".to_owned(),
+            AudioCodec::Opus => "opus".to_owned(),
         };
         Ok(AudioInfo { rfc6381, sample_rate: params.sample_rate, channels: params.channels })
     }
+}
+
+/// What it takes to read which field a slice of H.264 is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FieldSyntax {
+    frame_num_bits: u32,
+    colour_planes: bool,
+}
+
+/// One field of an interlaced frame, coded as a picture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field {
+    bottom: bool,
+    frame_num: u32,
+    reference: bool,
+}
+
+impl Field {
+    /// Whether this one, which comes right after, is of the same frame (ITU-T H.264, 7.4.1.2.4 and 3.30:
+    /// a complementary field pair).
+    pub fn pairs_with(self, second: Field) -> bool {
+        self.bottom != second.bottom
+            && self.frame_num == second.frame_num
+            && (self.reference || !second.reference)
+    }
+}
+
+/// The field that an access unit is; none: it is a frame, or has both fields.
+pub fn field_of(syntax: FieldSyntax, unit: &[u8]) -> Option<Field> {
+    let mut fields =
+        NalUnits(unit).map_while(Result::ok).filter_map(|nal| h264::field_of_slice(nal, syntax));
+    let first = fields.next()?;
+    fields.all(|field| field.bottom == first.bottom).then_some(first)
 }
 
 /// What kind of picture an access unit holds.
@@ -92,7 +129,7 @@ pub struct AuKind {
 pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
     if codec == VideoCodec::Jpeg {
         let idr = AuKind { random_access: true, idr: true, ..AuKind::default() };
-        return if unit.starts_with(&JPEG_START) {
+        return if is_jpeg(unit) {
             Ok(idr)
         } else {
             Err(Error::Media(format!("{} bytes that do not begin a JPEG picture", unit.len())))
@@ -114,6 +151,11 @@ pub fn classify(codec: VideoCodec, unit: &[u8]) -> Result<AuKind> {
         }
     }
     Err(Error::Media(format!("an access unit of {} bytes has no slice", unit.len())))
+}
+
+/// Whether bytes begin as a JPEG picture does.
+pub fn is_jpeg(unit: &[u8]) -> bool {
+    unit.starts_with(&JPEG_START)
 }
 
 /// SOI (ITU-T T.81, B.1.1.3).

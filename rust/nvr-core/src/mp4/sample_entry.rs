@@ -37,13 +37,15 @@ pub fn video_sample_entry(params: &VideoParams) -> Vec<u8> {
 }
 
 /// `mp4a` with `esds` (ISO/IEC 14496-12, 12.2.3; 14496-14, 6.7); for G.711 `ulaw` or `alaw` (Apple,
-/// QuickTime File Format, "Sound sample descriptions"), which has no standard entry of its own.
+/// QuickTime File Format, "Sound sample descriptions"), which has no standard entry of its own; for Opus
+/// `Opus` with `dOps` (Encapsulation of Opus in ISO Base Media File Format, 4.3).
 pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
     let mut out = Vec::with_capacity(80 + params.extra_data.len());
     let kind = match params.codec {
         AudioCodec::Aac => *b"mp4a",
         AudioCodec::G711Ulaw => *b"ulaw",
         AudioCodec::G711Alaw => *b"alaw",
+        AudioCodec::Opus => *b"Opus",
     };
     write_box(&mut out, kind, |out| {
         out.zeros(6);
@@ -58,6 +60,16 @@ pub fn audio_sample_entry(params: &AudioParams) -> Vec<u8> {
         if params.codec == AudioCodec::Aac {
             let descriptor = es_descriptor(AAC, AUDIO, &params.extra_data);
             write_full_box(out, *b"esds", 0, 0, |out| out.bytes(&descriptor));
+        }
+        if params.codec == AudioCodec::Opus {
+            write_box(out, *b"dOps", |out| {
+                out.u8(0); // version
+                out.u8(u8::try_from(params.channels).unwrap_or(2));
+                out.u16(0); // PreSkip: a camera was on before we came
+                out.u32(params.sample_rate);
+                out.u16(0); // OutputGain
+                out.u8(0); // ChannelMappingFamily: mono or stereo
+            });
         }
     });
     out

@@ -6,7 +6,7 @@ use super::camera_times::CameraTimes;
 use super::parameter_flood::ParameterFlood;
 use super::run::{Continuity, OpenSegment, Run};
 use super::timing::us_from_90k;
-use crate::codec::{self, AuKind, VideoInfo};
+use crate::codec::{self, AuKind, Field, VideoInfo};
 use crate::ids::{Entropy, RunId, StreamId};
 use crate::media::{
     AccessUnit, AudioFrame, AudioParams, MetadataCoding, MetadataDocument, VideoParams,
@@ -111,6 +111,8 @@ pub struct Muxer {
     camera_clock_offset_ms: i32,
     times: CameraTimes,
     flood: ParameterFlood,
+    /// The newest picture, if that is one field of a frame whose other one has not come.
+    first_field: Option<Field>,
     /// When the newest picture arrived, by the clock that never steps.
     now_us: i64,
 }
@@ -143,6 +145,7 @@ impl Muxer {
             camera_clock_offset_ms: i32::MIN,
             times: CameraTimes::default(),
             flood: ParameterFlood::default(),
+            first_field: None,
             now_us: 0,
         }
     }
@@ -157,6 +160,7 @@ impl Muxer {
         self.camera_clock_offset_ms = i32::MIN;
         self.times = CameraTimes::default();
         self.flood = ParameterFlood::default();
+        self.first_field = None;
         Ok(())
     }
 
@@ -242,7 +246,9 @@ impl Muxer {
     /// those before the first random-access point, and those with no slices in them. Answers the
     /// run that a picture became part of, and what kind of picture it is.
     ///
-    /// What a camera splits off a picture (a marker bit after each slice) is put to it again.
+    /// What a camera splits off a picture (a marker bit after each slice) is put to it again, and so is
+    /// the second field of an H.264 frame to the first: files have frames (ISO/IEC 14496-15, 5.2), and so
+    /// say reorder depth and players.
     pub fn video(
         &mut self,
         mut unit: AccessUnit,
@@ -257,6 +263,15 @@ impl Muxer {
             return run.append(unit.data).then(|| (run.id, AuKind::default()));
         }
         let kind = kind.ok()?;
+        let field = session.info.fields.and_then(|syntax| codec::field_of(syntax, &unit.data));
+        let first = std::mem::replace(&mut self.first_field, field);
+        if first.zip(field).is_some_and(|(first, second)| first.pairs_with(second))
+            && let Some(run) = &mut self.run
+            && run.append_field(&unit)
+        {
+            self.first_field = None;
+            return Some((run.id, AuKind::default()));
+        }
         if self.flood.holds(self.now_us) {
             return None;
         }

@@ -20,6 +20,9 @@ pub(super) const STEP_US: i64 = 200_000;
 /// Presentation times that run ahead of time itself by more than this are a jump.
 const JUMP_US: i64 = 10_000_000;
 
+/// The fields of a frame are not further apart: 5 frames a second.
+const FIELD_90K: i64 = VIDEO_TIMESCALE as i64 / 10;
+
 /// A picture that waits for its fragment to be complete.
 #[derive(Debug)]
 pub(super) struct Unit {
@@ -190,6 +193,16 @@ impl Run {
         self.pending_len += data.len();
         unit.rest.push(data);
         true
+    }
+
+    /// Adds the second field of the newest picture; false when that is not there, or too far off to be of
+    /// one frame.
+    pub(super) fn append_field(&mut self, unit: &AccessUnit) -> bool {
+        let near = self
+            .units
+            .last()
+            .is_some_and(|first| (unit.pts_90k - first.pts_90k).abs() <= FIELD_90K);
+        near && self.append(unit.data.clone())
     }
 
     /// The decoding time of the next picture, if it can be told yet.

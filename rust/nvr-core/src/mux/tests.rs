@@ -393,3 +393,109 @@ fn metadata_lies_among_the_pictures_of_its_time() {
             + parsed.metadata_samples.iter().map(|s| u64::from(s.duration)).sum::<u64>();
     }
 }
+
+/// Bits, first one highest.
+#[derive(Default)]
+struct Bits(Vec<bool>);
+
+impl Bits {
+    fn u(mut self, bits: u32, value: u32) -> Self {
+        self.0.extend((0..bits).rev().map(|n| value >> n & 1 == 1));
+        self
+    }
+
+    /// Exp-Golomb (ITU-T H.264, 9.1).
+    fn ue(self, value: u32) -> Self {
+        let len = 31 - (value + 1).leading_zeros();
+        self.u(len, 0).u(len + 1, value + 1)
+    }
+
+    /// A NAL unit of them, with its stop bit.
+    fn nal(self, head: u8) -> Vec<u8> {
+        let bits = self.u(1, 1).0;
+        let byte =
+            |chunk: &[bool]| (0..8).fold(0, |b, n| b << 1 | u8::from(chunk.get(n) == Some(&true)));
+        std::iter::once(head).chain(bits.chunks(8).map(byte)).collect()
+    }
+}
+
+/// Main profile, level 3, 320 × 256, pictures that may be fields.
+fn interlaced() -> VideoParams {
+    let sps = Bits::default().u(8, 77).u(8, 0).u(8, 30).ue(0);
+    // log2_max_frame_num 4, picture order as decoding order, one reference frame.
+    let sps = sps.ue(0).ue(2).ue(1).u(1, 0).ue(19).ue(7);
+    // Fields, no MBAFF; direct_8x8_inference, no cropping, no VUI.
+    let sps = sps.u(1, 0).u(1, 0).u(1, 1).u(1, 0).u(1, 0).nal(0x67);
+    let extra_data = crate::codec::h264::avcc(&[&sps], &[&[0x68, 0xce, 0x38, 0x80]]).unwrap();
+    VideoParams { codec: VideoCodec::H264, extra_data: extra_data.into(), width: 320, height: 256 }
+}
+
+/// A slice: of a frame, or of the top or bottom field.
+fn slice(head: u8, frame_num: u32, bottom: Option<bool>, mark: u8) -> Vec<u8> {
+    let bits = Bits::default().ue(0).ue(7).ue(0).u(4, frame_num % 16).u(1, bottom.is_some().into());
+    let bits = match bottom {
+        Some(bottom) => bits.u(1, bottom.into()),
+        None => bits,
+    };
+    bits.u(8, mark.into()).nal(head)
+}
+
+#[test]
+fn both_fields_of_a_frame_are_one_sample() {
+    let (idr_field, field) = (0x65, 0x61);
+    for marker_between in [true, false] {
+        let mut fed = Fed::new(interlaced());
+        let mut expected = Vec::new();
+        for n in 0..50u32 {
+            let head = if n % 25 == 0 { idr_field } else { field };
+            let top = slice(head, n % 25, Some(false), n as u8);
+            let bottom = slice(field, n % 25, Some(true), n as u8);
+            let (at, at_us) = (i64::from(n) * 3_600, i64::from(n) * 40_000);
+            expected.push(sample(&[&top, &bottom]));
+            if marker_between {
+                assert!(fed.picture(at, at_us, &[&top]));
+                assert!(fed.picture(at + 1_800, at_us + 20_000, &[&bottom]));
+            } else {
+                assert!(fed.picture(at, at_us, &[&top, &bottom]));
+            }
+        }
+        fed.end();
+        assert_eq!(fed.pictures(), 50);
+        let bytes: Vec<u8> = fed
+            .fragments()
+            .iter()
+            .flat_map(|f| {
+                let run = f.entry.video;
+                let start = (f.head_len + run.data_offset) as usize;
+                f.bytes[start..start + run.data_len as usize].to_vec()
+            })
+            .collect();
+        assert_eq!(bytes, expected.concat());
+        let durations =
+            fed.fragments().iter().flat_map(|f| &f.video_samples).all(|s| s.duration == 3_600);
+        assert!(durations);
+        assert!(fed.endings().is_empty());
+    }
+}
+
+#[test]
+fn fields_that_are_no_pair_stay_apart() {
+    let mut fed = Fed::new(interlaced());
+    let units = [
+        slice(0x65, 0, Some(false), 1),
+        // Of the next frame: the bottom field of the first was lost.
+        slice(0x61, 1, Some(false), 2),
+        slice(0x61, 1, Some(true), 3),
+        // A frame, and one field that is alone.
+        slice(0x61, 2, None, 4),
+        slice(0x61, 3, Some(true), 5),
+        // As far off as no two fields are.
+        slice(0x61, 3, Some(false), 6),
+    ];
+    let times = [0, 3_600, 5_400, 7_200, 10_800, 30_000];
+    for (unit, at) in units.iter().zip(times) {
+        fed.picture(at, at * 100 / 9, &[unit]);
+    }
+    fed.end();
+    assert_eq!(fed.pictures(), 5);
+}

@@ -87,8 +87,8 @@ impl SegmentHead {
         if self.metadata.is_some() {
             return 3;
         }
-        let g711 = |a: &AudioParams| a.codec != AudioCodec::Aac;
-        let later = self.video.codec == VideoCodec::Jpeg || self.audio.as_ref().is_some_and(g711);
+        let no_aac = |a: &AudioParams| a.codec != AudioCodec::Aac;
+        let later = self.video.codec == VideoCodec::Jpeg || self.audio.as_ref().is_some_and(no_aac);
         if later { 2 } else { 1 }
     }
 
@@ -138,6 +138,7 @@ impl SegmentHead {
                 Some(AudioCodec::Aac) => 1,
                 Some(AudioCodec::G711Ulaw) => 2,
                 Some(AudioCodec::G711Alaw) => 3,
+                Some(AudioCodec::Opus) => 4,
             });
         }
         match self.metadata {
@@ -183,6 +184,7 @@ impl SegmentHead {
             1 => Some(AudioCodec::Aac),
             2 => Some(AudioCodec::G711Ulaw),
             3 => Some(AudioCodec::G711Alaw),
+            4 => Some(AudioCodec::Opus),
             _ => return Err(HeadError::Value("sound codec")),
         };
         let audio = codec.filter(|_| sample_rate > 0);

@@ -6,8 +6,8 @@
 //! | `R` | its libraries are loaded | nothing |
 //! | `B` | pictures come now | JSON, [`BeginText`] |
 //! | `P` | other parameters from here on | JSON, [`VideoText`] |
-//! | `V` | a picture | presentation time (8 bytes, 1/90,000 s), NAL units each after its length in 4 bytes |
-//! | `A` | a frame of sound | presentation time (8 bytes), duration (4 bytes), both in ticks of the sample rate, one raw AAC frame |
+//! | `V` | a picture | presentation time (8 bytes, 1/90,000 s), NAL units each after its length in 4 bytes, or a JPEG |
+//! | `A` | a frame of sound | presentation time (8 bytes), duration (4 bytes), both in ticks of the sample rate, one raw AAC frame or packet of Opus |
 //! | `E` | it is over | JSON, [`EndText`] |
 //!
 //! The process parses what strangers send, and may be theirs by now: nothing is taken on trust.
@@ -54,16 +54,19 @@ pub(super) struct Begin {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct VideoText {
-    /// `h264` or `h265`.
+    /// `h264`, `h265` or `jpeg`.
     codec: String,
-    /// NAL units of VPS, SPS and PPS, in hexadecimal digits.
+    /// In hexadecimal digits: NAL units of VPS, SPS and PPS; of JPEG one that is width and height, in 2
+    /// bytes each.
     parameter_sets: Vec<String>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct AudioText {
-    /// AudioSpecificConfig, in hexadecimal digits.
+    /// `aac` or `opus`.
+    codec: String,
+    /// AAC: AudioSpecificConfig, in hexadecimal digits.
     extra_data: String,
     sample_rate: u32,
     channels: u16,
@@ -127,7 +130,11 @@ fn parse(kind: u8, mut content: Bytes) -> Result<Message, Failure> {
             let begin: BeginText = json(&content)?;
             let audio = begin.audio.map(|audio| -> Result<AudioParams, Failure> {
                 Ok(AudioParams {
-                    codec: AudioCodec::Aac,
+                    codec: match audio.codec.as_str() {
+                        "aac" => AudioCodec::Aac,
+                        "opus" => AudioCodec::Opus,
+                        _ => return Err(broken("it names sound that is not recorded")),
+                    },
                     extra_data: from_hex(&audio.extra_data)?,
                     sample_rate: audio.sample_rate,
                     channels: audio.channels,
@@ -142,7 +149,8 @@ fn parse(kind: u8, mut content: Bytes) -> Result<Message, Failure> {
             if !TIMES.contains(&pts_90k) {
                 return Err(broken("the time of a picture is out of range"));
             }
-            if NalUnits(&content).any(|nal| nal.is_err()) {
+            // No NAL unit has the 4 GB that the first bytes of a JPEG would say.
+            if !codec::is_jpeg(&content) && NalUnits(&content).any(|nal| nal.is_err()) {
                 return Err(broken("the NAL units of a picture do not add up"));
             }
             Ok(Message::Video { pts_90k, data: content })
@@ -171,6 +179,7 @@ fn video(text: &VideoText) -> Result<VideoParams, Failure> {
     let codec = match text.codec.as_str() {
         "h264" => VideoCodec::H264,
         "h265" => VideoCodec::H265,
+        "jpeg" => return jpeg(&text.parameter_sets),
         _ => return Err(broken("it names a codec that is not recorded")),
     };
     let mut sets = Vec::new();
@@ -185,6 +194,20 @@ fn video(text: &VideoText) -> Result<VideoParams, Failure> {
         Ok(params)
     });
     params.map_err(|e| Failure::new(Reason::CODEC_NOT_SUPPORTED, e.to_string()))
+}
+
+fn jpeg(sets: &[String]) -> Result<VideoParams, Failure> {
+    let size = match sets {
+        [one] => from_hex(one)?,
+        _ => Bytes::new(),
+    };
+    let [w0, w1, h0, h1] = size[..] else { return Err(broken("a JPEG has no size")) };
+    let (width, height) = (u16::from_be_bytes([w0, w1]), u16::from_be_bytes([h0, h1]));
+    let params = VideoParams { codec: VideoCodec::Jpeg, extra_data: Bytes::new(), width, height };
+    match VideoInfo::parse(&params) {
+        Ok(_) => Ok(params),
+        Err(e) => Err(Failure::new(Reason::CODEC_NOT_SUPPORTED, e.to_string())),
+    }
 }
 
 fn from_hex(text: &str) -> Result<Bytes, Failure> {
@@ -259,7 +282,7 @@ mod tests {
     fn reads_each_message() {
         let begin = format!(
             r#"{{"video": {{"codec": "h264", "parameter_sets": ["{SPS}", "{PPS}"]}}, "left_out": "x",
-            "audio": {{"extra_data": "1208", "sample_rate": 44100, "channels": 1}}}}"#
+            "audio": {{"codec": "aac", "extra_data": "1208", "sample_rate": 44100, "channels": 1}}}}"#
         );
         let picture = [&7_i64.to_be_bytes()[..], &[0, 0, 0, 2, 0x65, 1]].concat();
         let sound = [&(-3_i64).to_be_bytes()[..], &1024_u32.to_be_bytes(), &[9]].concat();

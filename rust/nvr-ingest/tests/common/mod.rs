@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use nvr_core::ids::{StreamId, StreamKind};
-use nvr_core::media::{AccessUnit, AudioFrame, AudioParams, MediaSink, VideoParams};
+use nvr_core::media::{
+    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataCoding, MetadataDocument, VideoParams,
+};
 use nvr_core::reason::Reason;
 use nvr_core::time::Moment;
 use nvr_ingest::Options;
@@ -41,6 +43,8 @@ pub(crate) enum Call {
     VideoParams(VideoParams),
     Video(i64, Vec<u8>),
     Audio(i64, u32, Vec<u8>),
+    BeginMetadata(MetadataCoding),
+    Metadata(Vec<u8>),
     Offset(i64),
     End(Reason, String),
     Down(Reason, String),
@@ -118,6 +122,12 @@ impl MediaSink for Recorder {
     }
     fn audio(&mut self, f: AudioFrame) {
         self.tell(Call::Audio(f.pts, f.duration, f.data.to_vec()));
+    }
+    fn begin_metadata(&mut self, coding: MetadataCoding) {
+        self.tell(Call::BeginMetadata(coding));
+    }
+    fn metadata(&mut self, document: MetadataDocument) {
+        self.tell(Call::Metadata(document.data.to_vec()));
     }
     fn camera_clock_offset(&mut self, offset_us: i64) {
         self.tell(Call::Offset(offset_us));
@@ -268,8 +278,11 @@ pub(crate) const SDP_H264: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0
 pub(crate) const SDP_AAC: &str = "m=audio 0 RTP/AVP 97\r\na=rtpmap:97 MPEG4-GENERIC/48000/1\r\n\
     a=fmtp:97 streamtype=5;mode=AAC-hbr;config=1188;sizelength=13;indexlength=3;indexdeltalength=3\r\n\
     a=control:audio\r\n";
-pub(crate) const SDP_OPUS: &str =
-    "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\na=control:audio\r\n";
+pub(crate) const SDP_OPUS: &str = "m=audio 0 RTP/AVP 98\r\na=rtpmap:98 opus/48000/2\r\n\
+    a=fmtp:98 sprop-stereo=1\r\na=control:audio\r\n";
+pub(crate) const SDP_G722: &str = "m=audio 0 RTP/AVP 9\r\na=control:audio\r\n";
+pub(crate) const SDP_METADATA: &str = "m=application 0 RTP/AVP 107\r\n\
+    a=rtpmap:107 vnd.onvif.metadata/90000\r\na=control:metadata\r\n";
 
 /// The SPS and PPS in [`SDP_H264`], and the SPS of the same at 640×480.
 pub(crate) const SPS: [u8; 24] = [
