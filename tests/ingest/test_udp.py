@@ -75,7 +75,7 @@ def test_packets_that_overtake_each_other_and_come_twice_are_no_loss(
 ) -> None:
     expected = pictures.of_file(bursts, "h264")
     camera = gst_camera(file=bursts)
-    with bad_network.between(camera.port, latest_s=0.03, doubled=0.1) as network:
+    with bad_network.between(camera.port, group=16, doubled=0.1) as network:
         recorder.record(over_udp(camera, network.port))
         status = recorder.wait_until("the whole file", lambda s: s.frames >= len(expected))
         recorder.stop()
@@ -95,7 +95,7 @@ def test_what_is_lost_is_counted_and_told_and_the_rest_is_right(
     # Of the second, third and fourth keyframe some from the middle.
     packets = keyframes(bursts)[0] // 1400 + 15
     lose = frozenset({packets + 200, *range(2 * packets + 100, 2 * packets + 110), 3 * packets + 150})
-    with bad_network.between(camera.port, latest_s=0.01, lose=lose) as network:
+    with bad_network.between(camera.port, group=16, lose=lose) as network:
         recorder.record(over_udp(camera, network.port))
         recorder.wait_until("the rest of the file", lambda s: s.frames >= len(expected) - 3)
         status = recorder.wait_until("the losses", lambda s: s.lost_packets >= len(lose))

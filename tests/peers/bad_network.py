@@ -1,18 +1,17 @@
-"""A network between a recorder and a camera that sends over UDP: packets are late, doubled and lost.
+"""A network between a recorder and a camera over UDP: packets overtake each other, come twice, are lost.
 
 It stands between the two as a proxy of RTSP that puts its own ports in the place of both sides'.
 """
 
-import heapq
 import random
 import re
 import selectors
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 _HOST = "127.0.0.1"
 _PORTS = re.compile(rb"(client_port|server_port)=(\d+)-(\d+)")
@@ -24,8 +23,8 @@ class Network:
 
     port: int
     """Where RTSP is passed on to the camera."""
-    latest_s: float
-    """Each packet is held back by a random part of it."""
+    group: int
+    """So many packets that follow one another come in any order; 1: in their own."""
     doubled: float
     """Part of the packets that come twice."""
     lose: frozenset[int]
@@ -39,11 +38,11 @@ class Network:
 
 @contextmanager
 def between(
-    camera_port: int, *, latest_s: float = 0.0, doubled: float = 0.0, lose: frozenset[int] = frozenset()
+    camera_port: int, *, group: int = 1, doubled: float = 0.0, lose: frozenset[int] = frozenset()
 ) -> Iterator[Network]:
     """A network before the camera on this port, for one session."""
     listener = socket.create_server((_HOST, 0))
-    network = Network(listener.getsockname()[1], latest_s, doubled, lose)
+    network = Network(listener.getsockname()[1], group, doubled, lose)
     stop = threading.Event()
     thread = threading.Thread(target=_pass_on, args=(network, listener, camera_port, stop))
     thread.start()
@@ -97,23 +96,14 @@ class _Session:
         self.selector.register(recorder, selectors.EVENT_READ, lambda: self._talk(recorder, camera))
         self.selector.register(camera, selectors.EVENT_READ, lambda: self._talk(camera, recorder))
         self.sockets: list[socket.socket] = []
-        self.waiting: list[tuple[float, int, socket.socket, int, bytes]] = []
-        self.sent = -1
         # Of the track that is being set up: the recorder's ports, and our sockets to both sides.
         self.recorder_ports = (0, 0)
         self.to_camera, self.to_recorder = (self.sockets, self.sockets)
 
     def run(self, stop: threading.Event) -> None:
         while not stop.is_set() and len(self.selector.get_map()) > 0:
-            until = self.waiting[0][0] - time.monotonic() if self.waiting else 0.05
-            for key, _ in self.selector.select(min(max(until, 0), 0.05)):
+            for key, _ in self.selector.select(0.05):
                 key.data()
-            while self.waiting and self.waiting[0][0] <= time.monotonic():
-                _, number, out, port, packet = heapq.heappop(self.waiting)
-                self.network.overtaken += number < self.sent
-                self.sent = max(self.sent, number)
-                with suppress(OSError):
-                    out.sendto(packet, (_HOST, port))
         for each in self.sockets:
             each.close()
         self.selector.close()
@@ -157,22 +147,28 @@ class _Session:
         self.selector.register(right, selectors.EVENT_READ, lambda: self._take(right, left, left_port, False))
 
     def _take(self, source: socket.socket, out: socket.socket, port: int, rtp: bool) -> None:
+        packets = []
         with suppress(OSError):
             while True:
-                packet = source.recv(1 << 16)
-                if rtp:
-                    self._hold(packet, out, port)
-                else:
-                    out.sendto(packet, (_HOST, port))
+                packets.append(source.recv(1 << 16))
+        if rtp:
+            packets = self._disturbed(packets)
+        for packet in packets:
+            with suppress(OSError):
+                out.sendto(packet, (_HOST, port))
 
-    def _hold(self, packet: bytes, out: socket.socket, port: int) -> None:
+    def _disturbed(self, packets: list[bytes]) -> list[bytes]:
+        """Without waiting: however busy the machine is, what is late comes soon after."""
         network, chance = self.network, self.network._random
-        number, network.seen = network.seen, network.seen + 1
-        if number in network.lose:
-            network.lost += 1
-            return
-        times = 2 if chance.random() < network.doubled else 1
-        network.twice += times - 1
-        for _ in range(times):
-            due = time.monotonic() + chance.random() * network.latest_s
-            heapq.heappush(self.waiting, (due, number, out, port, packet))
+        arriving: list[bytes] = []
+        for start in range(0, len(packets), network.group):
+            numbers = list(range(start, min(start + network.group, len(packets))))
+            numbers += [number for number in numbers if chance.random() < network.doubled]
+            if network.group > 1:
+                chance.shuffle(numbers)
+            network.overtaken += sum(after < before for before, after in pairwise(numbers))
+            network.twice += len(numbers) - len(set(numbers))
+            arriving += [packets[number] for number in numbers if network.seen + number not in network.lose]
+        network.lost += len(network.lose & set(range(network.seen, network.seen + len(packets))))
+        network.seen += len(packets)
+        return arriving

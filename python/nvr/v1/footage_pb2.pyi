@@ -1981,12 +1981,11 @@ class Event(_message.Message):
     """The stream, when it is about one."""
     kind: _builtins.str
     """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
-    `packets_lost` (of a camera's RTP, at most once a minute),
-    `camera_added`, `camera_changed`, `camera_removed`, `segments_expired`,
-    `disk_full`, `disk_error`, `node_stopping`; `footage_damaged` and
-    `footage_intact` (a scrub found stored footage damaged, or sound again; the
-    detail names file, byte and fragment); of a recorder's leases
-    `lease_taken`, `lease_yielded`; of the authority over them
+    `packets_lost` (at most once a minute), `camera_added`, `camera_changed`,
+    `camera_removed`, `segments_expired`, `disk_full`, `disk_error`,
+    `node_stopping`; `footage_damaged` and `footage_intact` (a scrub found stored
+    footage damaged, or sound again; the detail names file, byte and fragment); of
+    a recorder's leases `lease_taken`, `lease_yielded`; of the authority over them
     `lease_taken_over` (the holder was silent or without pictures), `lease_moved`,
     `lease_given_back`, `standby_unreachable` (no node can take a camera whose
     holder does not record it). A reader must accept others.

@@ -117,7 +117,8 @@ impl Port {
 
     /// Hands on what has come. A refusal that came back by ICMP is nothing: the camera may not
     /// have opened its port yet, or never listen there.
-    pub(super) fn receive(&self, mut each: impl FnMut(&[u8])) {
+    /// True when there may be more.
+    pub(super) fn receive(&self, mut each: impl FnMut(&[u8])) -> bool {
         ROOM.with_borrow_mut(|room| {
             let mut metas = [RecvMeta::default(); BATCH];
             let mut buffers = room.chunks_mut(MAX_DATAGRAM).map(IoSliceMut::new);
@@ -138,7 +139,8 @@ impl Port {
                     buffer[..meta.len].chunks(meta.stride).for_each(&mut each);
                 }
             }
-        });
+            count == BATCH
+        })
     }
 
     /// A full buffer or an absent camera: lost, as datagrams are.

@@ -43,6 +43,9 @@ const MAX_WAITING: usize = 16 << 20;
 /// A queue that has been longer than this gives its room back when it is empty.
 const KEEP_ROOM: usize = 1 << 20;
 
+/// Readings before packets are given up, so that a flood does not hold this up for ever.
+const MAX_READINGS: usize = 256;
+
 /// Tracks of one session, at most.
 const MAX_TRACKS: usize = 2;
 
@@ -240,7 +243,9 @@ impl Relay {
                 ready = self.local.writable(), if !self.to_local.bytes.is_empty() => {
                     ready.map_err(|_| None)?;
                 }
-                () = readable(&self.tracks) => self.receive(),
+                () = readable(&self.tracks) => {
+                    self.receive();
+                }
                 () = &mut timer => self.tick(),
             }
             self.flush()?;
@@ -405,20 +410,21 @@ impl Relay {
         self.report_at = Instant::now() + report_interval();
     }
 
-    /// Reads what has come over UDP.
-    fn receive(&mut self) {
+    /// Reads what has come over UDP; true when there may be more.
+    fn receive(&mut self) -> bool {
         let now = Instant::now();
         let room = if self.playing { &mut self.to_local } else { &mut self.early };
+        let mut more = false;
         for track in &mut self.tracks {
             let Track { channels, ports, window, reception } = track;
-            ports.rtp.receive(|packet| {
+            more |= ports.rtp.receive(|packet| {
                 let Some((ssrc, sequence, timestamp)) = rtp_header(packet) else { return };
                 if reception.packet(ssrc, sequence, timestamp, now) {
                     let mut out = |packet: &[u8]| room.frame(channels.0, packet);
                     window.take(sequence, packet, now, &mut out);
                 }
             });
-            ports.rtcp.receive(|packet| {
+            more |= ports.rtcp.receive(|packet| {
                 reception.control(packet, now);
                 room.frame(channels.1, packet);
             });
@@ -427,6 +433,7 @@ impl Relay {
         if !self.shared.begun.load(Relaxed) && self.tracks.iter().any(|t| t.reception.has_begun()) {
             self.shared.begun.store(true, Relaxed);
         }
+        more
     }
 
     /// When to [`tick`](Self::tick) next.
@@ -436,6 +443,12 @@ impl Relay {
     }
 
     fn tick(&mut self) {
+        // What is waited for may have come, and this thread only late to read it.
+        for _ in 0..MAX_READINGS {
+            if !self.receive() {
+                break;
+            }
+        }
         let now = Instant::now();
         let room = if self.playing { &mut self.to_local } else { &mut self.early };
         for track in &mut self.tracks {
