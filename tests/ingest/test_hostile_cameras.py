@@ -168,8 +168,8 @@ def garbage() -> Iterator[bytes]:
 def garbage_in_packets() -> Iterator[bytes]:
     made, rtp = random.Random(2), Rtp()
     while True:
-        # Types of NAL units that no packet has, and fragments of nothing.
-        yield rtp.packet(made.choice(b"\x00\x1e\x1f\x5c\x7c").to_bytes() + made.randbytes(50), 0, marker=True)
+        # Types of NAL units that no packet has.
+        yield rtp.packet(made.choice(b"\x00\x1e\x1f").to_bytes() + made.randbytes(50), 0, marker=True)
 
 
 @pytest.mark.parametrize("media", [garbage, garbage_in_packets])
@@ -177,8 +177,7 @@ def test_garbage(media: Media, recorder: Recorder) -> None:
     with a_neighbour(recorder), scripted.camera(scripted.sdp(SPS, PPS), media) as address:
         recorder.record(address)
         status = recorder.wait_until("the end of three sessions", lambda s: sum(s.reconnects.values()) >= 3)
-        # Some of it looks like a parameter set of no size.
-        assert set(status.reconnects) <= {"protocol_error", "disconnected", "codec_not_supported"}
+        assert set(status.reconnects) <= {"protocol_error", "disconnected"}
         assert not recorder.segments()
 
 
