@@ -22,6 +22,8 @@ FOOTAGE ?=
 FUZZ_SECONDS ?= 10
 # For `make test-python`, `make soak` and `make bench`.
 ARGS ?=
+# How many processes of pytest run the tests, a file each. Most of them wait for cameras and nodes.
+WORKERS ?= 2
 
 .PHONY: help
 help: ## list the targets
@@ -114,7 +116,7 @@ fuzz: ## fuzz every parser for FUZZ_SECONDS (10) seconds each
 
 .PHONY: test-python
 test-python: venv ## pytest alone (ARGS="-k clip -x")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-deps
 test-deps: ## install the Debian packages and Rust components that tests need
