@@ -54,8 +54,10 @@ def serve(listener: socket.socket, description: str, media: Media) -> None:
 
 def _session(client: socket.socket, description: str, media: Media) -> None:
     # The recorder may end the session at any time.
+    writing = threading.Lock()
     with client, suppress(OSError):
         requests = client.makefile("rb")
+        # It says goodbye, or asks whether the camera is still there.
         while method := requests.readline().split(b" ")[0].decode():
             headers = {}
             while line := requests.readline().strip():
@@ -67,11 +69,18 @@ def _session(client: socket.socket, description: str, media: Media) -> None:
             elif method == "SETUP":
                 more = f"Transport: {headers['transport']}\r\n"
             answer = f"RTSP/1.0 200 OK\r\nCSeq: {headers['cseq']}\r\nSession: 1\r\n{more}"
-            client.sendall(f"{answer}Content-Length: {len(body)}\r\n\r\n{body}".encode())
+            with writing:
+                client.sendall(f"{answer}Content-Length: {len(body)}\r\n\r\n{body}".encode())
             if method == "PLAY":
-                for sent in media():
-                    client.sendall(sent)
-                return
+                threading.Thread(target=_play, args=(client, writing, media), daemon=True).start()
+
+
+def _play(client: socket.socket, writing: threading.Lock, media: Media) -> None:
+    with suppress(OSError):
+        for sent in media():
+            with writing:
+                client.sendall(sent)
+        client.shutdown(socket.SHUT_RDWR)
 
 
 @contextmanager

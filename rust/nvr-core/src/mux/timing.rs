@@ -121,7 +121,7 @@ mod tests {
     fn ticks_of_any_size_are_rescaled() {
         assert_eq!(rescale(48_000, 48_000, 90_000), 90_000);
         assert_eq!(rescale(-1, 90_000, 8_000), 0);
-        assert_eq!(rescale(1 << 50, 16_000, 90_000), (90_000 << 50) / 16_000);
+        assert_eq!(rescale(1 << 50, 16_000, 90_000), (1 << 50) / 8 * 45);
         assert_eq!(rescale(-(1 << 50), 1, u32::MAX), i64::MIN / 4);
         assert_eq!(rescale(i64::MAX, 1, 90_000), i64::MAX / 4);
     }

@@ -131,7 +131,9 @@ impl Store {
         until_us: i64,
     ) -> Result<Vec<SegmentRef>> {
         let Some(stream) = self.stream(id)? else { return Ok(Vec::new()) };
-        let visible = stream.visible();
+        let (visible, damage) = (stream.visible(), stream.damage());
+        // A segment of which nothing else is needed may be one that cannot be read at all.
+        let sound = |f: &Located| damage.is_empty() || !damage.has(f.index.run, f.record.sequence);
         let mut paths: Vec<PathBuf> = Vec::new();
         let mut seen = HashSet::new();
         let mut add = |found: &Located| {
@@ -149,14 +151,14 @@ impl Store {
             let mut last = None;
             for position in start..end {
                 let found = stream.located(&index, position)?;
-                if visible.shows(&found) && last != Some(found.record.segment_ms) {
+                let is_new = last != Some(found.record.segment_ms);
+                if is_new && visible.shows(&found) && sound(&found) {
                     last = Some(found.record.segment_ms);
                     add(&found);
                 }
             }
         }
         let mut segments = paths.iter().map(|p| stream.segment(p)).collect::<Result<Vec<_>>>()?;
-        let damage = stream.damage();
         for segment in &mut segments {
             if let Some(sound) = damage.without(&segment.table) {
                 segment.table = Arc::new(sound);
