@@ -20,6 +20,8 @@ CAMERAS ?=
 FOOTAGE ?=
 # For `make test-python`, `make soak` and `make bench`.
 ARGS ?=
+# How many processes of pytest run the tests, a file each. Most of them wait for cameras and nodes.
+WORKERS ?= 2
 
 .PHONY: help
 help: ## list the targets
@@ -107,7 +109,7 @@ test-rust:
 
 .PHONY: test-python
 test-python: venv ## pytest alone (ARGS="-k clip -x")
-	$(BIN)/pytest $(ARGS)
+	$(BIN)/pytest --numprocesses $(WORKERS) --dist loadfile $(ARGS)
 
 .PHONY: test-deps
 test-deps: ## install the Debian packages and Rust components that tests need

@@ -1,6 +1,7 @@
 """Starting ``python -m …`` processes, waiting until they are ready, and ending them by their id."""
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -8,18 +9,25 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 REPOSITORY = Path(__file__).parents[2]
 _WAIT_S = 60.0
 
 
+# Below those that Linux gives to whoever asks for any (net.ipv4.ip_local_port_range), so that none of
+# the many sockets of tests that run at the same time takes one between here and its use.
+_PORTS = range(12_000, 32_000)
+
+
 def free_port() -> int:
-    """A port of loopback that nobody listens on now; somebody else may take it the next moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port of loopback that nobody listens on now, for a process that is told its port."""
+    while True:
+        port = secrets.choice(_PORTS)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 class ChildProcess:

@@ -82,7 +82,9 @@ class Province:
             print(f"  {tier:12} {report.parts[0].size_bytes} bytes, etag {report.parts[0].etag[:16]}…")
         print("  the same bytes" if len(sizes) == 1 else "  they differ: this is a defect", flush=True)
 
-        lost = next((node for node in self._standbys() if node != recorder), self._recorders()[-1])
+        lost = _COPIES_AT if _COPIES_AT in self._standbys() else self._recorders()[-1]
+        if lost == _COPIES_AT:
+            self._copied(network, start_us, seconds)
         print(f"\n{lost} is killed. The same question:", flush=True)
         killed_us = time.time_ns() // 1000
         self._children.pop(lost).kill()
@@ -113,6 +115,18 @@ class Province:
         span = self._wait(recorded_elsewhere, f"no node goes on with {camera}")
         after_s = max(0, span.range.start_us - killed_us) / 1_000_000
         print(f"\n{span.node} has taken over {camera}: recorded again {after_s:.1f} s after the death")
+
+    def _copied(self, network: Network, start_us: int, seconds: int) -> None:
+        """Waits until the province knows of a copy of these seconds, and so can miss it."""
+        from nvr.footage.time import to_datetime
+
+        camera, start = self._camera_of(_COPIED_FROM), to_datetime(start_us)
+
+        def known() -> bool:
+            found = network.find(cameras=[camera], start=start, duration=f"{seconds}s", by_source=True).all()
+            return len(found) == 2 and all(one.spans for one in found)
+
+        self._wait(known, f"{_COPIES_AT} has no copy of {camera}")
 
     def _filled(self, network: Network, from_us: int, until_us: int) -> None:
         """Waits until a copy has what was recorded while its holder was dead."""
