@@ -314,10 +314,8 @@ impl Muxer {
 
     /// The next frame of sound. Sound without pictures is not recorded.
     pub fn audio(&mut self, frame: AudioFrame) {
-        if let Some(run) = &mut self.run {
-            if let Some(audio) = &mut run.audio {
-                audio.push(frame);
-            }
+        if let Some(audio) = self.run.as_mut().and_then(|run| run.audio.as_mut()) {
+            audio.push(frame);
         }
     }
 
