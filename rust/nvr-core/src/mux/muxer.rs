@@ -267,7 +267,8 @@ impl Muxer {
 
     /// The next picture. Pictures that cannot be decoded from what came before are left out:
     /// those before the first random-access point, and those with no slices in them. Answers the
-    /// run that a picture became part of, and what kind of picture it is.
+    /// run that a picture became part of, and what kind of picture it is (`continues`: none, but
+    /// part of the one before).
     ///
     /// What a camera splits off a picture (a marker bit after each slice) is put to it again, and so is
     /// the second field of an H.264 frame to the first: files have frames (ISO/IEC 14496-15, 5.2), and so
@@ -283,7 +284,8 @@ impl Muxer {
         self.now_us = unit.arrival.mono_us;
         if kind.as_ref().map_or(true, |kind| kind.continues) && self.times.repeats(&unit) {
             let run = self.run.as_mut()?;
-            return run.append(unit.data).then(|| (run.id, AuKind::default()));
+            let part = AuKind { continues: true, ..AuKind::default() };
+            return run.append(unit.data).then_some((run.id, part));
         }
         let kind = kind.ok()?;
         let field = session.info.fields.and_then(|syntax| codec::field_of(syntax, &unit.data));
@@ -349,7 +351,7 @@ impl Muxer {
         }
         run.arrived(unit.pts_90k, unit.arrival);
         run.push(unit, dts, kind);
-        Some((run.id, kind))
+        Some((run.id, AuKind { continues: false, ..kind }))
     }
 
     /// The next frame of sound. Sound without pictures is not recorded.

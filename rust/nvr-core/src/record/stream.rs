@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+
 use super::disk::{Door, Lane, Op};
 use super::stats::StreamStats;
 use crate::ids::StreamId;
@@ -19,6 +21,9 @@ use crate::time::{Moment, SECOND_US};
 /// A GOP lasts at most 20 s with any camera that is known: one that sends nothing that decoding
 /// can start at for so long never will.
 const KEYFRAME_WITHIN_US: i64 = 30 * SECOND_US;
+
+/// A picture has fewer slices: more parts of one are given to those who watch as they come.
+const MAX_PARTS: usize = 1024;
 
 /// Records one stream.
 pub struct StreamRecorder {
@@ -37,6 +42,10 @@ pub struct StreamRecorder {
     overload: Option<(i64, i64)>,
     /// Since when and why nothing is recorded.
     stopped: Option<(i64, Reason, String)>,
+    /// The camera splits pictures: those who watch are given one when the next begins.
+    splits: bool,
+    /// A picture that may go on, and what came of it apart.
+    held: Option<(LiveUnit, Vec<Bytes>)>,
     /// Since when pictures come and none that decoding can start at, by the steady clock.
     waiting_us: Option<i64>,
     /// It was said that some metadata is given up.
@@ -72,6 +81,8 @@ impl StreamRecorder {
             out: Vec::new(),
             overload: None,
             stopped: None,
+            splits: false,
+            held: None,
             waiting_us: None,
             metadata_dropped: false,
             not_recorded: None,
@@ -128,8 +139,16 @@ impl StreamRecorder {
         log::warn!(target: "nvr.store", "{}: {reason}: {detail}", self.id());
         self.muxer.move_run(reason, &detail, &mut self.out);
         // The end of the segment is the old disk's; what the log says, the new one's.
+        let (last, said): (Vec<_>, Vec<_>) = std::mem::take(&mut self.out)
+            .into_iter()
+            .partition(|out| matches!(out, MuxOut::Fragment(_)));
+        self.out = last;
+        self.carry_out();
         let _ = self.op(Op::Seal);
+        self.out = said;
         self.disk = disk;
+        // What failed there when it was this stream's before is over.
+        self.lane.take_broken(disk);
         self.carry_out();
     }
 
@@ -190,6 +209,32 @@ impl StreamRecorder {
         }
     }
 
+    /// Gives those who watch a picture, whole; of the first one that a camera splits, the parts.
+    fn show(&mut self, unit: LiveUnit, continues: bool) {
+        self.splits |= continues;
+        match &mut self.held {
+            Some((_, parts)) if continues && parts.len() < MAX_PARTS => {
+                parts.push(unit.data);
+                return;
+            }
+            _ => self.show_held(),
+        }
+        if self.splits && !continues {
+            self.held = Some((unit, Vec::new()));
+        } else {
+            self.live.publish(unit);
+        }
+    }
+
+    fn show_held(&mut self) {
+        if let Some((mut unit, parts)) = self.held.take() {
+            if !parts.is_empty() {
+                unit.data = [std::slice::from_ref(&unit.data), &parts].concat().concat().into();
+            }
+            self.live.publish(unit);
+        }
+    }
+
     /// A picture came that cannot be recorded, since none came before it that decoding can start at.
     fn wait_for_keyframe(&mut self, now: Moment) {
         let since_us = *self.waiting_us.get_or_insert(now.mono_us);
@@ -246,7 +291,7 @@ impl MediaSink for StreamRecorder {
             self.not_recorded = Some(Reason::PARAMETER_FLOOD);
         }
         if let (Some((run, kind)), Some(config)) = (accepted, &self.config) {
-            self.live.publish(LiveUnit {
+            let unit = LiveUnit {
                 audio: false,
                 pts,
                 arrival_us,
@@ -255,7 +300,8 @@ impl MediaSink for StreamRecorder {
                 run,
                 config: config.clone(),
                 dropped: 0,
-            });
+            };
+            self.show(unit, kind.continues);
         }
         if !self.out.is_empty() {
             self.drain();
@@ -307,6 +353,8 @@ impl MediaSink for StreamRecorder {
         self.muxer.end(reason.clone(), detail, &mut self.out);
         let ended = self.out.iter().any(|o| matches!(o, MuxOut::RunEnded { .. }));
         self.drain();
+        self.show_held();
+        self.splits = false;
         self.live.forget_gop();
         if !(recorded && ended) {
             self.down(now, reason, detail);

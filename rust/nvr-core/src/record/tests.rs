@@ -502,3 +502,26 @@ fn a_camera_without_a_keyframe_is_a_gap_that_says_so() {
     assert_eq!(coverage.spans.iter().map(|s| s.start_us).collect::<Vec<_>>(), [from]);
     assert_eq!(node.stream.not_recorded(), None);
 }
+
+#[test]
+fn who_watches_a_camera_that_splits_pictures_gets_whole_ones() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    let watch = node.recorder.hub().watch(ID, false);
+    let part = |n: u8, first: bool| -> Vec<u8> {
+        vec![0, 0, 0, 3, if n == 0 { 0x65 } else { 0x41 }, if first { 0x88 } else { 0x20 }, n]
+    };
+    for n in 0..4 {
+        for first in [true, false, false] {
+            let (arrival, data) = (node.clock.now(), Bytes::from(part(n, first)));
+            node.stream.video(AccessUnit { pts_90k: i64::from(n) * PICTURE_90K, arrival, data });
+        }
+        node.clock.advance(PICTURE_US);
+    }
+    node.stream.end(node.clock.now(), Reason::SILENT, "");
+    let shown: Vec<Vec<u8>> = watch.take().iter().map(|unit| unit.data.to_vec()).collect();
+    let whole = |n| [part(n, true), part(n, false), part(n, false)].concat();
+    // Of the first picture nobody could know that it would go on.
+    let first = [part(0, true), part(0, false), part(0, false)];
+    assert_eq!(shown, first.into_iter().chain((1..4).map(whole)).collect::<Vec<_>>());
+}

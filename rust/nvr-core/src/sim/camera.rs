@@ -88,12 +88,12 @@ impl Camera {
         self.run_mono_us = now.mono_us;
     }
 
-    /// Its clock is set: media times jump. Ahead by less than 10 s and within a group of pictures
+    /// Its clock is set: media times jump. Ahead by less than two minutes and within a group of pictures
     /// only while delays are known: before that nobody can tell it from pictures that catch up.
     pub(super) fn jump(&mut self, by_90k: i64, within_gop: bool) {
         self.media.1 += by_90k;
         let settled = self.next_mono_us - self.run_mono_us > SETTLED_US;
-        if !within_gop || !settled && (0..=10_500_000).contains(&by_90k) {
+        if !within_gop || (!settled && (0..=10_500_000).contains(&by_90k)) {
             self.since_key = 0;
         }
         let left = i64::try_from(self.gop - self.since_key).unwrap_or(0);

@@ -73,8 +73,6 @@ pub(super) struct Day {
     faulty: bool,
     /// What goes wrong at starts; apart, so that it changes no day's steps.
     bad_starts: Option<Random>,
-    /// Files in doubt that no process got round to noting.
-    unnoted: BTreeSet<PathBuf>,
     power_was_cut: bool,
     starts: u64,
     holds: u64,
@@ -115,7 +113,6 @@ impl Day {
             lived: Lived::default(),
             faulty: false,
             bad_starts: Some(Random::new(!seed)),
-            unnoted: BTreeSet::new(),
             power_was_cut: false,
             starts: seed << 16,
             holds: 0,
@@ -302,11 +299,13 @@ impl Day {
         self.starts += 1;
         self.faulty = false;
         // What the process before could not note, because the disk took nothing or it was killed
-        // first, stays in doubt.
+        // in that instant, nobody can know of: the system is so kind as to write it.
         let noted = self.noted();
-        self.unnoted.retain(|path| self.fs.in_doubt().contains(path));
-        self.unnoted.extend(self.fs.in_doubt().into_iter().filter(|path| !noted.contains(path)));
-        self.lived.unnoted = self.lived.unnoted.max(self.unnoted.len());
+        let unnoted = self.fs.in_doubt().into_iter().filter(|path| !noted.contains(path));
+        for path in unnoted {
+            self.fs.write_out(&path);
+            self.lived.unnoted += 1;
+        }
         let bad = self.bad_starts.as_ref().filter(|random| random.below(4) == 0).map(|random| {
             let (after, root) = (random.below(12), ROOTS[random.below(2) as usize]);
             Fault { after, times: 1 + random.below(3), ..Fault::of("sync", root, EIO) }
@@ -506,6 +505,10 @@ impl Day {
                 node.store.close();
                 drop(node);
                 let all = closed.is_ok() && !self.faulty;
+                if !all {
+                    // Its last words may not be in the log.
+                    self.model.reasons.insert("recorder_crashed".to_owned());
+                }
                 self.fs = self.fs.after_kill();
                 self.start();
                 let found = self.found_now();
@@ -527,7 +530,7 @@ impl Day {
         let in_doubt = self.fs.in_doubt();
         let ours = |path: &&PathBuf| path.ancestors().nth(3).is_some_and(|p| p != Path::new("/"));
         for path in in_doubt.iter().filter(ours) {
-            let noted = self.noted().contains(path) || self.unnoted.contains(path);
+            let noted = self.noted().contains(path);
             assert!(noted, "{} is in doubt, and not noted", path.display());
         }
         in_doubt

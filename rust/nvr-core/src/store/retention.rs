@@ -266,8 +266,11 @@ impl Store {
     /// Removes the indexes and the folder of a day that has no segments left.
     fn remove_day(&self, share: &Share, day: i64) -> Result<()> {
         let day_dir = share.dir.join(day_name(day));
+        // On a disk that cannot be asked there may be footage of it, which is not to be forgotten.
         let elsewhere = |dir: &PathBuf| {
-            *dir != share.dir && self.fs().read_dir(&dir.join(day_name(day))).is_ok()
+            let listed = || self.fs().read_dir(&dir.join(day_name(day)));
+            let none = |e: std::io::Error| e.kind() == std::io::ErrorKind::NotFound;
+            *dir != share.dir && (self.is_gone(dir) || !listed().is_err_and(none))
         };
         share.stream.forget_day(day, !share.stream.dirs().iter().any(elsewhere));
         let Ok(entries) = self.fs().read_dir(&day_dir) else { return Ok(()) };

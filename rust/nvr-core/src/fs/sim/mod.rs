@@ -158,6 +158,16 @@ impl SimFs {
         state.now.iter().filter(|(_, i)| doubtful(i)).map(|(path, _)| path.clone()).collect()
     }
 
+    /// All of a file becomes durable.
+    pub(crate) fn write_out(&self, path: &Path) {
+        let mut state = self.lock();
+        let inode = state.now.get(path).copied().flatten();
+        if let Some(inode) = inode.and_then(|i| state.inodes.get_mut(&i)) {
+            inode.durable = inode.now.clone();
+            inode.pending.clear();
+        }
+    }
+
     /// One byte of a file is not what it was.
     pub(crate) fn flip(&self, path: &Path, offset: u64) {
         let mut state = self.lock();
