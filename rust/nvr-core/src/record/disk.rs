@@ -39,7 +39,7 @@ pub(super) enum Op {
 impl Op {
     fn bytes(&self) -> usize {
         match self {
-            Op::Write(muxed) => muxed.len(),
+            Op::Write(muxed) => muxed.byte_count(),
             _ => 0,
         }
     }
