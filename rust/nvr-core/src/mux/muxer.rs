@@ -72,7 +72,7 @@ pub struct Muxed {
 
 impl Muxed {
     /// How many bytes are to be written.
-    pub fn total_len(&self) -> usize {
+    pub fn byte_count(&self) -> usize {
         self.head_len as usize + self.entry.length as usize
     }
 }

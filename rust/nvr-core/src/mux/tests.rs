@@ -89,7 +89,7 @@ impl Fed {
         let mut all = Vec::new();
         for muxed in self.fragments() {
             let bytes = &muxed.pieces.concat()[muxed.head_len as usize..];
-            assert_eq!(muxed.total_len(), muxed.head_len as usize + bytes.len());
+            assert_eq!(muxed.byte_count(), muxed.head_len as usize + bytes.len());
             assert_eq!(parse_fragment(bytes).unwrap().entry, muxed.entry);
             let mut at = muxed.entry.video.data_offset as usize;
             for sample in &muxed.video_samples {
@@ -275,7 +275,7 @@ fn what_waits_in_memory_is_bounded_whatever_times_say() {
         fed.picture(n * 90, n * 1000, &[if n == 0 { IDR } else { &big }]);
     }
     assert_eq!(fed.fragments().len(), 2);
-    assert!(fed.fragments().iter().all(|f| f.total_len() <= 66 << 20));
+    assert!(fed.fragments().iter().all(|f| f.byte_count() <= 66 << 20));
 }
 
 #[test]

@@ -41,7 +41,7 @@ pub(super) enum Op {
 impl Op {
     fn bytes(&self) -> usize {
         match self {
-            Op::Write(muxed) => muxed.total_len(),
+            Op::Write(muxed) => muxed.byte_count(),
             _ => 0,
         }
     }

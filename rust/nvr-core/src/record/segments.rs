@@ -152,8 +152,8 @@ impl SegmentWriter {
             }
             dirty.add(index.file());
         }
-        open.len += muxed.total_len() as u64;
-        Ok(muxed.total_len() as u64)
+        open.len += muxed.byte_count() as u64;
+        Ok(muxed.byte_count() as u64)
     }
 
     /// A fragment that the index cannot name is not there: the segment ends before it.
