@@ -1,6 +1,8 @@
 #!/usr/bin/env bash
 # Fuzzes the targets of rust/nvr-fuzz with libFuzzer: scripts/fuzz.sh SECONDS [TARGET...]
 #
+# With FUZZ_SEED=1 the inputs are the same ones every time, as far as the time reaches.
+#
 # Two at a time, each from seeds made by our own writers, from the inputs in rust/nvr-fuzz/corpus, and
 # from what earlier runs found, which is kept in target/fuzz/corpus. An input that fails is left in
 # target/fuzz/failed and told; put it into rust/nvr-fuzz/corpus/<target> with the fix. Why this way:
@@ -46,7 +48,7 @@ run() {
     [ -d "$kept" ] || kept="$work/none"
     # An input of 30 s hangs, also on a busy machine; 1 GiB is memory without bound.
     if NVR_FUZZ_TARGET=$target "$fuzz" "$corpus" "$kept" "$work/seeds/$target" \
-        -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=16384 \
+        -seed="${FUZZ_SEED:-0}" -max_total_time="$seconds" -timeout=30 -rss_limit_mb=1024 -malloc_limit_mb=512 -max_len=16384 \
         -use_value_profile=1 -artifact_prefix="$failed/" -print_final_stats=1 >"$log" 2>&1; then
         printf '%-14s %s inputs\n' "$target" "$(sed -n 's/^stat::number_of_executed_units: *//p' "$log")"
     else

@@ -212,6 +212,10 @@ impl Root {
             Ok(_) => std::io::Error::other(
                 "another folder than the one that was opened; was its disk unmounted?",
             ),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => std::io::Error::new(
+                e.kind(),
+                "the folder that was opened is not there; was its disk unmounted?",
+            ),
             Err(e) => e,
         };
         let error = Error::io("look at", &self.path, there);
