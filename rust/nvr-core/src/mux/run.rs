@@ -173,9 +173,12 @@ impl Run {
             // Everything before it, in decoding order, is shown before it.
             media_us < passed_us.clamp(0, us_from_90k(self.usual_90k)) - STEP_US
         } else {
-            let least_90k =
-                self.largest_90k.first().filter(|_| self.largest_90k.len() > self.depth);
-            least_90k.is_some_and(|t| us_from_90k(unit.pts_90k - t) < -STEP_US)
+            // Of a run's first pictures none is shown before the one that decoding began with.
+            let least_90k = match self.largest_90k.first() {
+                Some(least_90k) if self.largest_90k.len() > self.depth => *least_90k,
+                _ => self.first_pts_90k,
+            };
+            us_from_90k(unit.pts_90k - least_90k) < -STEP_US
         };
         if jumps_ahead || falls_back { Continuity::Jump } else { Continuity::Continues }
     }

@@ -64,7 +64,10 @@ pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
     let mut buf = Vec::new();
     let mut search = Search::new(file, len);
     loop {
-        let mut found = read_fragment(file, at, len, trust, &mut buf)?;
+        // A fragment with metadata is none of a segment that has no such track: a footer could not
+        // name it.
+        let fits = |f: &ParsedFragment| head.metadata.is_some() || f.metadata_samples.is_empty();
+        let mut found = read_fragment(file, at, len, trust, &mut buf)?.filter(fits);
         if found.is_none() {
             // One that is torn or damaged must not cost those behind it.
             let Some(next) = search.next_fragment(at + 1)? else {
@@ -72,7 +75,7 @@ pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
             };
             at = next;
             // Its CRC holds, whatever is trusted.
-            found = read_fragment(file, at, len, Trust::PageCache, &mut buf)?;
+            found = read_fragment(file, at, len, Trust::PageCache, &mut buf)?.filter(fits);
         }
         if let Some(fragment) = found {
             good_len = at + u64::from(fragment.entry.length);
