@@ -158,7 +158,7 @@ def test_import_locates_every_fault(run: Run, node: str, tmp_path: Path) -> None
     (tmp_path / "bad.csv").write_text(
         "name,main,lat,lon,enabled\n"
         "Big Name,rtsp://u:s3cret@h/1,,,\n"
-        "ok-1,http://u:s3cret@h,,,\n"
+        "ok-1,ftp://u:s3cret@h,,,\n"
         "ok-2,rtsp://h/1,95,105,\n"
         "ok-3,rtsp://h/1,19,,\n"
         "ok-4,rtsp://h/1,,,maybe\n"

@@ -138,7 +138,7 @@ def test_administration(net: nvr.Network) -> None:
     assert camera.remove() == "id-of-new-gate"
     with pytest.raises(nvr.errors.InvalidArgument, match="nothing to change"):
         net.camera("market-gate").update()
-    for url in ("http://x/y", "rtsp:///p", "rtsp://u:s3cret@h:99999/p", "nonsense"):
+    for url in ("ftp://x/y", "rtsp:///p", "rtsp://u:s3cret@h:99999/p", "nonsense"):
         with pytest.raises(nvr.errors.InvalidArgument) as refused:
             net.add_camera("x", url)
         assert url not in str(refused.value).replace("rtsp://user:password@host:port/path", "")

@@ -94,6 +94,9 @@ SURROUNDINGS = {"", "config", "node", "stopped", "serve", "terminal", "group", "
 # What the tests are run by, or cannot do to the machine that runs them.
 NOT_RUN = {"make demo", "make test", "make venv", "make fmt", "pip install .", "nvr --version"} | {
     "pip install '.[postgresql]'",
+    # The first of them is a part of `make test`.
+    "scripts/fuzz.sh 10",
+    "scripts/fuzz.sh 3600 segment copy",
     "NVR_HISTORY=7:60 pytest tests/network/test_partitions.py",
     "NVR_SIM_SEED=7 cargo test -p nvr-core --lib bad_days -- --nocapture",
     # These ask cameras: tests/onvif and tests/sources run them with some.

@@ -38,6 +38,7 @@ _STATUS: dict[type[NvrError], grpc.StatusCode] = {
     errors.InvalidArgument: _Code.INVALID_ARGUMENT,
     errors.NaiveDatetime: _Code.INVALID_ARGUMENT,
     errors.RangeInFuture: _Code.INVALID_ARGUMENT,
+    errors.CodecUnsupported: _Code.INVALID_ARGUMENT,
     errors.AmbiguousCamera: _Code.INVALID_ARGUMENT,
     errors.AreaAmbiguous: _Code.INVALID_ARGUMENT,
     errors.ConfigError: _Code.FAILED_PRECONDITION,

@@ -96,6 +96,8 @@ pub(super) struct Run {
     last_mono_us: i64,
     /// Between the last two pictures.
     usual_90k: i64,
+    /// Where the decoding times of the fragments so far end.
+    decoded_90k: i64,
     wall_minus_mono_us: i64,
     /// The same when the first picture of the fragment in the making arrived.
     fragment_wall_minus_mono_us: i64,
@@ -142,6 +144,7 @@ impl Run {
             max_pts_90k: first.pts_90k,
             last_mono_us: first.arrival.mono_us,
             usual_90k: i64::from(VIDEO_TIMESCALE) / 25,
+            decoded_90k: i64::MIN,
             wall_minus_mono_us: first.arrival.wall_us - first.arrival.mono_us,
             fragment_wall_minus_mono_us: first.arrival.wall_us - first.arrival.mono_us,
         }
@@ -303,18 +306,29 @@ impl Run {
                 unit.dts_90k = Some(dts);
             }
         }
+        // How long the last picture of the fragment before lasts may have been a guess.
+        let mut least = self.decoded_90k;
+        for dts in self.units.iter_mut().filter_map(|u| u.dts_90k.as_mut()) {
+            *dts = least.max(*dts);
+            least = *dts + 1;
+        }
         let dts: Vec<i64> = self.units.iter().filter_map(|u| u.dts_90k).collect();
         self.usual_90k = dts.windows(2).last().map_or(self.usual_90k, |w| w[1] - w[0]);
         let usual = self.usual_90k;
         let ends =
             dts.iter().skip(1).copied().chain([next_dts_90k.unwrap_or(dts[dts.len() - 1] + usual)]);
-        let samples =
-            self.units.iter().zip(dts.iter().zip(ends)).map(|(unit, (&start, end))| Sample {
+        let samples: Vec<_> = self
+            .units
+            .iter()
+            .zip(dts.iter().zip(ends))
+            .map(|(unit, (&start, end))| Sample {
                 size: u32::try_from(unit.len()).unwrap_or(u32::MAX),
                 duration: u32::try_from(end - start).unwrap_or(1).clamp(1, (1 << 31) - 1),
                 composition_offset: i32::try_from(unit.pts_90k - start).unwrap_or(0),
                 sync: unit.kind.random_access,
-            });
-        (dts[0], samples.collect())
+            })
+            .collect();
+        self.decoded_90k = dts[0] + samples.iter().map(|s| i64::from(s.duration)).sum::<i64>();
+        (dts[0], samples)
     }
 }

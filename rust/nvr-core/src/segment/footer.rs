@@ -14,7 +14,7 @@ pub const TRAILER_LEN: usize = 16;
 /// The very last bytes of a sealed segment.
 pub const TRAILER_MAGIC: [u8; 8] = *b"NVRFOOT1";
 
-const SYNC_BIT: u32 = 1 << 31;
+pub(super) const SYNC_BIT: u32 = 1 << 31;
 
 /// The footer's bytes.
 pub fn write_footer(head: &SegmentHead, table: &SegmentTable) -> Vec<u8> {

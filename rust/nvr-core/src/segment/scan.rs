@@ -1,11 +1,12 @@
 //! Reading a segment that has no footer: the one that was open when the recorder ended.
 
+use super::footer::SYNC_BIT;
 use super::fragment::{
     CRC_FROM, INFO_LEN, INFO_UUID, ParsedFragment, crc_holds, parse_fragment, peek_length,
 };
 use super::head::{HeadError, SegmentHead};
 use crate::fs::Named;
-use crate::table::SegmentTable;
+use crate::table::{SegmentTable, TrackRun};
 use crate::{Error, Result};
 
 /// A head is far smaller than this; a larger one is no head.
@@ -64,9 +65,12 @@ pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
     let mut buf = Vec::new();
     let mut search = Search::new(file, len);
     loop {
-        // A fragment with metadata is none of a segment that has no such track: a footer could not
-        // name it.
-        let fits = |f: &ParsedFragment| head.metadata.is_some() || f.metadata_samples.is_empty();
+        // What a footer could not say is no fragment of ours: metadata where the segment has no such
+        // track, or a picture that lasts for hours.
+        let fits = |f: &ParsedFragment| {
+            (head.metadata.is_some() || f.entry.metadata == TrackRun::default())
+                && f.video_samples.iter().all(|sample| sample.duration & SYNC_BIT == 0)
+        };
         let mut found = read_fragment(file, at, len, trust, &mut buf)?.filter(fits);
         if found.is_none() {
             // One that is torn or damaged must not cost those behind it.
