@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 _MINUTE_S, _QUICK_S = 60, 8
 _SCENES_WAIT_S = 600.0
 _RECORDER_WAIT_S = 60.0
+# The longest that one is (docs/on-disk-format.md, "Where a fragment ends"), and a little.
+_FRAGMENT_US = 3_000_000
 _FIRST_PICTURE_WAIT_S = 60.0
 _SHOW_EVERY_S = 1.0
 _LINE_EVERY_S = 5.0
@@ -130,11 +132,15 @@ def _wait_for_footage(
         show(found)
         for camera in found:
             main = camera.streams[0] if camera.streams else None
-            if main is None or not main.oldest_us or main.newest_us - main.oldest_us < wanted_s * 1_000_000:
+            if main is None or not main.oldest_us:
                 continue
-            # The newest such stretch: the first seconds may have been broken.
-            start_us = main.newest_us - wanted_s * 1_000_000
-            range_ = TimeRange(start_us, main.newest_us)
+            # The newest such stretch: the first seconds may have been broken. What is newer than a
+            # fragment lasts is still being written: each tier is to be asked for the same.
+            end_us = main.newest_us - _FRAGMENT_US
+            start_us = end_us - wanted_s * 1_000_000
+            if start_us < main.oldest_us:
+                continue
+            range_ = TimeRange(start_us, end_us)
             if not network.camera(camera.id).coverage(range_.start, range_.end).gaps:
                 return camera.name, start_us
         if time.monotonic() > give_up_s:
