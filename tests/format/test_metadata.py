@@ -11,7 +11,7 @@ from nvr.simulate.scenes import Scene, generate
 from tests.e2e.media import assert_decodes
 from tests.format import reader
 from tests.format.conftest import MIDNIGHT_US, SECOND
-from tests.support.recording import read_media
+from tests.support.recording import begin, read_media
 
 CAMERA = "0193143f-0000-7000-8000-000000000003"
 START_US = MIDNIGHT_US + 7200 * SECOND
@@ -33,17 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     media = read_media(generate(scene, folder), sound=True)
     root = folder / "store"
     store = _core.Store([str(root)])
-    writer = store.writer(CAMERA, "main")
-    writer.begin(
-        codec=media.codec,
-        extra_data=media.record,
-        width=media.width,
-        height=media.height,
-        audio_extra_data=media.audio_config,
-        audio_sample_rate_hz=media.sample_rate_hz,
-        audio_channels=1,
-        metadata=True,
-    )
+    writer = begin(store.writer(CAMERA, "main"), media, metadata=True)
     sound = {id(frame) for frame in media.sound}
     documents = iter(SENT.items())
     next_us, data = next(documents)

@@ -92,7 +92,7 @@ def read_media(path: Path, *, sound: bool = False) -> Media:
         )
 
 
-def begin(writer: _core.StreamWriter, media: Media) -> _core.StreamWriter:
+def begin(writer: _core.StreamWriter, media: Media, *, metadata: bool = False) -> _core.StreamWriter:
     writer.begin(
         codec=media.codec,
         extra_data=media.record,
@@ -101,6 +101,7 @@ def begin(writer: _core.StreamWriter, media: Media) -> _core.StreamWriter:
         audio_extra_data=media.audio_config,
         audio_sample_rate_hz=media.sample_rate_hz,
         audio_channels=1 if media.sample_rate_hz else 0,
+        metadata=metadata,
     )
     return writer
 

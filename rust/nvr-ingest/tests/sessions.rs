@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use common::{
     Answer, Call, Calls, Camera, H265_SETS, HANG, PPS, SDP_AAC, SDP_G722, SDP_H264, SPS, SPS_640,
-    aac, good, interleaved, options, recorder, rtp, sender_report, stap_a, stream,
+    aac, good, interleaved, options, recorder, rtp, sender_report, stap_a, stream, wait_for,
 };
 use nvr_core::Error;
 use nvr_core::media::{
@@ -60,15 +60,6 @@ fn record(camera: &Camera, options: Options) -> (Supervisor, Calls) {
     let (sink, calls) = recorder();
     supervisor.add(stream(1), &camera.url(""), sink).unwrap();
     (supervisor, calls)
-}
-
-/// Waits for a condition that nobody announces.
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < HANG, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -7,11 +7,11 @@ mod common;
 use std::net::UdpSocket;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use common::{
     Answer, Call, Calls, Camera, HANG, Request, SDP_AAC, SDP_H264, aac, good, header, options,
-    recorder, response, rtp, sender_report, stream,
+    recorder, response, rtp, sender_report, stream, wait_for,
 };
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock as _, SystemClock};
@@ -120,15 +120,6 @@ fn sample(unit: &[u8]) -> Vec<u8> {
 
 fn slice(first: u8, length: u8) -> Vec<u8> {
     [first, 0x80].into_iter().chain((0..length).map(|n| n.wrapping_mul(7) | 1)).collect()
-}
-
-/// Waits for a condition that nobody announces.
-fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let start = Instant::now();
-    while !condition() {
-        assert!(start.elapsed() < HANG, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use super::doubt;
 use super::layout::{day_name, parse_day, parse_segment_name, segment_name};
-use super::recover::{Work, recover_noted};
+use super::recover::{Work, read_note, recover_noted};
 use super::stream::StreamStore;
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
@@ -58,15 +58,8 @@ impl Target {
 
 /// Which segments are being written to under a stream's folder. Empty: there is no note.
 pub(crate) fn read(fs: &dyn FileSystem, stream_dir: &Path) -> Result<BTreeSet<Target>> {
-    let path = stream_dir.join(NOTE);
-    let file = match fs.open(&path) {
-        Ok(file) => Named { file, path },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(e) => return Err(Error::io("open", &path, e)),
-    };
-    let mut bytes = vec![0; MAX_NOTE.min(usize::try_from(file.size()?).unwrap_or(MAX_NOTE))];
-    let n = file.read_at(&mut bytes, 0)?;
-    Ok(String::from_utf8_lossy(&bytes[..n]).lines().filter_map(Target::parse).collect())
+    let text = read_note(fs, &stream_dir.join(NOTE), MAX_NOTE)?;
+    Ok(text.lines().filter_map(Target::parse).collect())
 }
 
 /// Notes, durably, that these segments are about to be written to, and no others are.

@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 
 use super::copying::Target;
 use super::layout::{parse_day, parse_index_name, parse_segment_name};
-use super::recover::write_note;
+use super::recover::{read_note, write_note};
 use crate::fs::{FileSystem, Named};
 use crate::ids::RunId;
 use crate::{Error, Result};
@@ -69,15 +69,7 @@ pub(crate) fn of_error(error: &Error) -> Option<&Path> {
 
 /// The files under a root that are noted.
 pub(crate) fn read(fs: &dyn FileSystem, root: &Path) -> Result<BTreeSet<PathBuf>> {
-    let path = root.join(NOTE);
-    let file = match fs.open(&path) {
-        Ok(file) => Named { file, path },
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        Err(e) => return Err(Error::io("open", &path, e)),
-    };
-    let mut bytes = vec![0; MAX_NOTE.min(usize::try_from(file.size()?).unwrap_or(MAX_NOTE))];
-    let n = file.read_at(&mut bytes, 0)?;
-    let text = String::from_utf8_lossy(&bytes[..n]);
+    let text = read_note(fs, &root.join(NOTE), MAX_NOTE)?;
     Ok(text.lines().map(|line| root.join(line)).filter(|path| is_ours(root, path)).collect())
 }
 

@@ -492,6 +492,18 @@ pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
 }
 
+/// What a note says, as far as `most` bytes reach. Empty: there is no note.
+pub(super) fn read_note(fs: &dyn FileSystem, path: &Path, most: usize) -> Result<String> {
+    let file = match fs.open(path) {
+        Ok(file) => Named { file, path: path.to_owned() },
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(String::new()),
+        Err(e) => return Err(Error::io("open", path, e)),
+    };
+    let mut bytes = vec![0; most.min(usize::try_from(file.size()?).unwrap_or(most))];
+    let n = file.read_at(&mut bytes, 0)?;
+    Ok(String::from_utf8_lossy(&bytes[..n]).into_owned())
+}
+
 pub(super) fn write_note(fs: &dyn FileSystem, path: &Path, bytes: &[u8]) -> Result<Named> {
     let file = match fs.create_new(path) {
         Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => fs.open_rw(path),

@@ -5,7 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nvr_core::ids::{StreamId, StreamKind};
 use nvr_core::media::{
@@ -20,6 +20,15 @@ use tokio::runtime::Runtime;
 
 /// Long enough that only a hang reaches it.
 pub(crate) const HANG: Duration = Duration::from_secs(30);
+
+/// Waits for a condition that nobody announces.
+pub(crate) fn wait_for(what: &str, condition: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !condition() {
+        assert!(start.elapsed() < HANG, "{what} did not happen");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
 
 /// Quick reconnects; everything else as in production.
 pub(crate) fn options() -> Options {
