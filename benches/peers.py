@@ -6,12 +6,13 @@
 """
 
 import os
-import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from benches.harness import Row, process, wait_until
+
+Recorder = Callable[[Mapping[str, str], Path], AbstractContextManager[list[int]]]
 
 NOT_MEASURED = "not measured here"
 
@@ -60,7 +61,13 @@ def mediamtx_recorder(addresses: Mapping[str, str], folder: Path) -> Iterator[li
         yield [running.pid]
 
 
-def version(program: str) -> str:
-    """What a peer says of itself."""
-    done = subprocess.run([program, "--version"], capture_output=True, text=True, check=False)
-    return (done.stdout or done.stderr).strip().split("\n")[0]
+# Those that record many cameras in one process, and where they are said to be.
+RECORDERS = {
+    "Moonfire NVR": (moonfire, moonfire_recorder),
+    "MediaMTX": (mediamtx, mediamtx_recorder),
+}
+
+
+def there() -> dict[str, Recorder]:
+    """The recorders that are there."""
+    return {name: record for name, (where, record) in RECORDERS.items() if where()}

@@ -1,13 +1,13 @@
 """What recording costs: CPU for each camera and hour, and resident memory, beside ffmpeg.
 
 Twice: from our own simulator, which hands over whole pictures, and from GStreamer's RTSP server,
-which sends packets of 1,400 bytes one by one as cameras do. ``NVR_BENCH_MOONFIRE`` names a script
-that records the same cameras with Moonfire NVR (see :mod:`benches.peers`).
+which sends packets of 1,400 bytes one by one as cameras do. Moonfire NVR and MediaMTX record
+the same cameras where somebody says where they are (see :mod:`benches.peers`).
 """
 
 import statistics
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -21,8 +21,6 @@ MIB = 2**20
 MAX_CPU_RATIO = 0.35
 # 110 MB.
 MAX_RESIDENT_MIB = 105
-
-Recorders = Callable[[Mapping[str, str], Path], AbstractContextManager[list[int]]]
 
 
 @contextmanager
@@ -53,7 +51,7 @@ def records(address: str, count: int) -> bool:
 
 
 def costs(
-    settings: Settings, addresses: Mapping[str, str], label: str, others: Mapping[str, Recorders]
+    settings: Settings, addresses: Mapping[str, str], label: str, others: Mapping[str, peers.Recorder]
 ) -> dict[str, tuple[float, int]]:
     """CPU and resident bytes of us and of others, by turns, from the same cameras."""
     count = len(addresses)
@@ -91,12 +89,13 @@ def rows_of(found: Mapping[str, tuple[float, int]], what: str, floor: bool) -> l
             f"≤ {MAX_RESIDENT_MIB} MiB (110 MB)", resident / MIB <= MAX_RESIDENT_MIB,
         ),
     ]  # fmt: skip
-    moonfire = found.get("moonfire")
-    rows.append(
-        Row(f"recording, {what}", cpu, unit, "Moonfire NVR", moonfire[0])
-        if moonfire
-        else peers.not_measured(f"recording, {what}", cpu, unit, "Moonfire NVR")
-    )
+    for name in peers.RECORDERS:
+        other = found.get(name)
+        rows.append(
+            Row(f"recording, {what}", cpu, unit, name, other[0])
+            if other
+            else peers.not_measured(f"recording, {what}", cpu, unit, name)
+        )
     return rows
 
 
@@ -104,9 +103,7 @@ def measure(settings: Settings) -> list[Row]:
     """Ours and the peers by turns, from the same cameras."""
     file = recipe.make(settings.work)
     count = settings.cameras
-    others: dict[str, Recorders] = {"ffmpeg": ffmpeg_recorders}
-    if peers.moonfire():
-        others["moonfire"] = peers.moonfire_recorder
+    others: dict[str, peers.Recorder] = {"ffmpeg": ffmpeg_recorders, **peers.there()}
     with simulated_cameras(file, count, settings.work) as cameras:
         rows = rows_of(
             costs(settings, cameras.addresses, "simulator", others), f"{count} cameras", floor=False
@@ -120,6 +117,7 @@ def measure(settings: Settings) -> list[Row]:
         f"simulator, once GStreamer's RTSP server (a pipeline for each camera, packets of 1,400 bytes); "
         f"{settings.rounds} turns of {settings.window_s:g} s each, mean; user and system time of the whole "
         "process tree; resident memory summed over processes. ffmpeg: one process a camera. "
-        "Moonfire NVR: only where NVR_BENCH_MOONFIRE names it."
+        "Moonfire NVR and MediaMTX (one process for all cameras): only where NVR_BENCH_MOONFIRE and "
+        "NVR_BENCH_MEDIAMTX name them."
     )
     return rows

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -66,9 +66,21 @@ pub struct StreamEvent {
     pub detail: String,
 }
 
+/// How many watch anything live.
+#[derive(Clone, Debug, Default)]
+pub struct Watchers(Arc<AtomicUsize>);
+
+impl Watchers {
+    /// Whether anybody does.
+    pub fn any(&self) -> bool {
+        self.0.load(Ordering::Relaxed) > 0
+    }
+}
+
 /// All that can be watched on a node.
 #[derive(Debug)]
 pub struct Hub {
+    watchers: Watchers,
     streams: Mutex<BTreeMap<StreamId, Arc<LiveStream>>>,
     events: Mutex<Vec<Arc<EventWatch>>>,
     bell: Arc<Bell>,
@@ -104,7 +116,17 @@ impl Hub {
         use rustix::event::{EventfdFlags, eventfd};
         let eventfd = eventfd(0, EventfdFlags::NONBLOCK | EventfdFlags::CLOEXEC)?;
         let bell = Bell { eventfd, ready: Mutex::default(), next_id: AtomicU64::new(1) };
-        Ok(Hub { streams: Mutex::default(), events: Mutex::default(), bell: Arc::new(bell) })
+        Ok(Hub {
+            watchers: Watchers::default(),
+            streams: Mutex::default(),
+            events: Mutex::default(),
+            bell: Arc::new(bell),
+        })
+    }
+
+    /// Those who watch streams; not those who watch events.
+    pub fn watchers(&self) -> Watchers {
+        self.watchers.clone()
     }
 
     /// Becomes readable when a watcher has something to take.
@@ -127,9 +149,11 @@ impl Hub {
 
     /// Watches a stream from its newest random-access point on.
     pub fn watch(&self, id: StreamId, audio: bool) -> Arc<LiveWatch> {
+        self.watchers.0.fetch_add(1, Ordering::Relaxed);
         let watch = Arc::new(LiveWatch {
             id: self.bell.next_id.fetch_add(1, Ordering::Relaxed),
             bell: self.bell.clone(),
+            watchers: self.watchers.clone(),
             audio,
             closed: AtomicBool::new(false),
             queue: Mutex::default(),
@@ -227,6 +251,7 @@ pub struct LiveWatch {
     /// By which [`Hub::take_ready`] names it.
     pub id: u64,
     bell: Arc<Bell>,
+    watchers: Watchers,
     audio: bool,
     closed: AtomicBool,
     queue: Mutex<Waiting>,
@@ -278,7 +303,15 @@ impl LiveWatch {
 
     /// Nobody takes any more.
     pub fn close(&self) {
-        self.closed.store(true, Ordering::Relaxed);
+        if !self.closed.swap(true, Ordering::Relaxed) {
+            self.watchers.0.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for LiveWatch {
+    fn drop(&mut self) {
+        self.close();
     }
 }
 

@@ -1,19 +1,23 @@
 //! From a session's packets to pictures, sound and metadata.
 //!
-//! The library does both steps at once ([`Demuxed`]) and that is how most cameras are read. Two kinds
-//! of track it cannot be asked for: Opus, for which it has no depacketizer, and ONVIF metadata, whose
-//! documents it collects without a bound. Cameras that have such a track are read packet by packet;
-//! pictures and all other sound are still the library's depacketizers', by the interface that its own
-//! benchmarks use (hidden, so its version is pinned).
+//! The library would do both steps at once (`Demuxed`). It puts a picture together in the ring that
+//! it reads the connection into, which grows to twice the largest picture of each camera and stays
+//! so; it has no depacketizer for Opus; and it collects a document of ONVIF metadata without a bound.
+//! So cameras are read packet by packet. What makes pictures and most sound of packets are still its
+//! depacketizers, by the interface that its own benchmarks use (hidden, so its version is pinned),
+//! in [buffers](Buffers) that cameras share.
 
 use std::collections::VecDeque;
 use std::num::NonZeroU16;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use futures::Stream as _;
-use retina::client::{Demuxed, PacketItem, Playing, Session, Stream};
+use parking_lot::Mutex;
+use retina::PacketContext;
+use retina::client::{PacketItem, Playing, Session, Stream};
 use retina::codec::{CodecItem, Depacketizer, FrameFormat, ParametersRef};
 use retina::rtp::{PacketMeta, ReceivedPacket};
 use retina::testutil::DepacketizeBuf;
@@ -36,6 +40,8 @@ pub(crate) enum Trouble {
     Library(retina::Error),
     /// A packet that makes no sense; the session goes on.
     Packet(String),
+    /// What makes going on impossible.
+    Session(String),
 }
 
 /// How a track that is recorded is read.
@@ -47,10 +53,95 @@ pub(crate) enum Kind {
     Metadata,
 }
 
+/// Buffers in which pictures are put together, for all cameras of a recorder. Packets of a picture
+/// arrive together, so few cameras need one at an instant.
+#[derive(Clone, Default)]
+pub(crate) struct Buffers(Arc<Mutex<Vec<DepacketizeBuf>>>);
+
+impl Buffers {
+    /// What most keyframes fit into. A buffer grows with what a picture needs.
+    const BYTES: usize = 1 << 17;
+    /// More are not kept.
+    const KEPT: usize = 8;
+
+    fn take(&self) -> DepacketizeBuf {
+        self.0.lock().pop().unwrap_or_else(|| DepacketizeBuf::new(Self::BYTES))
+    }
+
+    fn give(&self, buffer: DepacketizeBuf) {
+        let mut kept = self.0.lock();
+        if kept.len() < Self::KEPT {
+            kept.push(buffer);
+        }
+    }
+}
+
+/// A larger picture is none. (An 8K camera's keyframes have 2 to 4 MiB.)
+const MAX_PICTURE: usize = 32 << 20;
+
+/// What most packets of sound fit into.
+const SOUND_BYTES: usize = 1 << 13;
+
+/// A track that the library's depacketizer reads.
+struct Assembly {
+    depacketizer: Box<Depacketizer>,
+    /// Where what is to be put together lies; none when nothing does.
+    buffer: Option<DepacketizeBuf>,
+    /// Bytes that came since anything was whole.
+    len: usize,
+}
+
+impl Assembly {
+    fn new(stream: &Stream, parameters: Option<&str>) -> Result<Self, String> {
+        let mut depacketizer = Depacketizer::new(
+            stream.media(),
+            stream.encoding_name(),
+            stream.clock_rate_hz(),
+            stream.channels().and_then(|n| NonZeroU16::new(n.get())),
+            parameters,
+        )?;
+        depacketizer.set_frame_format(FrameFormat::MP4);
+        // Of sound, the depacketizer may always hold something back.
+        let buffer = (stream.media() == "audio").then(|| DepacketizeBuf::new(SOUND_BYTES));
+        Ok(Assembly { depacketizer: Box::new(depacketizer), buffer, len: 0 })
+    }
+
+    fn push(&mut self, packet: &ReceivedPacket, buffers: &Buffers) -> Result<(), Trouble> {
+        self.len += packet.payload().len();
+        if self.len > MAX_PICTURE {
+            let what = format!("a picture of more than {MAX_PICTURE} bytes");
+            return Err(Trouble::Session(what));
+        }
+        let buffer = self.buffer.get_or_insert_with(|| buffers.take());
+        let meta = PacketMeta::from_received(packet);
+        buffer.push(&mut self.depacketizer, meta, packet.payload()).map_err(Trouble::Packet)
+    }
+
+    /// Gives the buffer back if nothing is left in it: what came of the newest packet is a picture that
+    /// ends with it. (A camera that sets no marker bits, or wrong ones, ends a picture by the next.)
+    fn pulled(&mut self, item: &CodecItem, packet: PacketContext) -> Option<DepacketizeBuf> {
+        self.len = 0;
+        match item {
+            CodecItem::VideoFrame(frame) if *frame.end_ctx() == packet => self.buffer.take(),
+            _ => None,
+        }
+    }
+}
+
+enum Reader {
+    Library(Assembly),
+    Opus,
+    Metadata(Documents),
+}
+
 /// A session's packets, put together.
-pub(crate) enum Demux {
-    Library(Box<Demuxed>),
-    Own(Box<Own>),
+pub(crate) struct Demux {
+    session: Session<Playing>,
+    readers: Vec<Option<Reader>>,
+    buffers: Buffers,
+    /// The stream whose depacketizer may have more, and the packet that it was given.
+    pulling: Option<(usize, PacketContext)>,
+    ready: VecDeque<Item>,
 }
 
 impl Demux {
@@ -58,35 +149,30 @@ impl Demux {
     pub(crate) fn new(
         session: Session<Playing>,
         tracks: Vec<(usize, Kind)>,
-    ) -> Result<Self, Trouble> {
-        if tracks.iter().all(|(_, kind)| matches!(kind, Kind::Library(_))) {
-            let demuxed = session.demuxed().map_err(Trouble::Library)?;
-            return Ok(Demux::Library(Box::new(demuxed)));
-        }
+        buffers: Buffers,
+    ) -> Result<Self, String> {
         let mut readers: Vec<Option<Reader>> = session.streams().iter().map(|_| None).collect();
         for (index, kind) in tracks {
             let stream = &session.streams()[index];
-            readers[index] = Some(Reader::new(stream, kind).map_err(Trouble::Packet)?);
+            readers[index] = Some(match kind {
+                Kind::Opus => Reader::Opus,
+                Kind::Metadata => Reader::Metadata(Documents::default()),
+                Kind::Library(format) => Reader::Library(Assembly::new(stream, format.as_deref())?),
+            });
         }
-        Ok(Demux::Own(Box::new(Own { session, readers, pulling: None, ready: VecDeque::new() })))
+        Ok(Demux { session, readers, buffers, pulling: None, ready: VecDeque::new() })
     }
 
     /// What the session offers.
     pub(crate) fn streams(&self) -> &[Stream] {
-        match self {
-            Demux::Library(demuxed) => demuxed.streams(),
-            Demux::Own(own) => own.session.streams(),
-        }
+        self.session.streams()
     }
 
     /// The newest parameters of a stream.
     pub(crate) fn parameters(&self, stream: usize) -> Option<ParametersRef<'_>> {
-        match self {
-            Demux::Library(demuxed) => demuxed.streams()[stream].parameters(),
-            Demux::Own(own) => match &own.readers[stream] {
-                Some(Reader::Library { depacketizer, .. }) => depacketizer.parameters(),
-                _ => own.session.streams()[stream].parameters(),
-            },
+        match &self.readers[stream] {
+            Some(Reader::Library(assembly)) => assembly.depacketizer.parameters(),
+            _ => self.session.streams()[stream].parameters(),
         }
     }
 
@@ -95,69 +181,12 @@ impl Demux {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Item, Trouble>>> {
-        match self {
-            Demux::Library(demuxed) => Pin::new(&mut **demuxed)
-                .poll_next(cx)
-                .map(|next| next.map(|item| item.map(Item::Codec).map_err(Trouble::Library))),
-            Demux::Own(own) => own.poll_next(cx),
-        }
-    }
-}
-
-enum Reader {
-    Library { depacketizer: Box<Depacketizer>, buf: DepacketizeBuf },
-    Opus,
-    Metadata(Documents),
-}
-
-impl Reader {
-    fn new(stream: &Stream, kind: Kind) -> Result<Self, String> {
-        Ok(match kind {
-            Kind::Opus => Reader::Opus,
-            Kind::Metadata => Reader::Metadata(Documents::default()),
-            Kind::Library(parameters) => {
-                let mut depacketizer = Depacketizer::new(
-                    stream.media(),
-                    stream.encoding_name(),
-                    stream.clock_rate_hz(),
-                    stream.channels().and_then(|n| NonZeroU16::new(n.get())),
-                    parameters.as_deref(),
-                )?;
-                depacketizer.set_frame_format(FrameFormat::MP4);
-                // It grows with what a picture needs.
-                let buf = DepacketizeBuf::new(1 << 16);
-                Reader::Library { depacketizer: Box::new(depacketizer), buf }
-            }
-        })
-    }
-}
-
-/// A session that is read packet by packet.
-pub(crate) struct Own {
-    session: Session<Playing>,
-    readers: Vec<Option<Reader>>,
-    /// The stream whose depacketizer may have more.
-    pulling: Option<usize>,
-    ready: VecDeque<Item>,
-}
-
-impl Own {
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Item, Trouble>>> {
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return Poll::Ready(Some(Ok(item)));
             }
-            if let Some(stream) = self.pulling
-                && let Some(Reader::Library { depacketizer, .. }) = &mut self.readers[stream]
-            {
-                match depacketizer.pull() {
-                    Some(Ok(item)) => return Poll::Ready(Some(Ok(Item::Codec(item)))),
-                    Some(Err(error)) => {
-                        let what = format!("{error:?}");
-                        return Poll::Ready(Some(Err(Trouble::Packet(what))));
-                    }
-                    None => self.pulling = None,
-                }
+            if let Some(pulled) = self.pull() {
+                return Poll::Ready(Some(pulled));
             }
             let next = ready!(Pin::new(&mut self.session).poll_next(cx));
             let what = match next {
@@ -169,25 +198,46 @@ impl Own {
                 Some(Ok(PacketItem::Rtp(packet))) => self.packet(packet),
                 Some(Ok(_)) => Ok(()),
             };
-            if let Err(what) = what {
-                return Poll::Ready(Some(Err(Trouble::Packet(what))));
+            if let Err(trouble) = what {
+                return Poll::Ready(Some(Err(trouble)));
             }
         }
     }
 
-    fn packet(&mut self, packet: ReceivedPacket) -> Result<(), String> {
+    /// What the newest packet made whole.
+    fn pull(&mut self) -> Option<Result<Item, Trouble>> {
+        let (stream, packet) = self.pulling?;
+        let Some(Reader::Library(assembly)) = &mut self.readers[stream] else { return None };
+        match assembly.depacketizer.pull() {
+            Some(Ok(item)) => {
+                if let Some(buffer) = assembly.pulled(&item, packet) {
+                    self.buffers.give(buffer);
+                }
+                Some(Ok(Item::Codec(item)))
+            }
+            Some(Err(error)) => Some(Err(Trouble::Packet(format!("{error:?}")))),
+            None => {
+                self.pulling = None;
+                None
+            }
+        }
+    }
+
+    fn packet(&mut self, packet: ReceivedPacket) -> Result<(), Trouble> {
         let stream = packet.stream_id();
         let received = packet.ctx().received();
         match self.readers.get_mut(stream).and_then(Option::as_mut) {
             None => Ok(()),
-            Some(Reader::Library { depacketizer, buf }) => {
-                self.pulling = Some(stream);
-                buf.push(depacketizer, PacketMeta::from_received(&packet), packet.payload())
+            Some(Reader::Library(assembly)) => {
+                self.pulling = Some((stream, *packet.ctx()));
+                assembly.push(&packet, &self.buffers)
             }
             Some(Reader::Opus) => {
                 let pts = packet.timestamp().timestamp();
                 let data = packet.into_payload_bytes();
-                let duration = opus::duration(&data).ok_or("a packet that is no Opus")?;
+                let whole = opus::duration(&data);
+                let duration =
+                    whole.ok_or_else(|| Trouble::Packet("a packet that is no Opus".to_owned()))?;
                 self.ready.push_back(Item::Opus { pts, duration, received, data });
                 Ok(())
             }
@@ -196,7 +246,7 @@ impl Own {
                 let told = documents.push(timestamp, mark, packet.loss() > 0, packet.payload());
                 let ready = documents.ready.drain(..);
                 self.ready.extend(ready.map(|data| Item::Metadata { received, data }));
-                told
+                told.map_err(Trouble::Packet)
             }
         }
     }

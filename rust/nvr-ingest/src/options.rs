@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use nvr_core::live::Watchers;
+
 /// Settings of a [`Supervisor`](crate::Supervisor).
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -24,8 +26,12 @@ pub struct Options {
     pub backoff_reset_after: Duration,
     /// How long a thread that has nothing to do sleeps before it asks the kernel which
     /// sockets have data. What arrives meanwhile is read at once: far fewer wake-ups and
-    /// reads. Arrival times and live pictures are late by at most this. Zero turns it off.
+    /// reads. Arrival times and live pictures are late by at most this. Zero: it does not sleep.
     pub batch: Duration,
+    /// The most it sleeps while nobody watches and no crowd of cameras is being connected.
+    pub batch_unwatched: Duration,
+    /// Those who watch.
+    pub watchers: Watchers,
     /// Program and arguments of a process that reads one source that is not RTSP (module
     /// `source`); empty: there are no such sources.
     pub source_command: Vec<String>,
@@ -45,6 +51,8 @@ impl Default for Options {
             backoff_limit: Duration::from_secs(30),
             backoff_reset_after: Duration::from_secs(60),
             batch: Duration::from_millis(20),
+            batch_unwatched: Duration::from_millis(120),
+            watchers: Watchers::default(),
             source_command: Vec::new(),
             source_start: Duration::from_secs(30),
         }

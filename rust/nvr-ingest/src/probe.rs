@@ -14,6 +14,7 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio::time::timeout;
 
 use crate::address::Address;
+use crate::demux::Buffers;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::session::{self, Feed};
@@ -76,7 +77,8 @@ async fn first_picture(
     let group = Arc::new(SessionGroup::default());
     let started = tokio::time::Instant::now();
     let here = Handle::current();
-    let playing = session::connect(address, &group, limit, Some(&here)).await?;
+    let playing =
+        session::connect(address, (&group, &Buffers::default()), limit, Some(&here)).await?;
     let left = limit.saturating_sub(started.elapsed());
     let result = tokio::select! {
         Ok(()) = arrived => Ok(()),

@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
-use crate::demux::{Demux, Item, Trouble};
+use crate::demux::{Buffers, Demux, Item, Trouble};
 use crate::failure::{Failure, Phase, classify, is_about_a_packet};
 use crate::params;
 use crate::sender_report::clock_offset_us;
@@ -51,11 +51,11 @@ impl Playing {
 /// received if they come over UDP.
 pub(crate) async fn connect(
     address: &Address,
-    group: &Arc<SessionGroup>,
+    (group, buffers): (&Arc<SessionGroup>, &Buffers),
     limit: Duration,
     udp: Option<&Handle>,
 ) -> Result<Playing, Failure> {
-    match timeout(limit, handshake(address, group, udp)).await {
+    match timeout(limit, handshake(address, group, buffers, udp)).await {
         Ok(result) => result,
         Err(_) => Err(no_answer(address, limit).await),
     }
@@ -65,6 +65,7 @@ pub(crate) async fn connect(
 async fn handshake(
     address: &Address,
     group: &Arc<SessionGroup>,
+    buffers: &Buffers,
     udp: Option<&Handle>,
 ) -> Result<Playing, Failure> {
     let relay = match udp {
@@ -111,10 +112,8 @@ async fn handshake(
         .initial_seq(InitialSequenceNumberPolicy::Ignore)
         .unknown_rtcp_ssrc(UnknownRtcpSsrcPolicy::DropPackets);
     let session = session.play(options).await.map_err(failed(Phase::Play))?;
-    let demux = Demux::new(session, tracks).map_err(|trouble| match trouble {
-        Trouble::Library(e) => classify(&e, Phase::Play, address),
-        Trouble::Packet(what) => Failure::new(Reason::PROTOCOL_ERROR, what),
-    })?;
+    let demux = Demux::new(session, tracks, buffers.clone())
+        .map_err(|what| Failure::new(Reason::PROTOCOL_ERROR, what))?;
     let audio =
         choice.audio.and_then(|i| params::audio_params(&demux.streams()[i], format.as_deref()));
     Ok(Playing { demux, choice, audio, relay: relay.cloned() })
@@ -319,6 +318,7 @@ impl Pump<'_> {
         let about_a_packet = match &error {
             Trouble::Library(error) => is_about_a_packet(error),
             Trouble::Packet(_) => true,
+            Trouble::Session(_) => false,
         };
         let goes_on = about_a_packet && self.bad_packets < BAD_PACKETS;
         self.error = Some(error);
@@ -333,7 +333,9 @@ impl Pump<'_> {
     fn end(&mut self, address: &Address) -> Failure {
         match self.error.take() {
             Some(Trouble::Library(e)) => classify(&e, Phase::Media, address),
-            Some(Trouble::Packet(what)) => Failure::new(Reason::PROTOCOL_ERROR, what),
+            Some(Trouble::Packet(what) | Trouble::Session(what)) => {
+                Failure::new(Reason::PROTOCOL_ERROR, what)
+            }
             None => Failure::new(Reason::DISCONNECTED, "the camera closed the connection"),
         }
     }

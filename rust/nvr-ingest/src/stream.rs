@@ -18,6 +18,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::LOG;
 use crate::address::Address;
 use crate::backoff::Backoff;
+use crate::demux::Buffers;
 use crate::failure::Failure;
 use crate::options::Options;
 use crate::session::{self, Feed};
@@ -39,6 +40,7 @@ pub(crate) struct Recording {
     pub(crate) options: Arc<Options>,
     pub(crate) status: Arc<StatusCell>,
     pub(crate) handshakes: Arc<Semaphore>,
+    pub(crate) buffers: Buffers,
     /// Where packets over UDP are received; none for a camera that sends over TCP.
     pub(crate) udp: Option<Handle>,
 }
@@ -117,7 +119,7 @@ impl Task {
     }
 
     async fn session(&mut self, group: &Arc<SessionGroup>) -> Failure {
-        let Recording { id, address, sink, clock, options, status, handshakes, udp } =
+        let Recording { id, address, sink, clock, options, status, handshakes, udp, buffers } =
             &mut self.recording;
         let begun = &mut self.begun;
         if let Some(url) = address.other() {
@@ -132,7 +134,14 @@ impl Task {
         let playing = {
             // Never closed, so there is always a permit to wait for.
             let _turn = handshakes.acquire().await;
-            match session::connect(address, group, options.handshake_timeout, udp.as_ref()).await {
+            match session::connect(
+                address,
+                (group, buffers),
+                options.handshake_timeout,
+                udp.as_ref(),
+            )
+            .await
+            {
                 Ok(playing) => playing,
                 Err(failure) => return failure,
             }

@@ -1,6 +1,7 @@
 //! Many streams on one runtime.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::LOG;
 use crate::address::Address;
+use crate::demux::Buffers;
 use crate::options::Options;
 use crate::status::{Status, StatusCell};
 use crate::stream::{self, Recording, Stop, TEARDOWN_LIMIT};
@@ -30,6 +32,7 @@ pub struct Supervisor {
     clock: Arc<dyn Clock>,
     options: Arc<Options>,
     handshakes: Arc<Semaphore>,
+    buffers: Buffers,
     /// One change at a time, so that a stream never has two tasks.
     changes: Mutex<()>,
     running: Mutex<Running>,
@@ -51,21 +54,53 @@ struct Entry {
     task: JoinHandle<()>,
 }
 
-/// Threads that sleep for `batch` before they ask which sockets have data.
-fn runtime(name: &str, threads: usize, batch: Duration, options: &Options) -> Result<Runtime> {
+/// Threads that sleep for a `pause` before they ask which sockets have data.
+fn runtime(
+    name: &str,
+    threads: usize,
+    pause: impl Fn() -> Duration + Send + Sync + 'static,
+    options: &Options,
+) -> Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder
         .worker_threads(threads.max(1))
         // Only name look-ups run there.
         .max_blocking_threads(options.max_handshakes.max(1))
         .thread_name(name)
-        .enable_all();
-    if !batch.is_zero() {
-        builder.on_thread_park(move || thread::sleep(batch));
-    }
-    builder
+        .enable_all()
+        .on_thread_park(move || {
+            let pause = pause();
+            if !pause.is_zero() {
+                thread::sleep(pause);
+            }
+        })
         .build()
         .map_err(|e| Error::Invalid(format!("cannot start the threads of RTSP ingest: {e}")))
+}
+
+/// How long to pause, at each moment.
+fn pauses(options: &Options, handshakes: Arc<Semaphore>) -> impl Fn() -> Duration + use<> {
+    let (short, long) = (options.batch, options.batch_unwatched);
+    let watchers = options.watchers.clone();
+    let count = AtomicU32::new(0);
+    move || {
+        // A handshake takes a pause for each question and answer: of a crowd, all wait for all.
+        if watchers.any() || handshakes.available_permits() == 0 {
+            return short;
+        }
+        // Wall times are made of pictures that came just before a pause ended: pauses of random lengths are
+        // in step with no camera.
+        let uneven = mixed(count.fetch_add(1, Relaxed));
+        long * 3 / 4 + (long / 4).mul_f64(f64::from(uneven) / f64::from(u32::MAX))
+    }
+}
+
+/// Numbers that look random for 0, 1, 2 … (the finalizer of MurmurHash3).
+fn mixed(number: u32) -> u32 {
+    let mut mixed = number.wrapping_mul(0x9e37_79b9);
+    mixed = (mixed ^ (mixed >> 16)).wrapping_mul(0x85eb_ca6b);
+    mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
+    mixed ^ (mixed >> 16)
 }
 
 impl Entry {
@@ -91,10 +126,13 @@ impl Supervisor {
     /// # Errors
     /// [`Error::Invalid`] when the system gives no threads.
     pub fn new(clock: Arc<dyn Clock>, options: Options) -> Result<Self> {
-        let runtime = runtime("nvr-ingest", options.threads, options.batch, &options)?;
+        let handshakes = Arc::new(Semaphore::new(options.max_handshakes.max(1)));
+        let pause = pauses(&options, Arc::clone(&handshakes));
+        let runtime = runtime("nvr-ingest", options.threads, pause, &options)?;
         Ok(Supervisor {
             clock,
-            handshakes: Arc::new(Semaphore::new(options.max_handshakes.max(1))),
+            buffers: Buffers::default(),
+            handshakes,
             options: Arc::new(options),
             changes: Mutex::new(()),
             running: Mutex::new(Running {
@@ -126,7 +164,7 @@ impl Supervisor {
             }
             if address.is_udp() && running.udp.is_none() {
                 let batch = udp::batch(self.options.batch);
-                running.udp = Some(runtime("nvr-udp", 1, batch, &self.options)?);
+                running.udp = Some(runtime("nvr-udp", 1, move || batch, &self.options)?);
             }
             running.streams.remove(&id)
         };
@@ -149,6 +187,7 @@ impl Supervisor {
             options: Arc::clone(&self.options),
             status: Arc::clone(&status),
             handshakes: Arc::clone(&self.handshakes),
+            buffers: self.buffers.clone(),
         };
         let (stop, stopped) = oneshot::channel();
         let (ending, ended) = mpsc::channel();
@@ -220,5 +259,55 @@ impl Supervisor {
 impl Drop for Supervisor {
     fn drop(&mut self) {
         self.shutdown(Reason::RECORDER_STOPPED);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use nvr_core::ids::{CameraId, StreamKind};
+    use nvr_core::live::Hub;
+
+    use super::*;
+
+    #[test]
+    fn pauses_are_short_while_somebody_watches_or_a_crowd_connects() {
+        let hub = Hub::new().unwrap();
+        let options = Options { watchers: hub.watchers(), ..Options::default() };
+        let handshakes = Arc::new(Semaphore::new(1));
+        let pause = pauses(&options, Arc::clone(&handshakes));
+        let is_long =
+            || (0..9).all(|_| (options.batch * 2..=options.batch_unwatched).contains(&pause()));
+        assert!(is_long());
+        let id = StreamId { camera: CameraId(Default::default()), kind: StreamKind::Main };
+        let (one, two) = (hub.watch(id, false), hub.watch(id, true));
+        one.close();
+        one.close();
+        assert_eq!(pause(), options.batch);
+        drop(two);
+        // The stream lets go of a watch at its next picture; here it is no more.
+        hub.close_stream(id);
+        assert!(is_long());
+        let turn = handshakes.try_acquire().unwrap();
+        assert_eq!(pause(), options.batch);
+        drop(turn);
+        assert!(is_long());
+    }
+
+    #[test]
+    fn pauses_keep_in_step_with_no_camera() {
+        let options = Options::default();
+        let pause = pauses(&options, Arc::new(Semaphore::new(1)));
+        let long_ns = options.batch_unwatched.as_nanos() as u64;
+        for picture_ns in [long_ns, long_ns * 7 / 8, long_ns / 2, 66_666_667, 40_000_000] {
+            let mut now_ns = 0;
+            // How long before the end of a pause the newest picture came, of 30 s.
+            let late_ns = std::iter::repeat_with(|| {
+                now_ns += pause().as_nanos() as u64;
+                now_ns
+            })
+            .take_while(|now_ns| *now_ns < 30_000_000_000)
+            .map(|now_ns| (now_ns + 12_345_678) % picture_ns);
+            assert!(late_ns.min().unwrap() < 2_000_000, "{picture_ns}");
+        }
     }
 }

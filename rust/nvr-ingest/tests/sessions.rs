@@ -348,6 +348,86 @@ fn a_marker_bit_that_is_never_set_or_set_too_soon() {
     assert_eq!(calls.next(), Call::Video(12_000, sample(&[late])));
 }
 
+/// A keyframe of so many bytes in fragments (FU-A, RFC 6184, section 5.8), and its NAL unit.
+fn fragmented(
+    first: u16,
+    timestamp: u32,
+    len: usize,
+    fill: u8,
+    marked: bool,
+) -> (Vec<u8>, Vec<u8>) {
+    let unit = [&[0x65][..], &vec![fill; len]].concat();
+    let pieces: Vec<&[u8]> = unit[1..].chunks(1400).collect();
+    let packets = (first..).zip(&pieces).enumerate().map(|(n, (sequence, piece))| {
+        let last = n + 1 == pieces.len();
+        let bits = if n == 0 { 0x80 } else { 0 } | if last { 0x40 } else { 0 };
+        let mut packet = rtp(96, sequence, timestamp, &[&[0x7c, 0x05 | bits][..], piece].concat());
+        if !(marked && last) {
+            packet[1] &= 0x7f;
+        }
+        interleaved(0, &packet)
+    });
+    (packets.flatten().collect(), unit)
+}
+
+#[test]
+fn cameras_that_share_buffers_do_not_share_pictures() {
+    // Larger than what is read at once, so that cameras are read in turn in the middle of pictures. Every
+    // other camera sets no marker bit: what it has is still waiting when the next picture begins.
+    const CAMERAS: u8 = 6;
+    const PICTURES: u8 = 20;
+    let scene = |camera: u8| {
+        let mut sequence = 1;
+        (0..PICTURES).map(move |n| {
+            let (len, fill) = (90_000 + 7_000 * usize::from(camera), 16 * camera + n % 16 + 1);
+            let packets = fragmented(sequence, 6_000 * u32::from(n), len, fill, camera % 2 == 0);
+            sequence += u16::try_from(len.div_ceil(1400)).unwrap();
+            packets
+        })
+    };
+    let cameras: Vec<Camera> = (0..CAMERAS)
+        .map(|c| camera(SDP_H264.to_owned(), scene(c).flat_map(|(media, _)| media).collect()))
+        .collect();
+    let supervisor = supervisor(options());
+    let started: Vec<Calls> = (1..)
+        .zip(&cameras)
+        .map(|(n, camera)| {
+            let (sink, calls) = recorder();
+            supervisor.add(stream(n), &camera.url(""), sink).unwrap();
+            calls
+        })
+        .collect();
+    for (camera, calls) in (0..CAMERAS).zip(started) {
+        assert!(matches!(calls.next(), Call::Begin(..)));
+        // The last picture of a camera without marker bits never ends.
+        let whole = usize::from(PICTURES) - usize::from(camera % 2);
+        for (n, (_, unit)) in scene(camera).take(whole).enumerate() {
+            let Call::Video(pts, data) = calls.next() else { panic!("a picture is due") };
+            assert_eq!(pts, 6_000 * i64::try_from(n).unwrap());
+            assert!(data == sample(&[&unit]), "picture {n} of camera {camera} is another's");
+        }
+    }
+}
+
+#[test]
+fn a_picture_that_never_ends_ends_the_session() {
+    // 33 MiB of one picture.
+    let endless: Vec<u8> = (2..602)
+        .flat_map(|n| {
+            let mut packet = rtp(96, n, 6_000, &[&[0x41][..], &vec![7; 60_000]].concat());
+            packet[1] &= 0x7f;
+            interleaved(0, &packet)
+        })
+        .collect();
+    let camera = camera(SDP_H264.to_owned(), [picture(1, 0, &IDR), endless].concat());
+    let (_supervisor, calls) = record(&camera, options());
+    let Call::End(reason, detail) = calls.until(|c| matches!(c, Call::End(..))) else {
+        unreachable!()
+    };
+    assert_eq!(reason, Reason::PROTOCOL_ERROR);
+    assert!(detail.contains("33554432 bytes"), "{detail}");
+}
+
 #[test]
 fn sei_behind_the_slices_stays_there() {
     let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\

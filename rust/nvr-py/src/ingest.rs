@@ -50,6 +50,7 @@ impl Ingest {
             max_handshakes,
             silent_after: Duration::from_millis(silent_after_ms),
             source_command,
+            watchers: store.hub.watchers(),
             ..Options::default()
         };
         Ok(Ingest {

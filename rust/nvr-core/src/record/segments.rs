@@ -134,10 +134,10 @@ impl SegmentWriter {
         {
             let mut table = open.table.write();
             place(&table, &mut entry, at);
-            table.fragments.push(entry);
-            table.video_samples.extend_from_slice(&muxed.video_samples);
-            table.audio_samples.extend_from_slice(&muxed.audio_samples);
-            table.metadata_samples.extend_from_slice(&muxed.metadata_samples);
+            append_to(&mut table.fragments, &[entry]);
+            append_to(&mut table.video_samples, &muxed.video_samples);
+            append_to(&mut table.audio_samples, &muxed.audio_samples);
+            append_to(&mut table.metadata_samples, &muxed.metadata_samples);
         }
         dirty.add(&open.file);
         if muxed.new_segment.is_some() {
@@ -206,4 +206,13 @@ impl SegmentWriter {
         }
         Ok(footer.len() as u64)
     }
+}
+
+/// Grows by an eighth and not by doubling: there is a table in memory for each stream, and it is
+/// written to once in seconds.
+fn append_to<T: Copy>(all: &mut Vec<T>, more: &[T]) {
+    if all.capacity() - all.len() < more.len() {
+        all.reserve_exact(more.len().max(all.len() / 8));
+    }
+    all.extend_from_slice(more);
 }

@@ -279,7 +279,8 @@ mod tests {
             for (n, (delay, again, arrives)) in fates.into_iter().enumerate() {
                 let sequence = first.wrapping_add(n as u16);
                 let at = n as u64;
-                if arrives {
+                // Without any there would be nothing to say.
+                if arrives || n == 0 {
                     sent.push(sequence);
                     arrive.push((at + delay, sequence));
                     arrive.extend(again.map(|again| (at + again, sequence)));
