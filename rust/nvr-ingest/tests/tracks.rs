@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use common::{
     Call, Calls, Camera, HANG, PPS, SDP_AAC, SDP_H264, SDP_METADATA, SDP_OPUS, SPS, aac, good,
-    interleaved, options, recorder, rtp, stap_a, stream,
+    interleaved, options, recorder, rtp, stap_a, stream, wait_for,
 };
 use nvr_core::Error;
 use nvr_core::media::{AudioCodec, MetadataCoding};
@@ -74,8 +74,8 @@ fn metadata_comes_document_by_document_beside_pictures_and_sound() {
     let expected: [&[u8]; 7] =
         [b"picture", b"sound", b"<tt:MetadataStream/>", b"picture", b"<a/>", b"<b/>", b"picture"];
     assert_eq!(words, expected);
-    let status = supervisor.status().remove(0);
-    assert_eq!((status.state, status.detail.as_str()), (State::Recording, ""));
+    wait_for("recording", || supervisor.status()[0].state == State::Recording);
+    assert_eq!(supervisor.status()[0].detail, "");
     assert_eq!(setups(&camera), 3);
     // A server is never told what is asked of the recorder.
     assert!(camera.requests.lock().unwrap().iter().all(|r| !r.contains("#metadata")));
@@ -96,8 +96,9 @@ fn a_camera_without_the_metadata_that_is_wanted_is_recorded_and_says_so() {
     let (supervisor, calls, _camera) = record(SDP_H264.to_owned(), picture(1, 0), "#metadata");
     assert!(matches!(calls.next(), Call::Begin(_, None)));
     assert!(matches!(calls.next(), Call::Video(..)));
+    // It follows what the sink is told.
+    wait_for("recording", || supervisor.status()[0].state == State::Recording);
     let status = supervisor.status().remove(0);
-    assert_eq!(status.state, State::Recording);
     assert!(status.detail.contains("ONVIF metadata (the camera offers none)"), "{}", status.detail);
 }
 
