@@ -208,6 +208,17 @@ impl Dirty {
         let (fs, since_us) = (&**store.fs(), store.now_us());
         // What is open can be synced wherever it lies; nothing else is to be written there.
         let here = root.look(fs, store.clock().now());
+        let mut failed = None;
+        for stream in store.streams().into_iter().filter(|_| here.is_ok()) {
+            match stream.write_starts(&root.path) {
+                Ok(Some(log)) => {
+                    log.path.parent().into_iter().for_each(|dir| self.add_dir(dir));
+                    self.add(&log);
+                }
+                Ok(None) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
         self.watermark.lock().begun_us = i64::MAX;
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
@@ -218,7 +229,6 @@ impl Dirty {
         // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
         // the next start.
         self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
-        let mut failed = None;
         if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
             // A recorder that was killed has left what it wrote, but nobody synced it. In the
             // background: it takes as long as others' data on this disk.
@@ -636,8 +646,8 @@ impl DiskThread {
                     Err(e) => {
                         match op {
                             Op::Write(muxed) => self.lose(lane, &muxed, &e),
-                            Op::Log(event) => lane.untold(event.late()),
-                            Op::Seal | Op::Flush(_) => {}
+                            Op::Log(event) if !self.keeps(lane, &event) => lane.untold(event),
+                            Op::Log(_) | Op::Seal | Op::Flush(_) => {}
                         }
                         return;
                     }
@@ -690,6 +700,11 @@ impl DiskThread {
             },
             Op::Flush(_) => {}
         }
+    }
+
+    /// Says whether an event is the start of a run, and known to the log that is not written to now.
+    fn keeps(&self, lane: &Lane, event: &Event) -> bool {
+        matches!(event, Event::RunStarted { .. }) && lane.stream.run_starts(&self.root.path, event)
     }
 
     /// Notes a fragment that could not be written; once for each stretch, not for each fragment.
@@ -755,24 +770,28 @@ impl OnDisk {
     /// Appends to the log what waits; what the disk does not take waits on.
     fn tell_events(&self, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();
-        let (dir, mut told, mut late) = (&self.writer.dir, 0, false);
-        for event in &untold.events {
+        let dir = &self.writer.dir;
+        let mut left = Vec::new();
+        for event in untold.events.drain(..) {
+            // After one that failed, only what its log keeps itself.
+            let starts = matches!(event, Event::RunStarted { .. });
+            if !left.is_empty() && !starts {
+                left.push(event);
+                continue;
+            }
             match self.writer.stream().log(dir, event.clone()) {
                 Ok(file) => {
                     dirty.add(&file);
                     dirty.add_dir(dir);
-                    told += 1;
                 }
                 Err(e) => {
-                    late = true;
                     log::error!(target: "nvr.store", "an event is not in the log yet: {e}");
-                    break;
+                    if !starts {
+                        left.push(event);
+                    }
                 }
             }
         }
-        untold.events.drain(..told);
-        if late {
-            untold.events = untold.events.drain(..).map(Event::late).collect();
-        }
+        untold.events = left;
     }
 }

@@ -414,6 +414,43 @@ fn a_closed_recorder_vouches_for_nothing_later() {
     assert_eq!(synced(&fs), before);
 }
 
+/// The wall clock was set back to before what retention has deleted; that a run began since then
+/// the log does not take at first, or not before the recorder is killed.
+#[test]
+fn a_run_whose_start_the_log_does_not_take_is_not_deleted() {
+    for taken in [true, false] {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        node.pictures(301);
+        node.stream.end(node.clock.now(), Reason::SILENT, "");
+        node.recorder.sync().unwrap();
+        let limits = Limits { max_age_us: Some(10 * SECOND_US), ..Limits::default() };
+        assert!(node.store.enforce_retention(limits).unwrap() > 0);
+        let before = node.fragments().len();
+        node.clock.step(-3600 * SECOND_US);
+        let log = crate::store::layout::stream_dir(&roots()[0], ID).join("events");
+        node.fs.set_faults(vec![Fault::of("write", log.to_str().unwrap(), EIO)]);
+        node.begin();
+        node.picture = 400;
+        node.pictures(151);
+        node.stream.end(node.clock.now(), Reason::SILENT, "");
+        node.recorder.flush();
+        let written = node.fragments();
+        assert!(written.len() > before + 10);
+        node.store.enforce_retention(Limits::default()).unwrap();
+        assert_eq!(node.fragments(), written);
+        if taken {
+            node.recorder.sync().unwrap_err();
+            node.fs.set_faults(Vec::new());
+            node.recorder.sync().unwrap();
+        }
+        let after = Node::start(node.fs.after_kill(), node.clock.clone()).unwrap();
+        after.store.enforce_retention(Limits::default()).unwrap();
+        assert_eq!(after.fragments(), written);
+        assert_eq!(after.problems(), Vec::<String>::new());
+    }
+}
+
 proptest! {
     /// Nothing that was synced is lost, what is found is right, and the node records on.
     #[test]

@@ -1,6 +1,7 @@
 //! The event log of a stream: why it was not recorded, and what was deleted. Lines of JSON, each
 //! after its CRC-32C, append-only (`docs/on-disk-format.md`, "Event log").
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,9 +26,6 @@ pub enum Event {
         run: String,
         /// Its lease epoch.
         epoch: u32,
-        /// Written later than it happened: what stands before it in the log may have come after.
-        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        late: bool,
     },
     /// A run ended.
     RunEnded {
@@ -140,17 +138,7 @@ pub enum Event {
 impl Event {
     /// The start of a run.
     pub fn run_started(run: RunId, epoch: u32, at_us: i64) -> Self {
-        Event::RunStarted { at_us, run: run.to_string(), epoch, late: false }
-    }
-
-    /// The same, written later than it happened.
-    pub(crate) fn late(self) -> Self {
-        match self {
-            Event::RunStarted { at_us, run, epoch, .. } => {
-                Event::RunStarted { at_us, run, epoch, late: true }
-            }
-            other => other,
-        }
+        Event::RunStarted { at_us, run: run.to_string(), epoch }
     }
 
     /// When nothing was recorded any more, and why; `None` for other events.
@@ -173,7 +161,13 @@ pub struct EventLog {
     pub events: Vec<Event>,
     /// What is deleted, and what is held.
     pub(super) kept: Kept,
+    /// Starts of runs that the disk has not taken yet. Which runs began before a deletion, and which
+    /// after it, decides what is deleted: no event is written before them.
+    waiting: VecDeque<Event>,
 }
+
+/// More starts than this do not wait: a disk that takes none for so long takes no footage either.
+const MAX_WAITING: usize = 1000;
 
 /// A line longer than this is none of ours.
 const MAX_LINE: usize = 64 << 10;
@@ -188,6 +182,7 @@ impl EventLog {
             len: 0,
             events: Vec::new(),
             kept: Kept::default(),
+            waiting: VecDeque::new(),
         };
         // On a disk that became read-only it can still be read.
         let read = |e: std::io::Error| match e.kind() {
@@ -222,21 +217,52 @@ impl EventLog {
         Ok(log)
     }
 
-    /// Appends an event. It is durable once the file is synced.
+    /// Appends an event. It is durable once the file is synced. After an error the start of a run
+    /// is known all the same, and is written before the next event.
     pub fn append(&mut self, fs: &dyn FileSystem, event: Event) -> Result<Named> {
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => {
-                let file =
-                    fs.create_new(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
-                self.file.insert(Named { file, path: self.path.clone() }).clone()
-            }
-        };
-        let line = format_line(&event)?;
-        file.write_all_at(&line, self.len)?;
-        self.len += line.len() as u64;
+        if matches!(event, Event::RunStarted { .. }) {
+            self.keep(event);
+            return self.write_waiting(fs).and_then(|_| self.file(fs));
+        }
+        self.write_waiting(fs)?;
+        let file = self.write(fs, &event)?;
         self.note(event);
         Ok(file)
+    }
+
+    /// A run began, and the disk is not to be written to now.
+    pub(super) fn keep(&mut self, started: Event) {
+        self.note(started.clone());
+        self.waiting.push_back(started);
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Writes what waits; the file, if something did.
+    pub(super) fn write_waiting(&mut self, fs: &dyn FileSystem) -> Result<Option<Named>> {
+        let mut written = None;
+        while let Some(event) = self.waiting.front().cloned() {
+            written = Some(self.write(fs, &event)?);
+            self.waiting.pop_front();
+        }
+        Ok(written)
+    }
+
+    fn write(&mut self, fs: &dyn FileSystem, event: &Event) -> Result<Named> {
+        let file = self.file(fs)?;
+        let line = format_line(event)?;
+        file.write_all_at(&line, self.len)?;
+        self.len += line.len() as u64;
+        Ok(file)
+    }
+
+    fn file(&mut self, fs: &dyn FileSystem) -> Result<Named> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = fs.create_new(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
+        Ok(self.file.insert(Named { file, path: self.path.clone() }).clone())
     }
 
     /// Writes what is in it again, as it is.
@@ -258,8 +284,8 @@ impl EventLog {
             Event::Released { hold, .. } => {
                 self.kept.holds.remove(&hold);
             }
-            Event::RunStarted { at_us, ref run, late, .. } => {
-                if let (Ok(run), false) = (run.parse(), late) {
+            Event::RunStarted { at_us, ref run, .. } => {
+                if let Ok(run) = run.parse() {
                     self.kept.expiry.run_started(run, at_us);
                 }
                 self.events.push(event);
@@ -452,7 +478,7 @@ mod tests {
         ) {
             let (run, detail, reason) = (text.clone(), text.clone(), Reason(text.into()));
             let event = match kind {
-                0 => Event::RunStarted { at_us, run, epoch: number, late: number % 2 == 1 },
+                0 => Event::RunStarted { at_us, run, epoch: number },
                 1 => Event::RunEnded { at_us, run, reason, detail },
                 2 => Event::Down { at_us, reason, detail },
                 3 => Event::Lost { at_us, until_us, reason, detail },
@@ -478,7 +504,7 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(),
+                kept: Kept::default(), waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {
                 let detail = String::new();
@@ -486,7 +512,7 @@ mod tests {
                     0 => down(at_us, Reason::REFUSED),
                     1 => down(at_us, Reason::SILENT),
                     2 => Event::Lost { at_us, until_us: at_us + len, reason: Reason::OVERLOAD, detail },
-                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0, late: false },
+                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0 },
                 });
             }
             let causes = History::of([&log].into_iter()).causes(from, from + len);

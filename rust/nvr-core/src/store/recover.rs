@@ -465,7 +465,8 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
                 continue;
             }
             if let Some(dir) = index.path().ancestors().nth(2) {
-                let event = Event::run_started(index.run, index.epoch, first.wall_start_us).late();
+                // Had it begun before what the log tells of deletions, that would come after its start.
+                let event = Event::run_started(index.run, index.epoch, first.wall_start_us);
                 work.unless_unsynced(stream.log_durably_in(dir, event))?;
             }
         }

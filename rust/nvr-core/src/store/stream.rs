@@ -13,7 +13,7 @@ use super::damage::Damage;
 use super::days::{Days, Indexes};
 use super::doubt::Doubt;
 use super::events::{Event, EventLog, History};
-use super::layout::{day_name, index_name, parse_day, segment_name};
+use super::layout::{day_name, index_name, parse_day, run_of, segment_name, stream_dir};
 use super::visible::{Held, Visible};
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
@@ -262,7 +262,7 @@ impl StreamStore {
 
     /// Makes sure that the stream has a folder under a root, and returns it.
     pub fn dir_under(&self, root: &Path) -> Result<PathBuf> {
-        let dir = super::layout::stream_dir(root, self.id);
+        let dir = stream_dir(root, self.id);
         if !self.dirs.read().contains(&dir) {
             self.fs.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
             for parent in [root, dir.parent().unwrap_or(root)] {
@@ -297,16 +297,36 @@ impl StreamStore {
                 | Event::Released { .. }
         );
         let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
-        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
-        if let Some(event) = damage {
-            Arc::make_mut(&mut self.damage.write()).note(&event);
-            self.note_plain();
-        }
+        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event);
+        // The start of a run counts also where it is not written yet.
         if shown {
             *self.visible.write() = Arc::new(visible_of(&logs));
             self.note_plain();
         }
+        let file = file?;
+        if let Some(event) = damage {
+            Arc::make_mut(&mut self.damage.write()).note(&event);
+            self.note_plain();
+        }
         Ok(file)
+    }
+
+    /// A run begins under a root that is not to be written to now. Says whether there is a log of
+    /// this stream that knows it now, and has it written before anything else.
+    pub(crate) fn run_starts(&self, root: &Path, started: &Event) -> bool {
+        let mut logs = self.logs.lock();
+        let Some(log) = logs.get_mut(&stream_dir(root, self.id)) else { return false };
+        log.keep(started.clone());
+        *self.visible.write() = Arc::new(visible_of(&logs));
+        self.note_plain();
+        true
+    }
+
+    /// Writes starts of runs that wait for the disk under a root; the log, if there were any.
+    pub(crate) fn write_starts(&self, root: &Path) -> Result<Option<Named>> {
+        let mut logs = self.logs.lock();
+        let log = logs.get_mut(&stream_dir(root, self.id));
+        log.map_or(Ok(None), |log| log.write_waiting(&*self.fs))
     }
 
     /// Notes an event in all of its logs, durably.
