@@ -92,17 +92,21 @@ impl Node {
 
     /// (run, sequence) of all fragments; each is read and checked.
     fn fragments(&self) -> Vec<(String, u32)> {
-        let found = self.store.fragments(ID, 0, i64::MAX).unwrap();
-        for f in &found {
-            let (offset, sequence) = (f.record.offset, f.record.sequence);
-            self.store.read_fragment(ID, &f.segment_path(), offset, sequence).unwrap();
-        }
-        found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
+        fragments_of(&self.store)
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {
         check(&self.fs, &roots(), Depth::Digests).unwrap().problems
     }
+}
+
+fn fragments_of(store: &Store) -> Vec<(String, u32)> {
+    let found = store.fragments(ID, 0, i64::MAX).unwrap();
+    for f in &found {
+        let (offset, sequence) = (f.record.offset, f.record.sequence);
+        store.read_fragment(ID, &f.segment_path(), offset, sequence).unwrap();
+    }
+    found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
 }
 
 pub(crate) fn clock() -> Arc<SimClock> {
@@ -315,13 +319,14 @@ fn a_segment_whose_head_is_damaged_is_not_deleted() {
 /// which speaks of nothing.
 #[test]
 fn a_camera_cannot_seal_a_segment() {
-    for by_rebuild in [false, true] {
+    for (by_rebuild, knows_run) in [(false, false), (true, false), (false, true)] {
         let mut node = Node::start(SimFs::default(), clock()).unwrap();
         node.begin();
         node.pictures(21);
+        let run = node.fragments()[0].0.parse().unwrap();
         let strangers = SegmentHead {
             stream: ID,
-            run: RunId(uuid::Uuid::from_u128(9)),
+            run: if knows_run { run } else { RunId(uuid::Uuid::from_u128(9)) },
             epoch: 1,
             first_sequence: 0,
             wall_start_us: T0,
@@ -345,6 +350,13 @@ fn a_camera_cannot_seal_a_segment() {
         let written = node.fragments();
         assert_eq!(written.len(), 3);
         let fs = node.fs.after_kill();
+        // Nor does it deceive who looks at the store as it is.
+        assert_eq!(check(&fs, &roots(), Depth::Digests).unwrap().problems, Vec::<String>::new());
+        if !knows_run {
+            let shared = Arc::new(fs.clone());
+            let reader = Store::open(shared, node.clock.clone(), &roots(), true).unwrap();
+            assert_eq!(fragments_of(&reader), written);
+        }
         if by_rebuild {
             rebuild(&fs, &roots()).unwrap();
         }

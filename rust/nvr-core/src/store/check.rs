@@ -10,7 +10,7 @@ use crate::ids::{RunId, StreamId};
 use crate::index::{IndexFile, IndexWriter, Record};
 use crate::segment::digest::{TrackOf, track_digest};
 use crate::segment::fragment::{CRC_FROM, crc_holds, peek_length};
-use crate::segment::read::read_segment;
+use crate::segment::read::{read_segment, read_whole_segment};
 use crate::segment::scan::Trust;
 use crate::table::{FragmentEntry, Sample, SegmentTable, TrackRun};
 use crate::{Error, Result};
@@ -158,9 +158,13 @@ fn read_one(
 ) -> Result<Option<(SegmentTable, u64)>> {
     let open = if seal.is_some() { fs.open_rw(path) } else { fs.open(path) };
     let file = Named { file: open.map_err(|e| Error::io("open", path, e))?, path: path.to_owned() };
-    let damaged = match read_segment(&file) {
-        // A picture of a camera may look like a footer, but does not know its run.
-        Ok(Some(segment)) if (segment.sealed && segment.table.run == run) || seal.is_none() => {
+    // A check looks as recovery does; a rebuild reads each sealed segment once.
+    let read = match seal {
+        None => read_whole_segment(&file),
+        Some(_) => read_segment(&file, run),
+    };
+    let damaged = match read {
+        Ok(Some(segment)) if segment.sealed || seal.is_none() => {
             return Ok(Some((segment.table, file.size()?)));
         }
         Ok(None) if seal.is_none() => return Ok(None),

@@ -562,7 +562,8 @@ impl StreamStore {
         }
         let file = self.fs.open(path).map_err(|e| Error::io("open", path, e))?;
         let file = Named { file, path: path.to_owned() };
-        match read_segment(&file)? {
+        let no_segment = || Error::damaged(path, 0, "no segment has such a name");
+        match read_segment(&file, run_of(path).ok_or_else(no_segment)?)? {
             Some(Segment { table, .. }) => {
                 Ok(SegmentRef { file: Arc::new(file), table: Arc::new(table) })
             }
