@@ -9,8 +9,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
+use super::queue::Queue;
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
@@ -39,7 +40,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Op::Write(muxed) => muxed.byte_count(),
             _ => 0,
@@ -91,72 +92,6 @@ impl Lane {
 pub(super) struct Door {
     pub root: Arc<Root>,
     pub queue: Arc<Queue>,
-}
-
-/// What waits for a disk.
-pub(super) struct Queue {
-    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
-    room: usize,
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    ops: VecDeque<(Option<Arc<Lane>>, Op)>,
-    bytes: usize,
-    closed: bool,
-}
-
-impl Queue {
-    fn new(room: usize) -> Self {
-        Queue { room, state: Mutex::default(), filled: Condvar::new() }
-    }
-
-    /// Hands an operation over. Gives a fragment back when there is no room for it.
-    pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
-        let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
-        let limit = if sub { self.room / 2 } else { self.room };
-        let bytes = op.bytes();
-        let mut state = self.state.lock();
-        if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
-            return Err(op);
-        }
-        state.bytes += bytes;
-        state.ops.push_back((lane, op));
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Waits for the next operations, if it must for no longer than this; `None` once it is closed
-    /// and there are none left.
-    fn take(&self, at_most: Option<Duration>) -> Option<VecDeque<(Option<Arc<Lane>>, Op)>> {
-        let mut state = self.state.lock();
-        while state.ops.is_empty() && !state.closed {
-            match at_most {
-                None => self.filled.wait(&mut state),
-                Some(time) if self.filled.wait_for(&mut state, time).timed_out() => break,
-                Some(_) => {}
-            }
-        }
-        let over = state.ops.is_empty() && state.closed;
-        (!over).then(|| std::mem::take(&mut state.ops))
-    }
-
-    /// The next operations, without waiting.
-    #[cfg(test)]
-    fn take_now(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
-        std::mem::take(&mut self.state.lock().ops)
-    }
-
-    fn written(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
-    }
-
-    fn close(&self) {
-        self.state.lock().closed = true;
-        self.filled.notify_all();
-    }
 }
 
 /// Files and folders that changed since they were synced.
@@ -610,17 +545,24 @@ impl DiskThread {
         self.retry();
     }
 
-    /// Whether an event waits for the disk to take it.
+    /// Whether something waits for the disk to take it.
     fn waits(&self) -> bool {
-        self.streams.values().any(|on_disk| !on_disk.lane.untold.lock().events.is_empty())
+        self.streams.values().any(OnDisk::waits)
     }
 
     /// Of a camera that is down nothing more may come: what the disk did not take is tried again.
     fn retry(&mut self) {
-        let now_us = self.store.clock().now().mono_us;
-        if now_us - self.retried_us >= RETRY_US && self.waits() {
-            self.retried_us = now_us;
-            self.streams.values().for_each(|on_disk| on_disk.tell_events(&self.dirty));
+        let now = self.store.clock().now();
+        if now.mono_us - self.retried_us < RETRY_US || !self.waits() {
+            return;
+        }
+        self.retried_us = now.mono_us;
+        let here = self.root.look(&**self.store.fs(), now).is_ok();
+        for on_disk in self.streams.values_mut() {
+            if here {
+                on_disk.writer.end_again(&self.dirty);
+            }
+            on_disk.tell_events(&self.dirty);
         }
     }
 
@@ -629,6 +571,7 @@ impl DiskThread {
             if let Err(e) = on_disk.writer.seal(&self.dirty) {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
+            on_disk.writer.end_again(&self.dirty);
             on_disk.tell(None, &self.dirty);
         }
     }
@@ -695,7 +638,7 @@ impl DiskThread {
                 Ok(bytes) => lane.stream.wrote(&on_disk.writer.dir, bytes),
                 Err(e) => {
                     lane.stream.miscounted(&on_disk.writer.dir);
-                    log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the next start: {e}")
+                    log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the disk takes it: {e}")
                 }
             },
             Op::Flush(_) => {}
@@ -751,6 +694,10 @@ impl Lane {
 }
 
 impl OnDisk {
+    fn waits(&self) -> bool {
+        self.writer.has_unended() || !self.lane.untold.lock().events.is_empty()
+    }
+
     /// The disk takes fragments again: says what happened meanwhile, and what it did not take.
     fn tell(&self, taken: Option<&Muxed>, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();

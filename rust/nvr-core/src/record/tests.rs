@@ -463,6 +463,45 @@ fn a_run_whose_start_the_log_does_not_take_is_not_deleted() {
     }
 }
 
+/// A fragment is written and the index does not take it, nor can it be cut off again: until the disk
+/// is well, and not until the next start.
+#[test]
+fn a_segment_that_could_not_be_ended_is_ended_when_the_disk_is_well() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(21);
+    let before = node.fragments();
+    let found = node.store.fragments(ID, 0, i64::MAX).unwrap();
+    let index = found[0].index.path().to_str().unwrap().to_owned();
+    let segment = found[0].segment_path().to_str().unwrap().to_owned();
+    let failing = [("write", &index), ("truncate", &segment)];
+    node.fs.set_faults(failing.map(|(op, path)| Fault::of(op, path, EIO)).to_vec());
+    node.pictures(10);
+    assert_eq!(node.fragments(), before);
+    node.fs.set_faults(Vec::new());
+    node.pictures(100);
+    assert_eq!(node.problems(), Vec::<String>::new());
+    let open = node.store.fragments(ID, 0, i64::MAX).unwrap().pop().unwrap().segment_path();
+    for (path, bytes) in node.fs.files() {
+        let sealed = bytes.ends_with(&crate::segment::footer::TRAILER_MAGIC);
+        assert!(path.extension().is_none_or(|e| e != "mp4") || sealed || path == open, "{path:?}");
+    }
+}
+
+/// A recorder was killed after it had made a stream's folder, and before its name was synced.
+#[test]
+fn a_hold_is_durable_in_a_folder_that_was_found() {
+    let fs = SimFs::default();
+    let open = |fs: &SimFs| Store::open(Arc::new(fs.clone()), clock(), &roots(), false).unwrap();
+    drop(open(&fs));
+    let dir = crate::store::layout::stream_dir(&roots()[0], ID);
+    crate::fs::FileSystem::create_dir_all(&fs, &dir).unwrap();
+    open(&fs).hold(ID, "evidence", (T0, T0 + SECOND_US), "").unwrap();
+    for seed in 0..20 {
+        assert!(open(&fs.after_power_failure(seed)).release(ID, "evidence").unwrap(), "{seed}");
+    }
+}
+
 proptest! {
     /// Nothing that was synced is lost, what is found is right, and the node records on.
     #[test]

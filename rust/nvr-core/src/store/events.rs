@@ -26,6 +26,10 @@ pub enum Event {
         run: String,
         /// Its lease epoch.
         epoch: u32,
+        /// Written by recovery, to a log of which lines are lost: what stands before it may have come
+        /// after.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        late: bool,
     },
     /// A run ended.
     RunEnded {
@@ -138,7 +142,17 @@ pub enum Event {
 impl Event {
     /// The start of a run.
     pub fn run_started(run: RunId, epoch: u32, at_us: i64) -> Self {
-        Event::RunStarted { at_us, run: run.to_string(), epoch }
+        Event::RunStarted { at_us, run: run.to_string(), epoch, late: false }
+    }
+
+    /// The same, for a log of which lines are lost.
+    pub(super) fn late(self) -> Self {
+        match self {
+            Event::RunStarted { at_us, run, epoch, .. } => {
+                Event::RunStarted { at_us, run, epoch, late: true }
+            }
+            other => other,
+        }
     }
 
     /// When nothing was recorded any more, and why; `None` for other events.
@@ -161,6 +175,8 @@ pub struct EventLog {
     pub events: Vec<Event>,
     /// What is deleted, and what is held.
     pub(super) kept: Kept,
+    /// Lines of it are lost, and not at its end.
+    pub(super) has_holes: bool,
     /// Starts of runs that the disk has not taken yet. Which runs began before a deletion, and which
     /// after it, decides what is deleted: no event is written before them.
     waiting: VecDeque<Event>,
@@ -182,6 +198,7 @@ impl EventLog {
             len: 0,
             events: Vec::new(),
             kept: Kept::default(),
+            has_holes: false,
             waiting: VecDeque::new(),
         };
         // On a disk that became read-only it can still be read.
@@ -203,11 +220,14 @@ impl EventLog {
             at += line.len();
             match parse_line(line) {
                 Some(event) => {
+                    // What was written before it never became durable.
+                    log.has_holes |= line.starts_with(b"\0");
                     log.note(event);
                     log.len = at as u64;
                 }
                 None if at < bytes.len() => {
                     log::warn!(target: "nvr.store", "{}: a damaged event before byte {at} is left out", path.display());
+                    log.has_holes = true;
                     log.len = at as u64;
                 }
                 None => {}
@@ -284,8 +304,8 @@ impl EventLog {
             Event::Released { hold, .. } => {
                 self.kept.holds.remove(&hold);
             }
-            Event::RunStarted { at_us, ref run, .. } => {
-                if let Ok(run) = run.parse() {
+            Event::RunStarted { at_us, ref run, late, .. } => {
+                if let (Ok(run), false) = (run.parse(), late) {
                     self.kept.expiry.run_started(run, at_us);
                 }
                 self.events.push(event);
@@ -478,7 +498,7 @@ mod tests {
         ) {
             let (run, detail, reason) = (text.clone(), text.clone(), Reason(text.into()));
             let event = match kind {
-                0 => Event::RunStarted { at_us, run, epoch: number },
+                0 => Event::RunStarted { at_us, run, epoch: number, late: number % 2 == 1 },
                 1 => Event::RunEnded { at_us, run, reason, detail },
                 2 => Event::Down { at_us, reason, detail },
                 3 => Event::Lost { at_us, until_us, reason, detail },
@@ -504,7 +524,7 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(), waiting: VecDeque::new(),
+                kept: Kept::default(), has_holes: false, waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {
                 let detail = String::new();
@@ -512,7 +532,7 @@ mod tests {
                     0 => down(at_us, Reason::REFUSED),
                     1 => down(at_us, Reason::SILENT),
                     2 => Event::Lost { at_us, until_us: at_us + len, reason: Reason::OVERLOAD, detail },
-                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0 },
+                    _ => Event::RunStarted { at_us, run: String::new(), epoch: 0, late: false },
                 });
             }
             let causes = History::of([&log].into_iter()).causes(from, from + len);

@@ -460,8 +460,10 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
                 continue;
             }
             if let Some(dir) = index.path().ancestors().nth(2) {
-                // Had it begun before what the log tells of deletions, that would come after its start.
                 let event = Event::run_started(index.run, index.epoch, first.wall_start_us);
+                // Had it begun before what the log tells of deletions, its start would stand there,
+                // or a hole.
+                let event = if stream.log_has_holes(dir) { event.late() } else { event };
                 work.unless_unsynced(stream.log_durably_in(dir, event))?;
             }
         }
