@@ -82,6 +82,10 @@ struct Losing {
 const MAX_UNTOLD: usize = 1000;
 
 impl Lane {
+    fn is_broken(&self, disk: usize) -> bool {
+        self.broken.load(Ordering::Relaxed) == disk + 1
+    }
+
     /// Says, once, whether a fragment could not be written to a disk.
     pub(super) fn take_broken(&self, disk: usize) -> bool {
         self.broken.compare_exchange(disk + 1, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -631,6 +635,10 @@ impl DiskThread {
                 }
             }
             Op::Log(event) => {
+                // Nothing comes any more that would end what is being lost.
+                if event.stopped().is_some() && lane.is_broken(self.number) {
+                    on_disk.tell(None, &self.dirty);
+                }
                 lane.untold(event);
                 on_disk.tell_events(&self.dirty);
             }
