@@ -104,7 +104,7 @@ pub(super) struct Dirty {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
     watermark: Mutex<Watermark>,
-    /// Logs whose sync failed.
+    /// Logs whose sync failed, and that could not be written again.
     doubtful_logs: Mutex<BTreeSet<PathBuf>>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
@@ -184,7 +184,8 @@ impl Dirty {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
                 store.doubt.add([path.clone()]);
-                if path.ends_with(EVENTS) {
+                // At once: what is written behind it may be synced before the next pass.
+                if path.ends_with(EVENTS) && !store.write_log_again(&path) {
                     self.doubtful_logs.lock().insert(path.clone());
                 }
                 self.files.lock().insert(path, file);
