@@ -63,7 +63,7 @@ def ask_directory(cursor: str) -> None:
         directory.close()
 
 
-@pytest.mark.parametrize(("kind", "ask"), [("t3", ask_timeline), ("p1", ask_directory)])
+@pytest.mark.parametrize(("kind", "ask"), [("t4", ask_timeline), ("p1", ask_directory)])
 @given(data=st.data())
 def test_any_cursor_is_taken_or_refused(kind: str, ask: Callable[[str], None], data: st.DataObject) -> None:
     cursor = data.draw(

@@ -105,6 +105,27 @@ async def test_a_fragment_on_both_sides_of_another_nodes_stretch_comes_once(thre
     assert whole[at - 1].start_us + whole[at - 1].duration_us > whole[at].start_us + SECOND
 
 
+@pytest.mark.parametrize("apart_us", [-40_000, 0, 40_000])
+async def test_the_last_fragment_of_a_copy_that_is_not_complete_comes_once(
+    three: Three, apart_us: int
+) -> None:
+    """It ends when it says itself; at its recorder, when the next one begins."""
+    footage, (recorder, other, keeper) = three
+    whole = run(0, 20)
+    keeper.epoch = recorder.epoch
+    for fragments in (1, 3):
+        frames = whole.frames_us[: 20 * fragments]
+        recorder.record([whole])
+        keeper.record([Run(frames, frames[-1] + 100_000 + apart_us)])
+        other.record([run(50, 1)])
+        given = await check(footage)
+        assert [ref.sequence for ref in given if ref.epoch == 0] == list(range(10))
+        # A short stretch of another node lies where the copy ends.
+        other.record([Run(run(2 * fragments - 0.1, 1).frames_us[:2], run(2 * fragments + 0.1, 1).start_us)])
+        given = await check(footage)
+        assert [ref.sequence for ref in given if ref.epoch == 0] == list(range(10))
+
+
 @st.composite
 def histories(draw: st.DrawFn) -> list[list[Run]]:
     """What each of three nodes has: runs that follow one another, in tenths of a second."""

@@ -19,6 +19,8 @@ Name = tuple[str, int]
 _EVERY_S = 0.4
 # A picture: until the next fragment begins, it is not exactly known when the last one ends.
 _GRAIN_US = 100_000
+# Delays that grow by more begin a new run.
+_STEP_US = 200_000
 
 
 def name_of(ref: FragmentRef) -> Name:
@@ -64,6 +66,14 @@ def same(one: FragmentRef, other: FragmentRef) -> bool:
     return apart_us < _GRAIN_US and replace(one, duration_us=0) == replace(other, duration_us=0)
 
 
+def goes_on(before: FragmentRef, ref: FragmentRef) -> bool:
+    """Whether a recorder says the same again. When a fragment ends, the next one says, and that may begin
+    much earlier than was thought: what comes when a recorder was stopped is late at first.
+    """
+    longer_us = ref.duration_us - before.duration_us
+    return longer_us < _STEP_US and replace(before, duration_us=0) == replace(ref, duration_us=0)
+
+
 def shown(ref: FragmentRef) -> TimeRange:
     return TimeRange(ref.start_us, ref.start_us + ref.duration_us)
 
@@ -96,7 +106,7 @@ class Ledger:
             if known is None:
                 self.entries[key] = Acknowledged(node, ref.camera_id, ref, now_s)
             else:
-                assert same(known.ref, ref), (
+                assert goes_on(known.ref, ref), (
                     f"{node} gives a fragment otherwise than before: {known.ref}, {ref}"
                 )
 

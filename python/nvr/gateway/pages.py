@@ -3,7 +3,9 @@
 Which stretches there are can be another thing at the next page: a node may have come
 back, or gone, or a copy may have been filled. So a cursor says to which instant
 fragments were given, whatever lies there; where the same node goes on, that node's own
-cursor; and which nodes' last fragments reach beyond that instant.
+cursor; and which nodes' last fragments reach beyond that instant, or may in what another
+node says of them: where a copy ends, its last fragment ends too, by what the fragment
+says itself; where its recorder has the next one, it ends with that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,12 +13,32 @@ from dataclasses import dataclass
 from typing import Any
 
 from nvr.footage.cursor import bad_cursor, decode_cursor, encode_cursor
-from nvr.footage.types import FragmentsRequest, TimeRange
+from nvr.footage.types import FragmentRef, FragmentsRequest, TimeRange
 from nvr.gateway.merge import Stretch
 
-__all__ = ["Reading", "reading_order"]
+__all__ = ["Given", "Reading", "reading_order"]
 
-_CURSOR = "t3"
+_CURSOR = "t4"
+# Nodes differ in where a fragment ends by less than this: at 200 ms a recorder begins another run.
+_ENDS_APART_US = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A fragment, as its node gave it."""
+
+    shows: TimeRange
+    run_id: str
+    sequence: int
+
+    @staticmethod
+    def of(ref: FragmentRef) -> "Given":
+        """What a reference names."""
+        return Given(TimeRange(ref.start_us, ref.start_us + ref.duration_us), ref.run_id, ref.sequence)
+
+    def is_copy_of(self, other: "Given") -> bool:
+        """Whether both are one fragment, of which two nodes have a copy."""
+        return (self.run_id, self.sequence) == (other.run_id, other.sequence)
 
 
 @dataclass(slots=True)
@@ -39,22 +61,28 @@ class Reading:
         else:
             self.reached_us = min(range_.end_us, shows.end_us)
 
-    def is_new(self, shows: TimeRange, before: TimeRange | None, *, backward: bool) -> bool:
-        """Whether a fragment is shown here first. ``before``: the last one of the node's other stretches."""
-        if shows.start_us < self.taken_us:
+    def is_new(self, each: Given, given: Mapping[str, Given], *, backward: bool) -> bool:
+        """Whether a fragment is shown here first. ``given``: the last fragment of each node."""
+        start_us = each.shows.start_us
+        if start_us < self.taken_us or any(map(each.is_copy_of, given.values())):
             return False
+        before = given.get(self.stretch.node)
         if before is None:
             return True
-        return shows.start_us < before.start_us if backward else shows.start_us > before.start_us
+        return start_us < before.shows.start_us if backward else start_us > before.shows.start_us
 
-    def cursor(self, given: Mapping[str, TimeRange], *, backward: bool) -> str:
+    def cursor(self, given: Mapping[str, Given], *, backward: bool) -> str:
         """For what comes after it. ``given``: the last fragment of each node."""
         if not self.inner:
             self.reached_us = self.stretch.range.start_us if backward else self.stretch.range.end_us
         reaching = [
-            [node, shown.start_us, shown.end_us]
-            for node, shown in given.items()
-            if (shown.start_us < self.reached_us if backward else shown.end_us > self.reached_us)
+            [node, each.shows.start_us, each.shows.end_us, each.run_id, each.sequence]
+            for node, each in given.items()
+            if (
+                each.shows.start_us < self.reached_us
+                if backward
+                else each.shows.end_us > self.reached_us - _ENDS_APART_US
+            )
         ]
         return encode_cursor(
             _CURSOR, [self.reached_us, self.inner and self.stretch.node, self.inner, reaching]
@@ -63,7 +91,7 @@ class Reading:
 
 def reading_order(
     stretches: Sequence[Stretch], request: FragmentsRequest
-) -> tuple[list[Reading], dict[str, TimeRange]]:
+) -> tuple[list[Reading], dict[str, Given]]:
     """What is left to read of stretches in order of time, and what was given last of nodes.
 
     Raises :exc:`InvalidArgument` for a cursor that is of no such answer.
@@ -96,7 +124,7 @@ def reading_order(
     return left, given
 
 
-def _parse(text: str) -> tuple[int, str, str, dict[str, TimeRange]]:
+def _parse(text: str) -> tuple[int, str, str, dict[str, Given]]:
     match decode_cursor(_CURSOR, text):
         case [int(at_us), str(node), str(inner), list(given)]:
             return at_us, node, inner, dict(map(_given, given))
@@ -104,9 +132,9 @@ def _parse(text: str) -> tuple[int, str, str, dict[str, TimeRange]]:
             raise bad_cursor()
 
 
-def _given(value: Any) -> tuple[str, TimeRange]:
+def _given(value: Any) -> tuple[str, Given]:
     match value:
-        case [str(node), int(start_us), int(end_us)] if start_us < end_us:
-            return node, TimeRange(start_us, end_us)
+        case [str(node), int(start_us), int(end_us), str(run_id), int(sequence)] if start_us < end_us:
+            return node, Given(TimeRange(start_us, end_us), run_id, sequence)
         case _:
             raise bad_cursor()

@@ -35,7 +35,7 @@ from nvr.footage.types import (
 from nvr.gateway.fanout import Fanout
 from nvr.gateway.links import AnyLink
 from nvr.gateway.merge import Stretch, stretches
-from nvr.gateway.pages import Reading, reading_order
+from nvr.gateway.pages import Given, Reading, reading_order
 from nvr.gateway.trouble import LieError, not_known, omissions, refused, trouble
 
 __all__ = ["Timeline"]
@@ -199,7 +199,8 @@ class Timeline:
         """Stretch by stretch, each fragment once.
 
         One that reaches over a short stretch of another node belongs to two stretches of its own:
-        the earlier one shows it, in both directions and on every page.
+        the earlier one shows it, in both directions and on every page. The last one of a copy that
+        is not complete may reach into what its recorder shows: whoever gives it first does.
         """
         planned = await self._reading_plan(request.range)
         for notice in planned.notices:
@@ -224,12 +225,14 @@ class Timeline:
         yield End(complete=complete)
 
     async def _fragments(
-        self, request: FragmentsRequest, reading: Reading, given: dict[str, TimeRange], sent: int
+        self, request: FragmentsRequest, reading: Reading, given: dict[str, Given], sent: int
     ) -> AsyncIterator[Fragment | Notice]:
         """What one stretch shows, until ``request.limit``; ``sent`` so far."""
         part = reading.stretch
-        # A node's own cursor says exactly where it was.
-        before = None if reading.inner else given.get(part.node)
+        before = dict(given)
+        if reading.inner:
+            # A node's own cursor says exactly where it was.
+            before.pop(part.node, None)
         link, source = self._link(part.node)
         more = True
         while more:
@@ -253,10 +256,10 @@ class Timeline:
                     ref = step.ref
                     if ref.camera_id != self._camera_id:
                         raise LieError("it gives footage of another camera than was asked")
-                    shows = TimeRange(ref.start_us, ref.start_us + ref.duration_us)
-                    reading.reach(shows, backward=request.backward)
-                    if reading.is_new(shows, before, backward=request.backward):
-                        given[part.node] = shows
+                    each = Given.of(ref)
+                    reading.reach(each.shows, backward=request.backward)
+                    if reading.is_new(each, before, backward=request.backward):
+                        given[part.node] = each
                         sent += 1
                         yield step if step.node == part.node else replace(step, node=part.node)
                     else:

@@ -66,11 +66,8 @@ pub(super) fn read_piece(head: &SegmentHead, bytes: &[u8], until_us: i64) -> Res
     {
         return no("it fails its digest");
     }
-    if head.audio.is_none() && !parsed.audio_samples.is_empty() {
-        return no("it has sound, and its segment has none");
-    }
-    if head.metadata.is_none() && !parsed.metadata_samples.is_empty() {
-        return no("it has metadata, and its segment has none");
+    if let Err(what) = parsed.fits(head) {
+        return no(what);
     }
     let first = entry.sequence == head.first_sequence;
     let since = entry.wall_start_us.saturating_sub(head.wall_start_us);

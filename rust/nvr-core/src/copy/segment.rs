@@ -36,7 +36,7 @@ impl Held {
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(Error::io("open", path, e)),
         };
-        let Some(segment) = read_segment(&file)? else { return Ok(None) };
+        let Some(segment) = read_segment(&file, head.run)? else { return Ok(None) };
         let mut held_init = vec![0; init.len()];
         let n = file.read_at(&mut held_init, 0)?;
         if n < init.len() || held_init != init {

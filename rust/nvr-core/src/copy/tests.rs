@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::CopyWriter;
@@ -13,6 +14,7 @@ use crate::media::MediaSink;
 use crate::reason::Reason;
 use crate::record::tests::{ID, Node, T0, clock, roots};
 use crate::segment::fragment::CRC_FROM;
+use crate::segment::fragment::tests::rewritten;
 use crate::segment::read::init_segment;
 use crate::store::check::{Depth, check, rebuild};
 use crate::store::{Limits, Store};
@@ -159,6 +161,9 @@ fn what_is_not_as_it_was_written_is_refused() {
     refuse(init, &resealed(32, 0x80), "it does not belong to its segment");
     refuse(init, &good[..last], "it fails its CRC");
     refuse(init, &[], "no fragment");
+    // A footer could not say how long they last: their top bit is another thing's.
+    refuse(init, &rewritten(good, 1 << 31, &[]), "no fragment");
+    refuse(init, &rewritten(good, 9000, &[Bytes::from_static(b"beep")]), "it has sound");
     refuse(&init[..40], good, "head");
     let mut other = init.clone();
     other[60] ^= 1;

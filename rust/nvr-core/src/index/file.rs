@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 
 use parking_lot::Mutex;
 
+use super::known::{Known, Mark, Place};
 use super::record::{RECORD_LEN, Record};
 use super::search::{Found, search};
 use crate::fs::{FileSystem, Named, ReadFile};
@@ -134,18 +135,6 @@ pub struct IndexFile {
     block: Mutex<Block>,
 }
 
-/// What was read of an index. Records are only ever appended while it is open, so it stays true:
-/// an instant before the last one known needs no look at how long the file is by now.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Known {
-    /// How many records.
-    pub(super) count: u64,
-    /// Wall start of the first …
-    pub(super) first_us: i64,
-    /// … and of the last.
-    pub(super) last_us: i64,
-}
-
 /// The block that was read last by who goes on from record to record.
 #[derive(Debug, Default)]
 struct Block {
@@ -208,25 +197,27 @@ impl IndexFile {
 
     /// Whether there is a record at a position.
     pub fn has(&self, position: u64) -> Result<bool> {
-        let known = *self.known.lock();
-        Ok(position < known.count || position < self.count()?)
+        let known = self.known.lock().count;
+        Ok(position < known || position < self.count()?)
     }
 
-    /// The ends of the index, read anew only if an instant is not before the last one known.
-    fn known(&self, at_us: i64) -> Result<Known> {
-        let before = *self.known.lock();
-        if before.count > 0 && at_us < before.last_us {
-            return Ok(before);
-        }
+    /// Reads anew what is known of the ends, where an instant is not before the last one known.
+    fn refresh(&self, at_us: i64) -> Result<()> {
+        let before = {
+            let known = self.known.lock();
+            if known.count > 0 && at_us < known.last_us {
+                return Ok(());
+            }
+            known.count
+        };
         let count = self.count()?;
         // None: it was emptied, which nothing does while it is open.
-        if count == 0 || before.count == count {
-            return Ok(before);
+        if count > 0 && before != count {
+            let first_us = self.first_of(count)?.map_or(0, |record| record.wall_start_us);
+            let last_us = self.one(count - 1)?.wall_start_us;
+            self.known.lock().set_ends(count, first_us, last_us);
         }
-        let first_us = self.first_of(count)?.map_or(0, |record| record.wall_start_us);
-        let now = Known { count, first_us, last_us: self.one(count - 1)?.wall_start_us };
-        *self.known.lock() = now;
-        Ok(now)
+        Ok(())
     }
 
     /// The first record; `None`: there is none yet.
@@ -284,15 +275,21 @@ impl IndexFile {
     /// The last record that starts at or before an instant, with the one behind it; `None`: all are
     /// later.
     pub fn find(&self, at_us: i64) -> Result<Option<Found>> {
-        let known = self.known(at_us)?;
-        if known.count == 0 || at_us < known.first_us {
-            return Ok(None);
+        self.refresh(at_us)?;
+        let place = self.known.lock().place_of(at_us);
+        match place {
+            Place::Before => Ok(None),
+            Place::Last(position) => {
+                Ok(Some(Found { position, record: self.one(position)?, next: None }))
+            }
+            Place::Between(low, high) => {
+                let (found, reads) = search(self, low, high, at_us)?;
+                if reads > 1 {
+                    self.known.lock().learn(Mark::of(&found));
+                }
+                Ok(Some(found))
+            }
         }
-        if at_us >= known.last_us {
-            let position = known.count - 1;
-            return Ok(Some(Found { position, record: self.one(position)?, next: None }));
-        }
-        search(self, known, at_us).map(Some)
     }
 
     /// Position of the last record that starts at or before an instant; `None`: all are later.

@@ -2,6 +2,7 @@
 //! wall time (`docs/on-disk-format.md`). It can always be rebuilt from the segments.
 
 pub mod file;
+mod known;
 pub mod record;
 mod search;
 

@@ -1,7 +1,8 @@
 //! The search for an instant among an index's records. Interpolates first (records are nearly evenly
 //! spaced), and halves when that does not close in, so that the worst case stays logarithmic.
 
-use super::file::{IndexFile, Known};
+use super::file::IndexFile;
+use super::known::Mark;
 use super::record::{RECORD_LEN, Record};
 use crate::Result;
 
@@ -53,12 +54,18 @@ impl Near {
     }
 }
 
-/// The last record that starts at or before an instant, which is not before the first and before the
-/// last. Where times do not increase (damage that no CRC shows): one that starts at or before it and
-/// is followed by one that starts after it.
-pub(super) fn search(index: &IndexFile, known: Known, at_us: i64) -> Result<Found> {
-    let (mut low, mut low_us) = (0, known.first_us);
-    let (mut high, mut high_us) = (known.count - 1, known.last_us);
+/// The last record that starts at or before an instant that is not before one mark and before
+/// another; and how many reads that took. Where times do not increase (damage that no CRC shows): one
+/// that starts at or before it and is followed by one that starts after it.
+pub(super) fn search(
+    index: &IndexFile,
+    before: Mark,
+    after: Mark,
+    at_us: i64,
+) -> Result<(Found, u32)> {
+    let Mark { position: mut low, start_us: mut low_us } = before;
+    let Mark { position: mut high, start_us: mut high_us } = after;
+    let mut reads = 0;
     let mut near = Near { at: 0, records: 0, bytes: [0; _] };
     let mut records = FIRST_RECORDS;
     let mut halve = false;
@@ -72,6 +79,7 @@ pub(super) fn search(index: &IndexFile, known: Known, at_us: i64) -> Result<Foun
         let guess = guess.clamp(low + 1, high - 1);
         let width = high - low;
         near.read(index, guess, records)?;
+        reads += 1;
         records = NEXT_RECORDS;
         // What lies in the block that was read for the guess costs nothing more to look at.
         let (mut first, mut end) = (near.at.max(low + 1), (near.at + near.records).min(high));
@@ -92,9 +100,10 @@ pub(super) fn search(index: &IndexFile, known: Known, at_us: i64) -> Result<Foun
     }
     if !(near.has(low) && near.has(high)) {
         near.read(index, low, FIRST_RECORDS)?;
+        reads += 1;
     }
     let (record, next) = (near.get(index, low)?, near.get(index, high)?);
-    Ok(Found { position: low, record, next: Some(next) })
+    Ok((Found { position: low, record, next: Some(next) }, reads))
 }
 
 /// How many of `steps` even steps from `low_us` to `high_us` lie before an instant between them.
@@ -188,6 +197,33 @@ mod tests {
             Err(Error::Damaged { .. }) => None,
             Err(e) => panic!("{e}"),
         }
+    }
+
+    #[test]
+    fn reads_of_an_uneven_camera_become_few() {
+        // A "smart" codec: a fragment of 20 s at night, of 1 s by day.
+        let night = |second: i64| !(6 * 3600..20 * 3600).contains(&second);
+        let mut starts = vec![0];
+        while starts[starts.len() - 1] < 86_380_000_000 {
+            let last = starts[starts.len() - 1];
+            let step_us = if night(last / 1_000_000) { 20_000_000 } else { 1_000_000 };
+            starts.push(last + step_us);
+        }
+        let (fs, records) = written(&starts);
+        let counted = Counted::over(Arc::new(fs));
+        let calls = counted.calls.clone();
+        let index = IndexFile::open(&counted, &path()).unwrap();
+        let ask = |questions: std::ops::Range<i64>| {
+            calls.take();
+            let count = questions.end - questions.start;
+            for n in questions {
+                let at_us = n * 7_919_000_001 % 86_380_000_000;
+                assert_eq!(index.find(at_us).unwrap(), by_scan(&records, at_us));
+            }
+            calls.take().reads as f64 / count as f64
+        };
+        let (at_first, later) = (ask(0..20), ask(20..400));
+        assert!(later < 1.5, "{at_first} reads a question at first, {later} later");
     }
 
     proptest! {

@@ -9,8 +9,9 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
+use super::queue::Queue;
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
@@ -39,7 +40,7 @@ pub(super) enum Op {
 }
 
 impl Op {
-    fn bytes(&self) -> usize {
+    pub(super) fn bytes(&self) -> usize {
         match self {
             Op::Write(muxed) => muxed.byte_count(),
             _ => 0,
@@ -81,6 +82,10 @@ struct Losing {
 const MAX_UNTOLD: usize = 1000;
 
 impl Lane {
+    fn is_broken(&self, disk: usize) -> bool {
+        self.broken.load(Ordering::Relaxed) == disk + 1
+    }
+
     /// Says, once, whether a fragment could not be written to a disk.
     pub(super) fn take_broken(&self, disk: usize) -> bool {
         self.broken.compare_exchange(disk + 1, 0, Ordering::Relaxed, Ordering::Relaxed).is_ok()
@@ -93,79 +98,13 @@ pub(super) struct Door {
     pub queue: Arc<Queue>,
 }
 
-/// What waits for a disk.
-pub(super) struct Queue {
-    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
-    room: usize,
-    state: Mutex<QueueState>,
-    filled: Condvar,
-}
-
-#[derive(Default)]
-struct QueueState {
-    ops: VecDeque<(Option<Arc<Lane>>, Op)>,
-    bytes: usize,
-    closed: bool,
-}
-
-impl Queue {
-    fn new(room: usize) -> Self {
-        Queue { room, state: Mutex::default(), filled: Condvar::new() }
-    }
-
-    /// Hands an operation over. Gives a fragment back when there is no room for it.
-    pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
-        let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
-        let limit = if sub { self.room / 2 } else { self.room };
-        let bytes = op.bytes();
-        let mut state = self.state.lock();
-        if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
-            return Err(op);
-        }
-        state.bytes += bytes;
-        state.ops.push_back((lane, op));
-        self.filled.notify_one();
-        Ok(())
-    }
-
-    /// Waits for the next operations, if it must for no longer than this; `None` once it is closed
-    /// and there are none left.
-    fn take(&self, at_most: Option<Duration>) -> Option<VecDeque<(Option<Arc<Lane>>, Op)>> {
-        let mut state = self.state.lock();
-        while state.ops.is_empty() && !state.closed {
-            match at_most {
-                None => self.filled.wait(&mut state),
-                Some(time) if self.filled.wait_for(&mut state, time).timed_out() => break,
-                Some(_) => {}
-            }
-        }
-        let over = state.ops.is_empty() && state.closed;
-        (!over).then(|| std::mem::take(&mut state.ops))
-    }
-
-    /// The next operations, without waiting.
-    #[cfg(test)]
-    fn take_now(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
-        std::mem::take(&mut self.state.lock().ops)
-    }
-
-    fn written(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
-    }
-
-    fn close(&self) {
-        self.state.lock().closed = true;
-        self.filled.notify_all();
-    }
-}
-
 /// Files and folders that changed since they were synced.
 #[derive(Debug, Default)]
 pub(super) struct Dirty {
     files: Mutex<BTreeMap<PathBuf, Named>>,
     dirs: Mutex<BTreeSet<PathBuf>>,
     watermark: Mutex<Watermark>,
-    /// Logs whose sync failed.
+    /// Logs whose sync failed, and that could not be written again.
     doubtful_logs: Mutex<BTreeSet<PathBuf>>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
@@ -208,6 +147,17 @@ impl Dirty {
         let (fs, since_us) = (&**store.fs(), store.now_us());
         // What is open can be synced wherever it lies; nothing else is to be written there.
         let here = root.look(fs, store.clock().now());
+        let mut failed = None;
+        for stream in store.streams().into_iter().filter(|_| here.is_ok()) {
+            match stream.write_starts(&root.path) {
+                Ok(Some(log)) => {
+                    log.path.parent().into_iter().for_each(|dir| self.add_dir(dir));
+                    self.add(&log);
+                }
+                Ok(None) => {}
+                Err(e) => failed = Some(e),
+            }
+        }
         self.watermark.lock().begun_us = i64::MAX;
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
@@ -218,7 +168,6 @@ impl Dirty {
         // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
         // the next start.
         self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
-        let mut failed = None;
         if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
             // A recorder that was killed has left what it wrote, but nobody synced it. In the
             // background: it takes as long as others' data on this disk.
@@ -235,7 +184,8 @@ impl Dirty {
             let start = Instant::now();
             if let Err(e) = file.sync_data() {
                 store.doubt.add([path.clone()]);
-                if path.ends_with(EVENTS) {
+                // At once: what is written behind it may be synced before the next pass.
+                if path.ends_with(EVENTS) && !store.write_log_again(&path) {
                     self.doubtful_logs.lock().insert(path.clone());
                 }
                 self.files.lock().insert(path, file);
@@ -600,17 +550,24 @@ impl DiskThread {
         self.retry();
     }
 
-    /// Whether an event waits for the disk to take it.
+    /// Whether something waits for the disk to take it.
     fn waits(&self) -> bool {
-        self.streams.values().any(|on_disk| !on_disk.lane.untold.lock().events.is_empty())
+        self.streams.values().any(OnDisk::waits)
     }
 
     /// Of a camera that is down nothing more may come: what the disk did not take is tried again.
     fn retry(&mut self) {
-        let now_us = self.store.clock().now().mono_us;
-        if now_us - self.retried_us >= RETRY_US && self.waits() {
-            self.retried_us = now_us;
-            self.streams.values().for_each(|on_disk| on_disk.tell_events(&self.dirty));
+        let now = self.store.clock().now();
+        if now.mono_us - self.retried_us < RETRY_US || !self.waits() {
+            return;
+        }
+        self.retried_us = now.mono_us;
+        let here = self.root.look(&**self.store.fs(), now).is_ok();
+        for on_disk in self.streams.values_mut() {
+            if here {
+                on_disk.writer.end_again(&self.dirty);
+            }
+            on_disk.tell_events(&self.dirty);
         }
     }
 
@@ -619,6 +576,7 @@ impl DiskThread {
             if let Err(e) = on_disk.writer.seal(&self.dirty) {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
+            on_disk.writer.end_again(&self.dirty);
             on_disk.tell(None, &self.dirty);
         }
     }
@@ -636,8 +594,8 @@ impl DiskThread {
                     Err(e) => {
                         match op {
                             Op::Write(muxed) => self.lose(lane, &muxed, &e),
-                            Op::Log(event) => lane.untold(event.late()),
-                            Op::Seal | Op::Flush(_) => {}
+                            Op::Log(event) if !self.keeps(lane, &event) => lane.untold(event),
+                            Op::Log(_) | Op::Seal | Op::Flush(_) => {}
                         }
                         return;
                     }
@@ -678,6 +636,10 @@ impl DiskThread {
                 }
             }
             Op::Log(event) => {
+                // Nothing comes any more that would end what is being lost.
+                if event.stopped().is_some() && lane.is_broken(self.number) {
+                    on_disk.tell(None, &self.dirty);
+                }
                 lane.untold(event);
                 on_disk.tell_events(&self.dirty);
             }
@@ -685,11 +647,16 @@ impl DiskThread {
                 Ok(bytes) => lane.stream.wrote(&on_disk.writer.dir, bytes),
                 Err(e) => {
                     lane.stream.miscounted(&on_disk.writer.dir);
-                    log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the next start: {e}")
+                    log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the disk takes it: {e}")
                 }
             },
             Op::Flush(_) => {}
         }
+    }
+
+    /// Says whether an event is the start of a run, and known to the log that is not written to now.
+    fn keeps(&self, lane: &Lane, event: &Event) -> bool {
+        matches!(event, Event::RunStarted { .. }) && lane.stream.run_starts(&self.root.path, event)
     }
 
     /// Notes a fragment that could not be written; once for each stretch, not for each fragment.
@@ -736,6 +703,10 @@ impl Lane {
 }
 
 impl OnDisk {
+    fn waits(&self) -> bool {
+        self.writer.has_unended() || !self.lane.untold.lock().events.is_empty()
+    }
+
     /// The disk takes fragments again: says what happened meanwhile, and what it did not take.
     fn tell(&self, taken: Option<&Muxed>, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();
@@ -755,24 +726,28 @@ impl OnDisk {
     /// Appends to the log what waits; what the disk does not take waits on.
     fn tell_events(&self, dirty: &Dirty) {
         let mut untold = self.lane.untold.lock();
-        let (dir, mut told, mut late) = (&self.writer.dir, 0, false);
-        for event in &untold.events {
+        let dir = &self.writer.dir;
+        let mut left = Vec::new();
+        for event in untold.events.drain(..) {
+            // After one that failed, only what its log keeps itself.
+            let starts = matches!(event, Event::RunStarted { .. });
+            if !left.is_empty() && !starts {
+                left.push(event);
+                continue;
+            }
             match self.writer.stream().log(dir, event.clone()) {
                 Ok(file) => {
                     dirty.add(&file);
                     dirty.add_dir(dir);
-                    told += 1;
                 }
                 Err(e) => {
-                    late = true;
                     log::error!(target: "nvr.store", "an event is not in the log yet: {e}");
-                    break;
+                    if !starts {
+                        left.push(event);
+                    }
                 }
             }
         }
-        untold.events.drain(..told);
-        if late {
-            untold.events = untold.events.drain(..).map(Event::late).collect();
-        }
+        untold.events = left;
     }
 }

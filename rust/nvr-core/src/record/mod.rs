@@ -2,6 +2,7 @@
 //! disk writes, another syncs; neither is ever waited for by a session with a camera.
 
 pub mod disk;
+mod queue;
 mod segments;
 pub mod stats;
 pub mod stream;

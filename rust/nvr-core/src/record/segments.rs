@@ -27,8 +27,13 @@ pub(super) struct SegmentWriter {
     /// The stream's folder.
     pub dir: PathBuf,
     open: Option<Open>,
+    /// Segments that the disk did not let us end.
+    unended: Vec<Open>,
     index: Option<(RunId, i64, IndexWriter)>,
 }
+
+/// More do not wait: the next start ends them.
+const MAX_UNENDED: usize = 100;
 
 #[derive(Debug)]
 struct Open {
@@ -46,7 +51,7 @@ impl SegmentWriter {
         root: &Path,
     ) -> Result<Self> {
         let dir = stream.dir_under(root)?;
-        Ok(SegmentWriter { fs, stream, dir, open: None, index: None })
+        Ok(SegmentWriter { fs, stream, dir, open: None, unended: Vec::new(), index: None })
     }
 
     /// Whose.
@@ -76,19 +81,6 @@ impl SegmentWriter {
         let (segment_ms, path, file) = self.create(head, day, &day_dir)?;
         dirty.add_dir(&self.dir);
         dirty.add_dir(&day_dir);
-        if self.index.as_ref().is_none_or(|(run, d, _)| (*run, *d) != (head.run, day)) {
-            match self.stream.index_writer(&self.dir, head.run, head.epoch, day) {
-                Ok(index) => self.index = Some((head.run, day, index)),
-                Err(e) => {
-                    // What cannot be found is not begun.
-                    self.index = None;
-                    if let Err(again) = self.fs.remove_file(&path) {
-                        log::warn!(target: "nvr.store", "{} stays empty until the next start: {again}", path.display());
-                    }
-                    return Err(e);
-                }
-            }
-        }
         let table = head.empty_table();
         self.open = Some(Open {
             file: Named { file, path },
@@ -97,6 +89,17 @@ impl SegmentWriter {
             len: 0,
             table: Arc::new(RwLock::new(table)),
         });
+        if self.index.as_ref().is_none_or(|(run, d, _)| (*run, *d) != (head.run, day)) {
+            match self.stream.index_writer(&self.dir, head.run, head.epoch, day) {
+                Ok(index) => self.index = Some((head.run, day, index)),
+                Err(e) => {
+                    // What cannot be found is not begun.
+                    self.index = None;
+                    self.give_up(dirty);
+                    return Err(e);
+                }
+            }
+        }
         Ok(())
     }
 
@@ -122,11 +125,8 @@ impl SegmentWriter {
     fn append(&mut self, muxed: &Muxed, dirty: &Dirty) -> Result<u64> {
         let Some(open) = &mut self.open else { return Err(Error::Closed("the segment")) };
         if let Err(e) = open.file.write_pieces_at(&muxed.pieces, open.len) {
-            // What was written of it is torn. Sealing cuts it off, if the disk still lets us.
-            let undone = if open.len == 0 { self.discard() } else { self.seal(dirty).map(drop) };
-            if let Err(again) = undone {
-                log::warn!(target: "nvr.store", "a segment stays without its footer until the next start: {again}");
-            }
+            // What was written of it is torn.
+            self.give_up(dirty);
             return Err(e);
         }
         let at = u32::try_from(open.len).unwrap_or(u32::MAX) + muxed.head_len;
@@ -168,11 +168,7 @@ impl SegmentWriter {
             let documents = table.metadata_samples.len() - muxed.metadata_samples.len();
             table.metadata_samples.truncate(documents);
         }
-        let first = self.open.as_ref().is_some_and(|o| o.len == 0);
-        let undone = if first { self.discard() } else { self.seal(dirty).map(drop) };
-        if let Err(again) = undone {
-            log::warn!(target: "nvr.store", "a segment stays without its footer until the next start: {again}");
-        }
+        self.give_up(dirty);
         if let Some((_, _, index)) = &mut self.index
             && let Err(again) = index.cut_torn()
         {
@@ -180,28 +176,61 @@ impl SegmentWriter {
         }
     }
 
-    /// Removes the open segment, in which nothing could be written.
-    fn discard(&mut self) -> Result<()> {
-        let Some(open) = self.open.take() else { return Ok(()) };
-        let path = &open.file.path;
-        self.stream.close_segment(path);
-        self.fs.remove_file(path).map_err(|e| Error::io("remove", path, e))
+    /// Ends the open segment before what could not be written, if the disk still lets us.
+    fn give_up(&mut self, dirty: &Dirty) {
+        if let Err(again) = self.seal(dirty) {
+            log::warn!(target: "nvr.store", "a segment is not ended before the disk takes it: {again}");
+        }
     }
 
     /// Gives the open segment its footer; how many bytes that took.
     pub(super) fn seal(&mut self, dirty: &Dirty) -> Result<u64> {
         let Some(open) = self.open.take() else { return Ok(0) };
         self.stream.close_segment(&open.file.path);
-        let table = open.table.read();
-        let footer = write_footer(&open.head, &table);
-        dirty.add(&open.file);
-        let cut = |e| Error::io("truncate", &open.file.path, e);
-        if open.file.size()? > open.len {
-            open.file.file.set_len(open.len).map_err(cut)?;
+        let ended = open.end(&*self.fs, dirty);
+        if ended.is_err() && self.unended.len() < MAX_UNENDED {
+            self.unended.push(open);
         }
-        if let Err(e) = open.file.write_all_at(&footer, open.len) {
+        ended
+    }
+
+    /// Whether there are segments that the disk did not let us end.
+    pub(super) fn has_unended(&self) -> bool {
+        !self.unended.is_empty()
+    }
+
+    /// Tries again to end them: what is behind their last fragment is in no index, and without a footer
+    /// each look at them is a scan.
+    pub(super) fn end_again(&mut self, dirty: &Dirty) {
+        if self.has_unended() {
+            self.unended.retain(|open| open.end(&*self.fs, dirty).is_err());
+            self.stream.miscounted(&self.dir);
+        }
+    }
+}
+
+impl Open {
+    /// Cuts off what is behind its last fragment and gives it its footer; how many bytes that took. One
+    /// without a fragment is removed.
+    fn end(&self, fs: &dyn FileSystem, dirty: &Dirty) -> Result<u64> {
+        let Named { file, path } = &self.file;
+        if self.len == 0 {
+            return match fs.remove_file(path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    Err(Error::io("remove", path, e))
+                }
+                _ => Ok(0),
+            };
+        }
+        let footer = write_footer(&self.head, &self.table.read());
+        dirty.add(&self.file);
+        let cut = |e| Error::io("truncate", path, e);
+        if self.file.size()? > self.len {
+            file.set_len(self.len).map_err(cut)?;
+        }
+        if let Err(e) = self.file.write_all_at(&footer, self.len) {
             // A torn footer would hide whole fragments.
-            open.file.file.set_len(open.len).map_err(cut)?;
+            file.set_len(self.len).map_err(cut)?;
             return Err(e);
         }
         Ok(footer.len() as u64)

@@ -92,17 +92,21 @@ impl Node {
 
     /// (run, sequence) of all fragments; each is read and checked.
     fn fragments(&self) -> Vec<(String, u32)> {
-        let found = self.store.fragments(ID, 0, i64::MAX).unwrap();
-        for f in &found {
-            let (offset, sequence) = (f.record.offset, f.record.sequence);
-            self.store.read_fragment(ID, &f.segment_path(), offset, sequence).unwrap();
-        }
-        found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
+        fragments_of(&self.store)
     }
 
     pub(crate) fn problems(&self) -> Vec<String> {
         check(&self.fs, &roots(), Depth::Digests).unwrap().problems
     }
+}
+
+fn fragments_of(store: &Store) -> Vec<(String, u32)> {
+    let found = store.fragments(ID, 0, i64::MAX).unwrap();
+    for f in &found {
+        let (offset, sequence) = (f.record.offset, f.record.sequence);
+        store.read_fragment(ID, &f.segment_path(), offset, sequence).unwrap();
+    }
+    found.iter().map(|f| (f.index.run.to_string(), f.record.sequence)).collect()
 }
 
 pub(crate) fn clock() -> Arc<SimClock> {
@@ -315,13 +319,14 @@ fn a_segment_whose_head_is_damaged_is_not_deleted() {
 /// which speaks of nothing.
 #[test]
 fn a_camera_cannot_seal_a_segment() {
-    for by_rebuild in [false, true] {
+    for (by_rebuild, knows_run) in [(false, false), (true, false), (false, true)] {
         let mut node = Node::start(SimFs::default(), clock()).unwrap();
         node.begin();
         node.pictures(21);
+        let run = node.fragments()[0].0.parse().unwrap();
         let strangers = SegmentHead {
             stream: ID,
-            run: RunId(uuid::Uuid::from_u128(9)),
+            run: if knows_run { run } else { RunId(uuid::Uuid::from_u128(9)) },
             epoch: 1,
             first_sequence: 0,
             wall_start_us: T0,
@@ -345,6 +350,13 @@ fn a_camera_cannot_seal_a_segment() {
         let written = node.fragments();
         assert_eq!(written.len(), 3);
         let fs = node.fs.after_kill();
+        // Nor does it deceive who looks at the store as it is.
+        assert_eq!(check(&fs, &roots(), Depth::Digests).unwrap().problems, Vec::<String>::new());
+        if !knows_run {
+            let shared = Arc::new(fs.clone());
+            let reader = Store::open(shared, node.clock.clone(), &roots(), true).unwrap();
+            assert_eq!(fragments_of(&reader), written);
+        }
         if by_rebuild {
             rebuild(&fs, &roots()).unwrap();
         }
@@ -412,6 +424,82 @@ fn a_closed_recorder_vouches_for_nothing_later() {
     clock.advance(3600 * SECOND_US);
     drop(node);
     assert_eq!(synced(&fs), before);
+}
+
+/// The wall clock was set back to before what retention has deleted; that a run began since then
+/// the log does not take at first, or not before the recorder is killed.
+#[test]
+fn a_run_whose_start_the_log_does_not_take_is_not_deleted() {
+    for taken in [true, false] {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        node.pictures(301);
+        node.stream.end(node.clock.now(), Reason::SILENT, "");
+        node.recorder.sync().unwrap();
+        let limits = Limits { max_age_us: Some(10 * SECOND_US), ..Limits::default() };
+        assert!(node.store.enforce_retention(limits).unwrap() > 0);
+        let before = node.fragments().len();
+        node.clock.step(-3600 * SECOND_US);
+        let log = crate::store::layout::stream_dir(&roots()[0], ID).join("events");
+        node.fs.set_faults(vec![Fault::of("write", log.to_str().unwrap(), EIO)]);
+        node.begin();
+        node.picture = 400;
+        node.pictures(151);
+        node.stream.end(node.clock.now(), Reason::SILENT, "");
+        node.recorder.flush();
+        let written = node.fragments();
+        assert!(written.len() > before + 10);
+        node.store.enforce_retention(Limits::default()).unwrap();
+        assert_eq!(node.fragments(), written);
+        if taken {
+            node.recorder.sync().unwrap_err();
+            node.fs.set_faults(Vec::new());
+            node.recorder.sync().unwrap();
+        }
+        let after = Node::start(node.fs.after_kill(), node.clock.clone()).unwrap();
+        after.store.enforce_retention(Limits::default()).unwrap();
+        assert_eq!(after.fragments(), written);
+        assert_eq!(after.problems(), Vec::<String>::new());
+    }
+}
+
+/// A fragment is written and the index does not take it, nor can it be cut off again: until the disk
+/// is well, and not until the next start.
+#[test]
+fn a_segment_that_could_not_be_ended_is_ended_when_the_disk_is_well() {
+    let mut node = Node::start(SimFs::default(), clock()).unwrap();
+    node.begin();
+    node.pictures(21);
+    let before = node.fragments();
+    let found = node.store.fragments(ID, 0, i64::MAX).unwrap();
+    let index = found[0].index.path().to_str().unwrap().to_owned();
+    let segment = found[0].segment_path().to_str().unwrap().to_owned();
+    let failing = [("write", &index), ("truncate", &segment)];
+    node.fs.set_faults(failing.map(|(op, path)| Fault::of(op, path, EIO)).to_vec());
+    node.pictures(10);
+    assert_eq!(node.fragments(), before);
+    node.fs.set_faults(Vec::new());
+    node.pictures(100);
+    assert_eq!(node.problems(), Vec::<String>::new());
+    let open = node.store.fragments(ID, 0, i64::MAX).unwrap().pop().unwrap().segment_path();
+    for (path, bytes) in node.fs.files() {
+        let sealed = bytes.ends_with(&crate::segment::footer::TRAILER_MAGIC);
+        assert!(path.extension().is_none_or(|e| e != "mp4") || sealed || path == open, "{path:?}");
+    }
+}
+
+/// A recorder was killed after it had made a stream's folder, and before its name was synced.
+#[test]
+fn a_hold_is_durable_in_a_folder_that_was_found() {
+    let fs = SimFs::default();
+    let open = |fs: &SimFs| Store::open(Arc::new(fs.clone()), clock(), &roots(), false).unwrap();
+    drop(open(&fs));
+    let dir = crate::store::layout::stream_dir(&roots()[0], ID);
+    crate::fs::FileSystem::create_dir_all(&fs, &dir).unwrap();
+    open(&fs).hold(ID, "evidence", (T0, T0 + SECOND_US), "").unwrap();
+    for seed in 0..20 {
+        assert!(open(&fs.after_power_failure(seed)).release(ID, "evidence").unwrap(), "{seed}");
+    }
 }
 
 proptest! {

@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use super::digest::{TrackOf, track_digest};
-use super::head::{AUDIO_TRACK, METADATA_TRACK, VIDEO_TRACK};
+use super::footer::SYNC_BIT;
+use super::head::{AUDIO_TRACK, METADATA_TRACK, SegmentHead, VIDEO_TRACK};
 use crate::mp4::boxes::{Put, write_box, write_full_box};
 use crate::mp4::read::{Reader, TooShort};
 use crate::table::{FragmentEntry, Sample, TrackRun};
@@ -256,6 +257,22 @@ pub struct ParsedFragment {
     pub metadata_samples: Vec<Sample>,
 }
 
+impl ParsedFragment {
+    /// Whether it can be part of a segment with this head: its tracks are the segment's.
+    ///
+    /// # Errors
+    /// What is wrong, in words.
+    pub fn fits(&self, head: &SegmentHead) -> Result<(), &'static str> {
+        if head.audio.is_none() && !self.audio_samples.is_empty() {
+            return Err("it has sound, and its segment has none");
+        }
+        if head.metadata.is_none() && !self.metadata_samples.is_empty() {
+            return Err("it has metadata, and its segment has none");
+        }
+        Ok(())
+    }
+}
+
 /// Length of the fragment whose first bytes these are, as its info box says.
 pub fn peek_length(bytes: &[u8]) -> Option<u32> {
     let info = bytes.get(..INFO_LEN)?;
@@ -267,7 +284,8 @@ pub fn peek_length(bytes: &[u8]) -> Option<u32> {
 }
 
 /// Reads a fragment from its head (info, prft, moof and the first 8 bytes of mdat at least);
-/// `None` when it is not one that [`write_fragment`] made. Does not check the CRC.
+/// `None` when it is not one that [`write_fragment`] made of what a footer can say. Does not check
+/// the CRC.
 pub fn parse_fragment(bytes: &[u8]) -> Option<ParsedFragment> {
     let length = peek_length(bytes)?;
     parse_boxes(bytes, length).ok().flatten()
@@ -324,7 +342,8 @@ fn parse_boxes(bytes: &[u8], length: u32) -> Result<Option<ParsedFragment>, TooS
                 let Some((track, mut run, samples)) = parse_traf(traf)? else { return Ok(None) };
                 run.data_offset = run.data_offset.saturating_add(moof_start);
                 match track {
-                    VIDEO_TRACK => {
+                    // A footer has no room for a picture that lasts for hours.
+                    VIDEO_TRACK if samples.iter().all(|s| s.duration & SYNC_BIT == 0) => {
                         entry.video = TrackRun { digest: entry.video.digest, ..run };
                         video_samples = samples;
                     }
@@ -396,9 +415,28 @@ fn to_u32(n: usize) -> u32 {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    /// A fragment without sound, written again with pictures that last otherwise, and with sound.
+    pub(crate) fn rewritten(bytes: &[u8], picture_90k: u32, sound: &[Bytes]) -> Vec<u8> {
+        let mut parsed = parse_fragment(bytes).expect("a fragment");
+        parsed.video_samples.iter_mut().for_each(|sample| sample.duration = picture_90k);
+        let audio_samples: Vec<Sample> =
+            samples(sound, &[0]).into_iter().map(|s| Sample { sync: true, ..s }).collect();
+        let pictures = Bytes::copy_from_slice(&bytes[parsed.entry.video.data_offset as usize..]);
+        let (head, _) = write_fragment(FragmentParts {
+            entry: parsed.entry,
+            video_samples: &parsed.video_samples,
+            video_data: std::slice::from_ref(&pictures),
+            audio_samples: &audio_samples,
+            audio_data: sound,
+            metadata_samples: &[],
+            metadata_data: &[],
+        });
+        [&head[..], &pictures, &sound.concat()].concat()
+    }
 
     pub(crate) fn entry() -> FragmentEntry {
         FragmentEntry {

@@ -4,6 +4,7 @@ use super::footer::{TRAILER_LEN, footer_len, parse_footer};
 use super::head::SegmentHead;
 use super::scan::{Trust, read_head, scan};
 use crate::fs::Named;
+use crate::ids::RunId;
 use crate::table::SegmentTable;
 use crate::{Error, Result};
 
@@ -48,9 +49,35 @@ pub fn read_footer(file: &Named) -> Result<Option<(SegmentHead, SegmentTable)>> 
     Ok(Some((head, table)))
 }
 
-/// Reads a segment's table; `Ok(None)`: not even its head is complete.
-pub fn read_segment(file: &Named) -> Result<Option<Segment>> {
-    let trust = match read_footer(file) {
+/// Reads the footer if it is the file's own: a file may also end with a picture of a camera that
+/// looks like a footer, but no camera knows the head. `Ok(None)`: the segment is not sealed, or has
+/// a damaged head, with which its footer says nothing of what lies between.
+pub fn read_own_footer(file: &Named) -> Result<Option<(SegmentHead, SegmentTable)>> {
+    let Some((of_footer, table)) = read_footer(file)? else { return Ok(None) };
+    match read_head(file) {
+        Ok(Some((head, _))) if head == of_footer => Ok(Some((of_footer, table))),
+        Ok(_) | Err(Error::Damaged { .. }) => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Reads a segment's table; `Ok(None)`: not even its head is complete. `run`: which its file's name
+/// says. That tells its own footer from a camera's picture and saves a look at its head.
+pub fn read_segment(file: &Named, run: RunId) -> Result<Option<Segment>> {
+    let footer = read_footer(file).map(|found| found.filter(|(head, _)| head.run == run));
+    or_scan(file, footer)
+}
+
+/// The same, for who believes only a segment whose head and footer agree.
+pub fn read_whole_segment(file: &Named) -> Result<Option<Segment>> {
+    or_scan(file, read_own_footer(file))
+}
+
+fn or_scan(
+    file: &Named,
+    footer: Result<Option<(SegmentHead, SegmentTable)>>,
+) -> Result<Option<Segment>> {
+    let trust = match footer {
         Ok(Some((head, table))) => return Ok(Some(Segment { head, table, sealed: true })),
         Ok(None) => Trust::PageCache,
         // The fragments say the same as the footer did.

@@ -1,12 +1,11 @@
 //! Reading a segment that has no footer: the one that was open when the recorder ended.
 
-use super::footer::SYNC_BIT;
 use super::fragment::{
     CRC_FROM, INFO_LEN, INFO_UUID, ParsedFragment, crc_holds, parse_fragment, peek_length,
 };
 use super::head::{HeadError, SegmentHead};
 use crate::fs::Named;
-use crate::table::{SegmentTable, TrackRun};
+use crate::table::SegmentTable;
 use crate::{Error, Result};
 
 /// A head is far smaller than this; a larger one is no head.
@@ -65,12 +64,7 @@ pub fn scan(file: &Named, trust: Trust) -> Result<Option<Scan>> {
     let mut buf = Vec::new();
     let mut search = Search::new(file, len);
     loop {
-        // What a footer could not say is no fragment of ours: metadata where the segment has no such
-        // track, or a picture that lasts for hours.
-        let fits = |f: &ParsedFragment| {
-            (head.metadata.is_some() || f.entry.metadata == TrackRun::default())
-                && f.video_samples.iter().all(|sample| sample.duration & SYNC_BIT == 0)
-        };
+        let fits = |f: &ParsedFragment| f.fits(&head).is_ok();
         let mut found = read_fragment(file, at, len, trust, &mut buf)?.filter(fits);
         if found.is_none() {
             // One that is torn or damaged must not cost those behind it.
@@ -255,5 +249,49 @@ pub fn place(table: &SegmentTable, entry: &mut crate::table::FragmentEntry, at: 
         entry.metadata.data_offset += at;
         entry.metadata.first_sample =
             u32::try_from(table.metadata_samples.len()).unwrap_or(u32::MAX);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::fs::FileSystem;
+    use crate::fs::sim::SimFs;
+    use crate::media::MediaSink;
+    use crate::reason::Reason;
+    use crate::record::tests::{ID, Node, clock};
+    use crate::segment::fragment::tests::rewritten;
+    use crate::time::Clock;
+
+    /// Bytes whose CRC holds, and which no footer of their segment could speak of.
+    #[test]
+    fn a_fragment_that_no_footer_could_name_is_passed_over() {
+        let mut node = Node::start(SimFs::default(), clock()).unwrap();
+        node.begin();
+        node.pictures(31);
+        node.stream.end(node.clock.now(), Reason::SILENT, "");
+        node.recorder.sync().unwrap();
+        let first = &node.store.fragments(ID, 0, i64::MAX).unwrap()[0];
+        let path = first.segment_path();
+        let file = Named { file: node.fs.open_rw(&path).unwrap(), path };
+        let found = scan(&file, Trust::Nothing).unwrap().unwrap();
+        assert!(found.table.fragments.len() > 1);
+        let one = found.table.fragments[1];
+        let mut good = vec![0; one.length as usize];
+        file.read_exact_at(&mut good, u64::from(one.offset)).unwrap();
+        for bad in
+            [rewritten(&good, 1 << 31, &[]), rewritten(&good, 9000, &[Bytes::from_static(b"beep")])]
+        {
+            file.write_all_at(&[&bad[..], &good].concat(), found.good_len).unwrap();
+            let again = scan(&file, Trust::Nothing).unwrap().unwrap();
+            let at = found.good_len + bad.len() as u64;
+            assert_eq!(again.good_len, at + good.len() as u64);
+            let offsets = |scan: &Scan| -> Vec<u64> {
+                scan.table.fragments.iter().map(|f| u64::from(f.offset)).collect()
+            };
+            assert_eq!(offsets(&again), [offsets(&found), vec![at]].concat());
+        }
     }
 }

@@ -1,6 +1,7 @@
 //! The event log of a stream: why it was not recorded, and what was deleted. Lines of JSON, each
 //! after its CRC-32C, append-only (`docs/on-disk-format.md`, "Event log").
 
+use std::collections::VecDeque;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,7 +26,8 @@ pub enum Event {
         run: String,
         /// Its lease epoch.
         epoch: u32,
-        /// Written later than it happened: what stands before it in the log may have come after.
+        /// Written by recovery, to a log of which lines are lost: what stands before it may have come
+        /// after.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         late: bool,
     },
@@ -143,8 +145,8 @@ impl Event {
         Event::RunStarted { at_us, run: run.to_string(), epoch, late: false }
     }
 
-    /// The same, written later than it happened.
-    pub(crate) fn late(self) -> Self {
+    /// The same, for a log of which lines are lost.
+    pub(super) fn late(self) -> Self {
         match self {
             Event::RunStarted { at_us, run, epoch, .. } => {
                 Event::RunStarted { at_us, run, epoch, late: true }
@@ -173,7 +175,15 @@ pub struct EventLog {
     pub events: Vec<Event>,
     /// What is deleted, and what is held.
     pub(super) kept: Kept,
+    /// Lines of it are lost, and not at its end.
+    pub(super) has_holes: bool,
+    /// Starts of runs that the disk has not taken yet. Which runs began before a deletion, and which
+    /// after it, decides what is deleted: no event is written before them.
+    waiting: VecDeque<Event>,
 }
+
+/// More starts than this do not wait: a disk that takes none for so long takes no footage either.
+const MAX_WAITING: usize = 1000;
 
 /// A line longer than this is none of ours.
 const MAX_LINE: usize = 64 << 10;
@@ -188,6 +198,8 @@ impl EventLog {
             len: 0,
             events: Vec::new(),
             kept: Kept::default(),
+            has_holes: false,
+            waiting: VecDeque::new(),
         };
         // On a disk that became read-only it can still be read.
         let read = |e: std::io::Error| match e.kind() {
@@ -208,11 +220,14 @@ impl EventLog {
             at += line.len();
             match parse_line(line) {
                 Some(event) => {
+                    // What was written before it never became durable.
+                    log.has_holes |= line.starts_with(b"\0");
                     log.note(event);
                     log.len = at as u64;
                 }
                 None if at < bytes.len() => {
                     log::warn!(target: "nvr.store", "{}: a damaged event before byte {at} is left out", path.display());
+                    log.has_holes = true;
                     log.len = at as u64;
                 }
                 None => {}
@@ -222,21 +237,52 @@ impl EventLog {
         Ok(log)
     }
 
-    /// Appends an event. It is durable once the file is synced.
+    /// Appends an event. It is durable once the file is synced. After an error the start of a run
+    /// is known all the same, and is written before the next event.
     pub fn append(&mut self, fs: &dyn FileSystem, event: Event) -> Result<Named> {
-        let file = match &self.file {
-            Some(file) => file.clone(),
-            None => {
-                let file =
-                    fs.create_new(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
-                self.file.insert(Named { file, path: self.path.clone() }).clone()
-            }
-        };
-        let line = format_line(&event)?;
-        file.write_all_at(&line, self.len)?;
-        self.len += line.len() as u64;
+        if matches!(event, Event::RunStarted { .. }) {
+            self.keep(event);
+            return self.write_waiting(fs).and_then(|_| self.file(fs));
+        }
+        self.write_waiting(fs)?;
+        let file = self.write(fs, &event)?;
         self.note(event);
         Ok(file)
+    }
+
+    /// A run began, and the disk is not to be written to now.
+    pub(super) fn keep(&mut self, started: Event) {
+        self.note(started.clone());
+        self.waiting.push_back(started);
+        if self.waiting.len() > MAX_WAITING {
+            self.waiting.pop_front();
+        }
+    }
+
+    /// Writes what waits; the file, if something did.
+    pub(super) fn write_waiting(&mut self, fs: &dyn FileSystem) -> Result<Option<Named>> {
+        let mut written = None;
+        while let Some(event) = self.waiting.front().cloned() {
+            written = Some(self.write(fs, &event)?);
+            self.waiting.pop_front();
+        }
+        Ok(written)
+    }
+
+    fn write(&mut self, fs: &dyn FileSystem, event: &Event) -> Result<Named> {
+        let file = self.file(fs)?;
+        let line = format_line(event)?;
+        file.write_all_at(&line, self.len)?;
+        self.len += line.len() as u64;
+        Ok(file)
+    }
+
+    fn file(&mut self, fs: &dyn FileSystem) -> Result<Named> {
+        if let Some(file) = &self.file {
+            return Ok(file.clone());
+        }
+        let file = fs.create_new(&self.path).map_err(|e| Error::io("create", &self.path, e))?;
+        Ok(self.file.insert(Named { file, path: self.path.clone() }).clone())
     }
 
     /// Writes what is in it again, as it is.
@@ -478,7 +524,7 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(),
+                kept: Kept::default(), has_holes: false, waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {
                 let detail = String::new();

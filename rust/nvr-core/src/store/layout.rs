@@ -59,6 +59,11 @@ pub fn parse_segment_name(name: &str) -> Option<(u32, RunId)> {
     (segment_name(segment_ms, run) == name).then_some((segment_ms, run))
 }
 
+/// The run of a segment, from its file's name.
+pub(super) fn run_of(segment: &Path) -> Option<RunId> {
+    parse_segment_name(segment.file_name()?.to_str()?).map(|(_, run)| run)
+}
+
 /// Name of an index file.
 pub fn index_name(run: RunId) -> String {
     format!("{run}{INDEX_ENDING}")

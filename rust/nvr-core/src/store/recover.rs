@@ -13,7 +13,7 @@ use crate::ids::RunId;
 use crate::index::{IndexFile, IndexWriter, Record};
 use crate::reason::Reason;
 use crate::segment::footer::write_footer;
-use crate::segment::read::{read_footer, read_segment};
+use crate::segment::read::{read_own_footer, read_segment};
 use crate::segment::scan::{Trust, read_head, scan};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, SECOND_US, day_start_us};
@@ -293,7 +293,7 @@ impl RunOfDay<'_> {
                 self.sealed(&file, work)?
             } else {
                 whole_head(&file)?
-                    .then(|| read_segment(&file))
+                    .then(|| read_segment(&file, self.run))
                     .transpose()?
                     .flatten()
                     .map(|s| s.table)
@@ -327,13 +327,8 @@ impl RunOfDay<'_> {
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
     /// in it, and it is gone.
     fn sealed(&self, file: &Named, work: &mut Work) -> Result<Option<SegmentTable>> {
-        match read_footer(file) {
-            // A footer whose head is damaged says nothing of what lies between. One of another head is a
-            // camera's: the file ended with a picture that looks like a footer.
-            Ok(Some((of_footer, table)))
-                if matches!(read_head(file), Ok(Some((head, _))) if head == of_footer)
-                    && (work.trust == Trust::PageCache || whole(file, &table)?) =>
-            {
+        match read_own_footer(file) {
+            Ok(Some((_, table))) if work.trust == Trust::PageCache || whole(file, &table)? => {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
@@ -465,7 +460,10 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
                 continue;
             }
             if let Some(dir) = index.path().ancestors().nth(2) {
-                let event = Event::run_started(index.run, index.epoch, first.wall_start_us).late();
+                let event = Event::run_started(index.run, index.epoch, first.wall_start_us);
+                // Had it begun before what the log tells of deletions, its start would stand there,
+                // or a hole.
+                let event = if stream.log_has_holes(dir) { event.late() } else { event };
                 work.unless_unsynced(stream.log_durably_in(dir, event))?;
             }
         }

@@ -221,10 +221,10 @@ impl Store {
         if news {
             // First the word, durably; then the deed: a crash between leaves footage that nobody
             // is shown any more, and that the next pass deletes.
-            // If none stays, to the end of the last that goes.
-            let newest = stream.previous(i64::MAX)?.filter(|n| n.index.path().starts_with(dir));
-            let end_us = newest.map_or(until_us, |n| n.end_us.max(until_us));
-            let gone_until_us = first_kept_us.unwrap_or(end_us.min(stream.open_segment_start_us()));
+            // If none stays in this folder, to the end of the last that goes.
+            let open_us = stream.open_segment_start_us();
+            let end_us = || end_of_last(stream, &doomed).max(until_us).min(open_us);
+            let gone_until_us = first_kept_us.unwrap_or_else(end_us);
             let event = Event::Expired { at_us: self.now_us(), until_us: gone_until_us };
             stream.log_durably_in(dir, event)?;
         }
@@ -298,6 +298,15 @@ impl Store {
             _ => Ok(()),
         }
     }
+}
+
+/// Where the footage of the last of some segments ends; if it cannot be read, that is no reason to keep
+/// it.
+fn end_of_last(stream: &StreamStore, segments: &[Listed]) -> i64 {
+    let last = segments.iter().max_by_key(|listed| listed.start_us);
+    let table = last.and_then(|listed| Some(stream.segment(&listed.path).ok()?.table));
+    let fragment = table.as_ref().and_then(|table| table.fragments.last());
+    fragment.map_or(i64::MIN, |f| f.wall_start_us + i64::from(f.duration_us))
 }
 
 fn held(listed: &Listed, visible: &Visible) -> bool {

@@ -282,7 +282,7 @@ impl Store {
             }
         };
         let mut findings = Findings { bytes: file.size().unwrap_or(0), ..Findings::default() };
-        let table = self.tables(&file, &mut findings.problems)?;
+        let table = self.tables(&file, place.run, &mut findings.problems)?;
         let index = IndexFile::open(&**self.fs(), &path.with_file_name(index_name(place.run)));
         let records = index.as_ref().map_or_else(|_| None, |index| records_of(index, place));
         let records = records.unwrap_or_default();
@@ -337,7 +337,12 @@ impl Store {
     }
 
     /// A segment's table from its footer, or from its fragments where that is damaged.
-    fn tables(&self, file: &Named, problems: &mut Vec<String>) -> Result<Option<SegmentTable>> {
+    fn tables(
+        &self,
+        file: &Named,
+        run: RunId,
+        problems: &mut Vec<String>,
+    ) -> Result<Option<SegmentTable>> {
         let mut note = |e: Error, then: &str| match e {
             Error::Damaged { .. } | Error::Io { .. } => {
                 problems.push(format!("{e}{then}"));
@@ -384,7 +389,7 @@ impl Store {
         if let Some((_, table)) = footer {
             return Ok(Some(table));
         }
-        match read_segment(file) {
+        match read_segment(file, run) {
             Ok(found) => Ok(found.map(|segment| segment.table)),
             Err(e) => note(e, "").map(|()| None),
         }
@@ -421,7 +426,9 @@ impl Store {
             let path = day_dir.join(segment_name(segment_ms, place.run));
             let file = fs.open(&path).map_err(|e| Error::io("open", &path, e))?;
             // One that cannot be read keeps the records that it has.
-            let Ok(Some(segment)) = read_segment(&Named { file, path }) else { continue };
+            let Ok(Some(segment)) = read_segment(&Named { file, path }, place.run) else {
+                continue;
+            };
             epoch = Some(segment.table.epoch);
             let of_table = segment.table.fragments.iter().map(|f| Record::of(f, segment_ms));
             records.extend(of_table.map(|record| (record.sequence, record)));

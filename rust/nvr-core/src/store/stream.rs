@@ -12,9 +12,9 @@ use super::Mode;
 use super::damage::Damage;
 use super::days::{Days, Indexes};
 use super::doubt::Doubt;
-use super::events::{Event, EventLog, History};
-use super::layout::{day_name, index_name, parse_day, segment_name};
-use super::visible::{Held, Visible};
+use super::events::EventLog;
+use super::layout::{day_name, index_name, parse_day, run_of, segment_name};
+use super::visible::Visible;
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
@@ -23,6 +23,8 @@ use crate::segment::read::{Segment, read_segment};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
+
+mod logs;
 
 /// Name of the event log in a stream's folder.
 pub(crate) const EVENTS: &str = "events";
@@ -35,6 +37,8 @@ pub struct StreamStore {
     fs: Arc<dyn FileSystem>,
     /// The stream's folder under each root that has one, or got one.
     dirs: RwLock<Vec<PathBuf>>,
+    /// Those that were found, and whose names may not be durable: who made them was killed.
+    unnamed: Mutex<BTreeSet<PathBuf>>,
     days: RwLock<Days>,
     logs: Mutex<BTreeMap<PathBuf, EventLog>>,
     /// What the logs say of retention and holds.
@@ -123,17 +127,6 @@ fn visible_of(logs: &BTreeMap<PathBuf, EventLog>) -> Visible {
     Visible::new(logs.iter().map(|(dir, log)| (dir.clone(), log.kept.clone())).collect())
 }
 
-fn holds_of(log: &EventLog) -> Vec<Event> {
-    let hold = |(hold, held): (&String, &Held)| Event::Hold {
-        at_us: held.from_us,
-        hold: hold.clone(),
-        from_us: held.from_us,
-        until_us: held.until_us,
-        detail: String::new(),
-    };
-    log.kept.holds.iter().map(hold).collect()
-}
-
 impl StreamStore {
     /// Of what was found in its folders.
     pub(super) fn new(
@@ -144,7 +137,8 @@ impl StreamStore {
     ) -> Self {
         let mut days = Days::default();
         folders.iter().flat_map(|folder| &folder.days).for_each(|day| days.insert(*day));
-        let dirs = folders.iter().map(|folder| folder.dir.clone()).collect();
+        let dirs: Vec<PathBuf> = folders.iter().map(|folder| folder.dir.clone()).collect();
+        let unnamed = Mutex::new(dirs.iter().cloned().collect());
         let logs: BTreeMap<PathBuf, EventLog> =
             folders.into_iter().map(|folder| (folder.dir, folder.log)).collect();
         let visible = RwLock::new(Arc::new(visible_of(&logs)));
@@ -153,6 +147,7 @@ impl StreamStore {
             id,
             fs,
             dirs: RwLock::new(dirs),
+            unnamed,
             days: RwLock::new(days),
             logs: Mutex::new(logs),
             visible,
@@ -260,108 +255,6 @@ impl StreamStore {
         Ok(())
     }
 
-    /// Makes sure that the stream has a folder under a root, and returns it.
-    pub fn dir_under(&self, root: &Path) -> Result<PathBuf> {
-        let dir = super::layout::stream_dir(root, self.id);
-        if !self.dirs.read().contains(&dir) {
-            self.fs.create_dir_all(&dir).map_err(|e| Error::io("create", &dir, e))?;
-            for parent in [root, dir.parent().unwrap_or(root)] {
-                self.fs.sync_dir(parent).map_err(|e| Error::io("sync", parent, e))?;
-            }
-            let mut new = EventLog::open(&*self.fs, &dir.join(EVENTS), true)?;
-            // What is held is held on every disk, whichever of them fails.
-            let holds: Vec<Event> = self.logs.lock().values().flat_map(holds_of).collect();
-            for hold in holds {
-                new.append(&*self.fs, hold)?.sync_data()?;
-            }
-            self.fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
-            let mut logs = self.logs.lock();
-            logs.insert(dir.clone(), new);
-            self.dirs.write().push(dir.clone());
-            *self.visible.write() = Arc::new(visible_of(&logs));
-            self.note_plain();
-        }
-        Ok(dir)
-    }
-
-    /// Appends to the log in one of the stream's folders; the file is to be synced by the caller.
-    pub fn log(&self, dir: &Path, event: Event) -> Result<Named> {
-        let damage = matches!(event, Event::Damaged { .. } | Event::Intact { .. });
-        let damage = damage.then(|| event.clone());
-        let mut logs = self.logs.lock();
-        let shown = matches!(
-            event,
-            Event::RunStarted { .. }
-                | Event::Expired { .. }
-                | Event::Hold { .. }
-                | Event::Released { .. }
-        );
-        let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
-        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event)?;
-        if let Some(event) = damage {
-            Arc::make_mut(&mut self.damage.write()).note(&event);
-            self.note_plain();
-        }
-        if shown {
-            *self.visible.write() = Arc::new(visible_of(&logs));
-            self.note_plain();
-        }
-        Ok(file)
-    }
-
-    /// Notes an event in all of its logs, durably.
-    pub fn log_durably(&self, event: &Event) -> Result<()> {
-        self.dirs().iter().try_for_each(|dir| self.log_durably_in(dir, event.clone()))
-    }
-
-    /// Notes an event in one of its logs, durably.
-    pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
-        let file = self.log(dir, event)?;
-        file.sync_data().inspect_err(|_| {
-            self.doubt(&file.path);
-            self.write_log_again(&file.path);
-        })?;
-        self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
-    }
-
-    /// Notes that a file's sync failed.
-    pub(crate) fn doubt(&self, path: &Path) {
-        self.doubt.add([path.to_owned()]);
-        let dirs = self.dirs();
-        let dir = dirs.iter().find(|dir| path.starts_with(dir));
-        let Some(root) = dir.and_then(|dir| dir.ancestors().nth(2)) else { return };
-        // If it cannot be now, it is with a later sync.
-        if let Err(e) = self.doubt.note(&*self.fs, root) {
-            log::error!(target: "nvr.store", "{} is in doubt, and that cannot be noted: {e}", path.display());
-        }
-    }
-
-    /// Writes a log again, as it is, after its sync failed: the next one means what it says.
-    /// Says whether that could be done.
-    pub(super) fn write_log_again(&self, path: &Path) -> bool {
-        let logs = self.logs.lock();
-        let log = path.parent().and_then(|dir| logs.get(dir));
-        log.is_none_or(|log| match log.write_again() {
-            Ok(()) => true,
-            Err(e) => {
-                log::error!(target: "nvr.store", "a log is in doubt until the next start: {e}");
-                false
-            }
-        })
-    }
-
-    /// What readers are shown.
-    pub fn visible(&self) -> Arc<Visible> {
-        self.visible.read().clone()
-    }
-
-    /// Holds, by id: starts of segments, from and until.
-    pub fn holds(&self) -> BTreeMap<String, (i64, i64)> {
-        let logs = self.logs.lock();
-        let all = logs.values().flat_map(|log| log.kept.holds.iter());
-        all.map(|(hold, held)| (hold.clone(), (held.from_us, held.until_us))).collect()
-    }
-
     /// Bytes of its segments under a folder.
     pub fn bytes_in(&self, dir: &Path) -> Result<u64> {
         if let Some(bytes) = self.bytes.lock().get(dir)
@@ -399,73 +292,6 @@ impl StreamStore {
         if let Some(of_dir) = bytes.get_mut(dir) {
             of_dir.changed = change(of_dir.changed);
         }
-    }
-
-    /// Why there is nothing where there is nothing.
-    pub fn history(&self) -> History {
-        History::of(self.logs.lock().values())
-    }
-
-    /// Says whether the log tells that this store recorded a run itself.
-    pub fn recorded_here(&self, run: RunId) -> bool {
-        self.logs_name(run, |e| match e {
-            Event::RunStarted { run, .. } => Some(run),
-            _ => None,
-        })
-    }
-
-    /// Says whether the log tells that a run is copied from another node.
-    pub fn copied(&self, run: RunId) -> bool {
-        self.logs_name(run, |e| match e {
-            Event::RunCopied { run, .. } => Some(run),
-            _ => None,
-        })
-    }
-
-    /// Runs of which a log tells that they began and none that they ended (the stream may have
-    /// moved to another disk, whose log tells that): folder, run, and when it began.
-    pub(super) fn unended_runs(&self) -> Vec<(PathBuf, String, i64)> {
-        let logs = self.logs.lock();
-        let events = || logs.iter().flat_map(|(dir, log)| log.events.iter().map(move |e| (dir, e)));
-        let ended: BTreeSet<&String> = events()
-            .filter_map(|(_, e)| match e {
-                Event::RunEnded { run, .. } => Some(run),
-                _ => None,
-            })
-            .collect();
-        let unended = events().filter_map(|(dir, e)| match e {
-            Event::RunStarted { at_us, run, .. } if !ended.contains(run) => {
-                Some((dir.clone(), run.clone(), *at_us))
-            }
-            _ => None,
-        });
-        unended.collect()
-    }
-
-    /// Runs that were recorded here and ended since an instant: folder, run, and when it began and
-    /// ended.
-    pub(super) fn ended_runs(&self, since_us: i64) -> Vec<(PathBuf, String, i64, i64)> {
-        let logs = self.logs.lock();
-        let events = || logs.iter().flat_map(|(dir, log)| log.events.iter().map(move |e| (dir, e)));
-        let began: BTreeMap<&String, i64> = events()
-            .filter_map(|(_, e)| match e {
-                Event::RunStarted { at_us, run, .. } => Some((run, *at_us)),
-                _ => None,
-            })
-            .collect();
-        let ended = events().filter_map(|(dir, e)| match e {
-            Event::RunEnded { at_us, run, .. } if *at_us >= since_us => {
-                Some((dir.clone(), run.clone(), *began.get(run)?, *at_us))
-            }
-            _ => None,
-        });
-        ended.collect()
-    }
-
-    fn logs_name(&self, run: RunId, of: impl Fn(&Event) -> Option<&String>) -> bool {
-        let run = run.to_string();
-        let names = |log: &EventLog| log.events.iter().any(|e| of(e) == Some(&run));
-        self.logs.lock().values().any(names)
     }
 
     /// End of the newest footage of a run.
@@ -542,7 +368,8 @@ impl StreamStore {
         }
         let file = self.fs.open(path).map_err(|e| Error::io("open", path, e))?;
         let file = Named { file, path: path.to_owned() };
-        match read_segment(&file)? {
+        let no_segment = || Error::damaged(path, 0, "no segment has such a name");
+        match read_segment(&file, run_of(path).ok_or_else(no_segment)?)? {
             Some(Segment { table, .. }) => {
                 Ok(SegmentRef { file: Arc::new(file), table: Arc::new(table) })
             }

@@ -4,9 +4,10 @@
 use std::sync::Arc;
 
 use nvr_core::clip::SegmentRef;
+use nvr_core::ids::RunId;
 use nvr_core::index::Record;
 use nvr_core::segment::footer::{parse_footer, write_footer};
-use nvr_core::segment::read::{init_segment, read_footer, read_segment};
+use nvr_core::segment::read::{init_segment, read_footer, read_segment, read_whole_segment};
 use nvr_core::segment::scan::{Trust, scan};
 use nvr_core::table::SegmentTable;
 
@@ -41,7 +42,9 @@ pub fn run(data: &[u8]) {
         // A look at every byte or two, and a search that does not begin again at each byte.
         assert!(read <= 64 * (len + (1 << 20)), "a scan of {len} bytes reads {read}");
     }
-    if let Ok(Some(segment)) = read_segment(&named) {
+    let _ = read_whole_segment(&named);
+    let run = read_footer(&named).ok().flatten().map(|(head, _)| head.run);
+    if let Ok(Some(segment)) = read_segment(&named, run.unwrap_or(RunId(uuid::Uuid::nil()))) {
         use_table(named, segment.head.stream, segment.table);
     }
 }

@@ -1,0 +1,79 @@
+//! What waits for a disk: bounded, and what does not fit is given back.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
+
+use super::disk::{Lane, Op};
+use crate::ids::StreamKind;
+
+/// What waits for a disk.
+pub(super) struct Queue {
+    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
+    room: usize,
+    state: Mutex<QueueState>,
+    filled: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    ops: VecDeque<(Option<Arc<Lane>>, Op)>,
+    bytes: usize,
+    closed: bool,
+}
+
+impl Queue {
+    pub(super) fn new(room: usize) -> Self {
+        Queue { room, state: Mutex::default(), filled: Condvar::new() }
+    }
+
+    /// Hands an operation over. Gives a fragment back when there is no room for it.
+    pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
+        let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
+        let limit = if sub { self.room / 2 } else { self.room };
+        let bytes = op.bytes();
+        let mut state = self.state.lock();
+        if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
+            return Err(op);
+        }
+        state.bytes += bytes;
+        state.ops.push_back((lane, op));
+        self.filled.notify_one();
+        Ok(())
+    }
+
+    /// Waits for the next operations, if it must for no longer than this; `None` once it is closed
+    /// and there are none left.
+    pub(super) fn take(
+        &self,
+        at_most: Option<Duration>,
+    ) -> Option<VecDeque<(Option<Arc<Lane>>, Op)>> {
+        let mut state = self.state.lock();
+        while state.ops.is_empty() && !state.closed {
+            match at_most {
+                None => self.filled.wait(&mut state),
+                Some(time) if self.filled.wait_for(&mut state, time).timed_out() => break,
+                Some(_) => {}
+            }
+        }
+        let over = state.ops.is_empty() && state.closed;
+        (!over).then(|| std::mem::take(&mut state.ops))
+    }
+
+    /// The next operations, without waiting.
+    #[cfg(test)]
+    pub(super) fn take_now(&self) -> VecDeque<(Option<Arc<Lane>>, Op)> {
+        std::mem::take(&mut self.state.lock().ops)
+    }
+
+    pub(super) fn written(&self, bytes: usize) {
+        self.state.lock().bytes -= bytes;
+    }
+
+    pub(super) fn close(&self) {
+        self.state.lock().closed = true;
+        self.filled.notify_all();
+    }
+}
