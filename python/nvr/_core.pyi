@@ -12,6 +12,7 @@ when the file system said no), ``DamagedError``, ``InvalidArgument``,
 
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import final
 
 from typing_extensions import Buffer
@@ -86,6 +87,8 @@ class Gap:
     end_us: int
     reason: str
     detail: str
+    unknown: bool
+    """There may be footage of it, on a disk that is not there or does not let it be read."""
 
 @final
 class Fragment:
@@ -235,8 +238,14 @@ class Store:
     """The footage of a node, on one or more roots (one for each disk)."""
 
     def __new__(
-        cls, roots: Sequence[str], *, read_only: bool = False, sync_interval_ms: int = 2000
-    ) -> Store: ...
+        cls,
+        roots: Sequence[str],
+        *,
+        beside: Sequence[str] = (),
+        read_only: bool = False,
+        sync_interval_ms: int = 2000,
+    ) -> Store:
+        """``beside``: folders elsewhere, in which its disks are noted as on each of them."""
     def close(self) -> None:
         """Writes and syncs what is held. Further calls raise ``Closed``."""
     def sync(self) -> None:
@@ -248,10 +257,15 @@ class Store:
     def streams(self) -> list[tuple[str, str]]:
         """(camera id, stream) of all that has footage."""
     def range(self, camera_id: str, stream: str) -> tuple[int, int] | None:
-        """Start of the oldest and end of the newest footage."""
+        """Start of the oldest and end of the newest footage, and of what there may be (``unknown``)."""
     def coverage(
         self, camera_id: str, stream: str, start_us: int, end_us: int
     ) -> tuple[list[Span], list[Gap]]: ...
+    def unknown(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Gap]:
+        """The gaps of the range that are ``unknown``.
+
+        To be asked after reading, too: what a disk does not give is noticed by that, and left out.
+        """
     def runs(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Span]:
         """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
@@ -283,6 +297,12 @@ class Store:
         """Wall starts of the groups of pictures that show any instant of the range."""
     def gop_samples(self, camera_id: str, stream: str, start_us: int) -> GopSamples: ...
     def disk_usage(self) -> list[DiskUsage]: ...
+    def troubles(self) -> list[tuple[str, str, str]]:
+        """What is wrong with disks: root, reason (``disk_full``, ``disk_error``), and for people."""
+    def look_at_disks(self) -> list[Path]:
+        """Looks whether each disk is there; the roots of those that were not, and are now."""
+    def take_up(self, root: Path) -> list[str]:
+        """Takes such a disk into use; what had to be repaired, one line each."""
     def enforce_retention(
         self,
         *,
@@ -322,6 +342,12 @@ class Store:
     @staticmethod
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""
+    @staticmethod
+    def missing(roots: Sequence[str], *, beside: Sequence[str] = ()) -> list[Path]:
+        """Roots whose disk is not mounted, by the notes on the others and in ``beside``."""
+    @staticmethod
+    def init(root: Path) -> None:
+        """Makes a folder a store's disk: a new one in the place of one that is gone for good."""
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""

@@ -457,7 +457,10 @@ Global___CoverageRequest: _TypeAlias = CoverageRequest  # noqa: Y015
 
 @_typing.final
 class Span(_message.Message):
-    """A stretch that is recorded without a break."""
+    """A stretch that is recorded without a break. Whoever asks for a clip, fragments or
+    pictures of it gets all of it, also of the newest; what is received and not yet
+    on disk is no span but a gap, `pending`.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -478,7 +481,10 @@ class Span(_message.Message):
     """
     @_builtins.property
     def range(self) -> _common_pb2.TimeRange:
-        """From its first picture to the end of its last, cut to the range asked for."""
+        """From its first picture to the end of its last, cut to the range asked for. How
+        long the newest picture of all is shown is known when the next one comes: until
+        then the end is as far from it as the one before was.
+        """
 
     def __init__(
         self,
@@ -517,7 +523,9 @@ class Gap(_message.Message):
     `parameter_flood`, `yielded` (another node took the camera), `not_copied`
     (this node keeps a copy, which does not have it), `expired` (deleted by
     retention), `damaged`, `pending`
-    (received, not yet on disk), `future`. A reader must accept others.
+    (received, not yet on disk), `future`. `disk_error`: the disk did not take what
+    arrived; or, where a warning `disk_error` covers it, what a disk that is not
+    there has of it cannot be told. A reader must accept others.
     """
     detail: _builtins.str
     """For people, without secrets."""
@@ -1982,7 +1990,8 @@ class Event(_message.Message):
     kind: _builtins.str
     """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
     `packets_lost` (at most once a minute), `camera_added`, `camera_changed`,
-    `camera_removed`, `segments_expired`, `disk_full`, `disk_error`,
+    `camera_removed`, `segments_expired`, `disk_full`, `disk_error` (also of a disk
+    that is not there), `disk_recovered` (it takes footage again),
     `node_stopping`; `footage_damaged` and `footage_intact` (a scrub found stored
     footage damaged, or sound again; the detail names file, byte and fragment); of
     a recorder's leases `lease_taken`, `lease_yielded`; of the authority over them

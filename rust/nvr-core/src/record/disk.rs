@@ -1,27 +1,27 @@
 //! The threads of each disk: one writes what streams hand over, another makes it durable. The
 //! queue between is bounded; what does not fit is given up by whole groups of pictures.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+#[cfg(test)]
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
+use super::dirty::Dirty;
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
-use crate::fs::{FileSystem, Named};
 use crate::ids::{Entropy, RunId, StreamId, StreamKind};
 use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
-use crate::store::recover::{set_watermark, watermark};
-use crate::store::stream::EVENTS;
+use crate::store::sacrifice::User;
 use crate::store::{Root, Store, StreamStore};
 use crate::time::SECOND_US;
 use crate::{Error, Result};
@@ -95,8 +95,9 @@ pub(super) struct Door {
 
 /// What waits for a disk.
 pub(super) struct Queue {
-    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
+    /// Bytes that may wait, shared out so that some are given up before others.
     room: usize,
+    root: Arc<Root>,
     state: Mutex<QueueState>,
     filled: Condvar,
 }
@@ -109,20 +110,22 @@ struct QueueState {
 }
 
 impl Queue {
-    fn new(room: usize) -> Self {
-        Queue { room, state: Mutex::default(), filled: Condvar::new() }
+    fn new(room: usize, root: Arc<Root>) -> Self {
+        root.backlog.set_room(room);
+        Queue { room, root, state: Mutex::default(), filled: Condvar::new() }
     }
 
     /// Hands an operation over. Gives a fragment back when there is no room for it.
     pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
-        let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
-        let limit = if sub { self.room / 2 } else { self.room };
+        let kind = lane.as_ref().map_or(StreamKind::Main, |lane| lane.stream.id.kind);
+        let limit = User::Stream(kind).share(self.room);
         let bytes = op.bytes();
         let mut state = self.state.lock();
         if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
             return Err(op);
         }
         state.bytes += bytes;
+        self.root.backlog.set(state.bytes);
         state.ops.push_back((lane, op));
         self.filled.notify_one();
         Ok(())
@@ -150,141 +153,14 @@ impl Queue {
     }
 
     fn written(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
+        let mut state = self.state.lock();
+        state.bytes -= bytes;
+        self.root.backlog.set(state.bytes);
     }
 
     fn close(&self) {
         self.state.lock().closed = true;
         self.filled.notify_all();
-    }
-}
-
-/// Files and folders that changed since they were synced.
-#[derive(Debug, Default)]
-pub(super) struct Dirty {
-    files: Mutex<BTreeMap<PathBuf, Named>>,
-    dirs: Mutex<BTreeSet<PathBuf>>,
-    watermark: Mutex<Watermark>,
-    /// Logs whose sync failed.
-    doubtful_logs: Mutex<BTreeSet<PathBuf>>,
-    /// There was a pass that took in what an earlier process left in the page cache.
-    took_over: AtomicBool,
-}
-
-impl Dirty {
-    fn of(store: &Store, root: &Root) -> Self {
-        let at_us = watermark(&**store.fs(), &root.path).unwrap_or(i64::MIN);
-        let watermark = Mutex::new(Watermark { at_us, begun_us: i64::MAX });
-        Dirty { watermark, ..Dirty::default() }
-    }
-
-    /// A segment begins. If the clock was set back, that is before the watermark, which must not
-    /// speak of it.
-    pub(super) fn begins(&self, fs: &dyn FileSystem, root: &Path, at_us: i64) {
-        let mut watermark = self.watermark.lock();
-        watermark.begun_us = watermark.begun_us.min(at_us);
-        if at_us < watermark.at_us {
-            match set_watermark(fs, root, at_us) {
-                Ok(()) => watermark.at_us = at_us,
-                // Footage that nobody calls durable yet is better than none.
-                Err(e) => log::error!(target: "nvr.store", "the watermark stays too late: {e}"),
-            }
-        }
-    }
-
-    pub(super) fn add(&self, file: &Named) {
-        let mut files = self.files.lock();
-        if !files.contains_key(&file.path) {
-            files.insert(file.path.clone(), file.clone());
-        }
-    }
-
-    pub(super) fn add_dir(&self, dir: &Path) {
-        self.dirs.lock().insert(dir.to_owned());
-    }
-
-    /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
-    fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
-        let (fs, since_us) = (&**store.fs(), store.now_us());
-        // What is open can be synced wherever it lies; nothing else is to be written there.
-        let here = root.look(fs, store.clock().now());
-        self.watermark.lock().begun_us = i64::MAX;
-        let files = std::mem::take(&mut *self.files.lock());
-        let dirs = std::mem::take(&mut *self.dirs.lock());
-        for file in files.values() {
-            // Begin with all of them, then wait: the disk orders its work.
-            let _ = file.file.start_writeback();
-        }
-        // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
-        // the next start.
-        self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
-        let mut failed = None;
-        if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
-            // A recorder that was killed has left what it wrote, but nobody synced it. In the
-            // background: it takes as long as others' data on this disk.
-            match fs.sync_all(&root.path) {
-                Ok(()) => self.took_over.store(true, Ordering::Relaxed),
-                Err(e) => {
-                    let ours = store.taken_over.iter().filter(|p| p.starts_with(&root.path));
-                    store.doubt.add(ours.cloned());
-                    failed = Some(Error::io("sync", &root.path, e));
-                }
-            }
-        }
-        for (path, file) in files {
-            let start = Instant::now();
-            if let Err(e) = file.sync_data() {
-                store.doubt.add([path.clone()]);
-                if path.ends_with(EVENTS) {
-                    self.doubtful_logs.lock().insert(path.clone());
-                }
-                self.files.lock().insert(path, file);
-                failed = Some(e);
-            }
-            took.record(start.elapsed());
-        }
-        for dir in dirs {
-            if here.is_err() {
-                self.add_dir(&dir);
-                continue;
-            }
-            match fs.sync_dir(&dir) {
-                Ok(()) => {}
-                // Retention was there first.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => {
-                    failed = Some(Error::io("sync", &dir, e));
-                    self.add_dir(&dir);
-                }
-            }
-        }
-        here?;
-        // The system may have dropped what it could not write, and a later success says nothing of
-        // it: the next start has to know.
-        let noted = store.doubt.note(fs, &root.path);
-        if let Some(e) = failed {
-            return Err(e);
-        }
-        noted?;
-        let mut watermark = self.watermark.lock();
-        let at_us = since_us.min(watermark.begun_us);
-        set_watermark(fs, &root.path, at_us)?;
-        watermark.at_us = at_us;
-        Ok(())
-    }
-}
-
-/// Before when everything is durable.
-#[derive(Debug)]
-struct Watermark {
-    at_us: i64,
-    /// The earliest segment that began since the last pass did.
-    begun_us: i64,
-}
-
-impl Default for Watermark {
-    fn default() -> Self {
-        Watermark { at_us: i64::MIN, begun_us: i64::MAX }
     }
 }
 
@@ -377,13 +253,18 @@ impl Recorder {
             let syncer = thread(
                 format!("nvr-sync-{n}"),
                 Box::new(move || {
+                    let mut before = None;
                     while matches!(
                         stopped.recv_timeout(every),
                         Err(mpsc::RecvTimeoutError::Timeout)
                     ) {
-                        if let Err(e) = to_sync.sync(&of_store, &of_root, &took) {
+                        // Once, and not every two seconds.
+                        let failed = to_sync.sync(&of_store, &of_root, &took).err();
+                        let failed = failed.map(|e| e.to_string());
+                        if let Some(e) = failed.as_ref().filter(|_| failed != before) {
                             log::error!(target: "nvr.store", "not durable yet: {e}");
                         }
+                        before = failed;
                     }
                 }),
             )?;
@@ -420,7 +301,7 @@ impl Recorder {
         let threads = store.roots().iter().enumerate().map(disk).collect();
         let door = |root: &Arc<Root>| Door {
             root: root.clone(),
-            queue: Arc::new(Queue::new(options.queue_bytes)),
+            queue: Arc::new(Queue::new(options.queue_bytes, root.clone())),
         };
         let doors = Arc::new(store.roots().iter().map(door).collect());
         let (disks, stats) = (Vec::new(), Mutex::default());
@@ -519,10 +400,11 @@ impl Recorder {
         self.disks.iter().map(sync).fold(Ok(()), Result::and)
     }
 
-    /// Writes and syncs what is left, and ends the threads. Streams should have ended before.
+    /// Writes and syncs what is left, and ends the threads. Streams should have ended before. What
+    /// a disk does not take that is known to fail, or not to be there, is said in the log.
     ///
     /// # Errors
-    /// The file system refused; the threads have ended all the same.
+    /// The file system refused otherwise; the threads have ended all the same.
     pub fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
         // Once only: a store that was closed may be in use by somebody else by now.
@@ -540,7 +422,11 @@ impl Recorder {
                     log::error!(target: "nvr.store", "a thread of {} panicked", disk.root.path.display());
                 }
             }
-            result = result.and(disk.dirty.sync(&self.store, &disk.root, &self.sync_times));
+            match disk.dirty.sync(&self.store, &disk.root, &self.sync_times) {
+                // It was told that this disk fails: that is no reason to end otherwise than in order.
+                Err(e) if disk.root.trouble().is_some() => disk.dirty.tell_left(&disk.root, &e),
+                synced => result = result.and(synced),
+            }
         }
         result
     }
@@ -620,6 +506,10 @@ impl DiskThread {
                 log::error!(target: "nvr.store", "{id}: {e}");
             }
             on_disk.tell(None, &self.dirty);
+            let untold = on_disk.lane.untold.lock();
+            if let Some(last) = untold.events.last() {
+                log::error!(target: "nvr.store", "{id}: {} events are not in its log; the last is {last:?}", untold.events.len());
+            }
         }
     }
 

@@ -235,6 +235,17 @@ impl Day {
         self.faulty = true;
     }
 
+    /// These calls fail from now on.
+    pub(super) fn fail_at(&mut self, fault: Fault) {
+        self.fs.set_faults(vec![fault]);
+        self.faulty = true;
+    }
+
+    /// Time passes in which nothing happens.
+    pub(super) fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds * SECOND_US);
+    }
+
     fn acknowledge(&mut self, changes: u64) {
         let (durable, gone) = (self.model.durable.clone(), self.model.gone.clone());
         self.acks.push(Ack { changes, durable, gone });
@@ -361,6 +372,16 @@ impl Day {
         }
     }
 
+    /// Cameras send, and one disk does nothing.
+    pub(super) fn stall(&mut self, root: usize, seconds: i64) {
+        self.record(seconds, Some(ROOTS[root]));
+    }
+
+    /// The disks do what waits for them.
+    pub(super) fn flush(&self) {
+        self.node().recorder.flush();
+    }
+
     fn record(&mut self, seconds: i64, stalled: Option<&str>) {
         for _ in 0..seconds {
             let now = self.clock.now();
@@ -426,6 +447,12 @@ impl Day {
             }
             Step::Sync => {
                 self.node().recorder.flush();
+                for root in self.store().returned() {
+                    match self.store().take_up(&root) {
+                        Ok(_) => {}
+                        Err(e) => assert!(self.faulty, "{e}"),
+                    }
+                }
                 let synced = self.node().recorder.sync();
                 match synced {
                     Ok(()) if !self.faulty => {
