@@ -87,8 +87,7 @@ class Gap:
     end_us: int
     reason: str
     detail: str
-    unknown: bool
-    """There may be footage of it, on a disk that is not there or does not let it be read."""
+    unknown: bool  # there may be footage of it, on a disk that is not there or cannot be read
 
 @final
 class Fragment:
@@ -244,8 +243,7 @@ class Store:
         beside: Sequence[str] = (),
         read_only: bool = False,
         sync_interval_ms: int = 2000,
-    ) -> Store:
-        """``beside``: folders elsewhere, in which its disks are noted as on each of them."""
+    ) -> Store: ...
     def close(self) -> None:
         """Writes and syncs what is held. Further calls raise ``Closed``."""
     def sync(self) -> None:
@@ -262,10 +260,7 @@ class Store:
         self, camera_id: str, stream: str, start_us: int, end_us: int
     ) -> tuple[list[Span], list[Gap]]: ...
     def unknown(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Gap]:
-        """The gaps of the range that are ``unknown``.
-
-        To be asked after reading, too: what a disk does not give is noticed by that, and left out.
-        """
+        """The gaps that are ``unknown``; to be asked after reading, too: what cannot be read is noticed."""
     def runs(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Span]:
         """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
@@ -300,9 +295,8 @@ class Store:
     def troubles(self) -> list[tuple[str, str, str]]:
         """What is wrong with disks: root, reason (``disk_full``, ``disk_error``), and for people."""
     def look_at_disks(self) -> list[Path]:
-        """Looks whether each disk is there; the roots of those that were not, and are now."""
-    def take_up(self, root: Path) -> list[str]:
-        """Takes such a disk into use; what had to be repaired, one line each."""
+        """Looks whether each disk is there; those that were not and are now are to be taken up."""
+    def take_up(self, root: Path) -> list[str]: ...
     def enforce_retention(
         self,
         *,
@@ -346,8 +340,7 @@ class Store:
     def missing(roots: Sequence[str], *, beside: Sequence[str] = ()) -> list[Path]:
         """Roots whose disk is not mounted, by the notes on the others and in ``beside``."""
     @staticmethod
-    def init(root: Path) -> None:
-        """Makes a folder a store's disk: a new one in the place of one that is gone for good."""
+    def init(root: Path) -> None: ...
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""
