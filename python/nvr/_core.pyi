@@ -12,6 +12,7 @@ when the file system said no), ``DamagedError``, ``InvalidArgument``,
 
 from collections.abc import Sequence
 from os import PathLike
+from pathlib import Path
 from typing import final
 
 from typing_extensions import Buffer
@@ -86,6 +87,7 @@ class Gap:
     end_us: int
     reason: str
     detail: str
+    unknown: bool  # there may be footage of it, on a disk that is not there or cannot be read
 
 @final
 class Fragment:
@@ -235,7 +237,12 @@ class Store:
     """The footage of a node, on one or more roots (one for each disk)."""
 
     def __new__(
-        cls, roots: Sequence[str], *, read_only: bool = False, sync_interval_ms: int = 2000
+        cls,
+        roots: Sequence[str],
+        *,
+        beside: Sequence[str] = (),
+        read_only: bool = False,
+        sync_interval_ms: int = 2000,
     ) -> Store: ...
     def close(self) -> None:
         """Writes and syncs what is held. Further calls raise ``Closed``."""
@@ -248,10 +255,12 @@ class Store:
     def streams(self) -> list[tuple[str, str]]:
         """(camera id, stream) of all that has footage."""
     def range(self, camera_id: str, stream: str) -> tuple[int, int] | None:
-        """Start of the oldest and end of the newest footage."""
+        """Start of the oldest and end of the newest footage, and of what there may be (``unknown``)."""
     def coverage(
         self, camera_id: str, stream: str, start_us: int, end_us: int
     ) -> tuple[list[Span], list[Gap]]: ...
+    def unknown(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Gap]:
+        """The gaps that are ``unknown``; to be asked after reading, too: what cannot be read is noticed."""
     def runs(self, camera_id: str, stream: str, start_us: int, end_us: int) -> list[Span]:
         """The unbroken stretches of each run, also of one that another hides; in order of start."""
     def locate(self, camera_id: str, stream: str, at_us: int, mode: str = "at") -> Fragment | None:
@@ -283,6 +292,11 @@ class Store:
         """Wall starts of the groups of pictures that show any instant of the range."""
     def gop_samples(self, camera_id: str, stream: str, start_us: int) -> GopSamples: ...
     def disk_usage(self) -> list[DiskUsage]: ...
+    def troubles(self) -> list[tuple[str, str, str]]:
+        """What is wrong with disks: root, reason (``disk_full``, ``disk_error``), and for people."""
+    def look_at_disks(self) -> list[Path]:
+        """Looks whether each disk is there; those that were not and are now are to be taken up."""
+    def take_up(self, root: Path) -> list[str]: ...
     def enforce_retention(
         self,
         *,
@@ -322,6 +336,11 @@ class Store:
     @staticmethod
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""
+    @staticmethod
+    def missing(roots: Sequence[str], *, beside: Sequence[str] = ()) -> list[Path]:
+        """Roots whose disk is not mounted, by the notes on the others and in ``beside``."""
+    @staticmethod
+    def init(root: Path) -> None: ...
     @staticmethod
     def rebuild(roots: Sequence[str]) -> StoreReport:
         """Makes all indexes anew from the segment files. The store must not be in use."""

@@ -1,6 +1,7 @@
 """What the recorder writes is what the document says, down to the byte."""
 
 import io
+import json
 import shutil
 import struct
 from fractions import Fraction
@@ -68,11 +69,15 @@ def run(request: pytest.FixtureRequest, stored: dict[str, Run]) -> Run:
 
 
 def test_the_tree_holds_nothing_else(recorded: Recorded, stored: dict[str, Run]) -> None:
-    expected = {recorded.root / ".boot", recorded.root / ".synced"}
+    expected = {recorded.root / name for name in (".boot", ".disks", ".store", ".synced")}
     for run in stored.values():
         expected |= {run.folder / "events"} | {segment.name.path for segment in run.segments}
         expected |= {segment.name.path.parent / f"{segment.name.run}.index" for segment in run.segments}
     assert {path for path in recorded.root.rglob("*") if path.is_file()} == expected
+    (disk,) = json.loads((recorded.root / ".disks").read_text())["disks"]
+    assert disk["path"] == str(recorded.root)
+    streams = {f"{run.recording.camera}/{run.recording.stream}" for run in stored.values()}
+    assert disk["streams"].keys() == streams
 
 
 def test_names_say_what_headers_say(run: Run) -> None:

@@ -35,6 +35,28 @@ _Folders = Annotated[
 ]
 
 
+@app.command("init")
+@with_output
+def init(
+    settings: Settings,
+    folder: Annotated[
+        Path, typer.Argument(metavar="FOLDER", help="The store folder, on the new disk.", file_okay=False)
+    ],
+) -> None:
+    """Say that a new disk lies where the store had another one.
+
+    A recorder that finds nothing where it had a disk takes it for one that is not mounted, and writes
+    nothing there. New folders in the settings need none of this.
+    """
+    from nvr._core import Store
+
+    Store.init(folder)
+    if settings.output.as_json:
+        settings.output.record({"type": "store_init", "folder": str(folder)})
+    else:
+        settings.output.line(f"{folder} is a store's disk now")
+
+
 @app.command("check")
 @with_output
 def check(

@@ -59,6 +59,7 @@ OMISSIONS = frozenset(
     {
         "pending",
         "damaged",
+        "disk_error",
         "slow_reader",
         "truncated",
         "node_unreachable",

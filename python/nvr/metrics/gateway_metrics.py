@@ -29,6 +29,7 @@ _REASONS = frozenset(
         "node_unknown",
         "pending",
         "damaged",
+        "disk_error",
         "slow_reader",
         "truncated",
     }

@@ -21,18 +21,29 @@ class FolderLocks:
 
         Raises :exc:`StoreError`, also when another process has one of them.
         """
-        self._files: list[int] = []
+        self._owner = f"{owner}, process {os.getpid()}"
+        self._files: dict[Path, int] = {}
         try:
             for store in stores:
-                self._files.append(_lock(store, f"{owner}, process {os.getpid()}"))
+                self.take(store)
         except BaseException:
             self.close()
             raise
 
+    def take(self, store: Path) -> None:
+        """Locks a folder; anew if it is: another disk may lie there by now.
+
+        Raises :exc:`StoreError`, also when another process has it.
+        """
+        before = self._files.pop(store, None)
+        if before is not None:
+            os.close(before)
+        self._files[store] = _lock(store, self._owner)
+
     def close(self) -> None:
         """Lets go."""
         while self._files:
-            os.close(self._files.pop())
+            os.close(self._files.popitem()[1])
 
     def __enter__(self) -> "FolderLocks":
         return self

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
-from nvr.errors import DamagedError, InvalidArgument, NoFootage
+from nvr.errors import DamagedError, InvalidArgument, NoFootage, StoreError
 from nvr.footage.types import (
     CodecConfig,
     End,
@@ -89,9 +89,12 @@ class FragmentReader:
                 config = self._config_of(fragment)
                 data = self._bytes_of(fragment)
             except DamagedError as error:
-                until_us = fragment.start_us + fragment.duration_us
-                where = TimeRange(fragment.start_us, until_us)
+                where = TimeRange(fragment.start_us, fragment.start_us + fragment.duration_us)
                 return Notice("damaged", error.message, self._node, self._camera_id, where)
+            except StoreError as error:
+                # Its disk fails, or was taken away: others may have what comes after.
+                where = TimeRange(fragment.start_us, fragment.start_us + fragment.duration_us)
+                return Notice("disk_error", error.message, self._node, self._camera_id, where)
             except NoFootage:
                 # Retention was faster.
                 continue

@@ -2,21 +2,31 @@
 
 Calls of the core block, and so run in a bounded pool of threads. The recording
 of the last seconds is still in memory: a range that reaches into it is answered
-with what is on disk, a ``pending`` notice, and ``complete`` false.
+with what is on disk, a ``pending`` notice, and ``complete`` false. So is one of which
+part may lie on a disk that is not there or cannot be read: the notice is ``disk_error``.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from dataclasses import replace
 from itertools import islice
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from nvr.catalog.catalog import CatalogCamera
 from nvr.directory.directory import Directory
 from nvr.directory.plan import next_cameras, plan
 from nvr.directory.types import AreaResolver
-from nvr.errors import CameraNotFound, ClipChanged, InvalidArgument, NoFootage, RangeInFuture
+from nvr.errors import (
+    CameraNotFound,
+    ClipChanged,
+    InvalidArgument,
+    NoFootage,
+    NvrError,
+    RangeInFuture,
+    StoreError,
+)
 from nvr.footage.places import FindOrder, FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.source import Answer
 from nvr.footage.time import format_instant
@@ -58,6 +68,10 @@ __all__ = ["LocalFootage"]
 
 _CHUNK_BYTES = 1 << 20
 _ASKED_AT_ONCE = 8
+# The end of 9999, the last year that can be asked for.
+_LATEST_US = 253_402_300_799_000_000
+
+T = TypeVar("T")
 
 
 class LocalFootage:
@@ -126,7 +140,10 @@ class LocalFootage:
         range: TimeRange,
         source: str = "",
     ) -> AsyncIterator[Span | Gap | Notice | End]:
-        """Spans and gaps in order. What is still in memory is a gap, ``pending``: the answer is complete."""
+        """Spans and gaps in order. What is still in memory is a gap, ``pending``: the answer is complete.
+
+        With a gap of which nobody knows whether it is one it is not.
+        """
         camera_id = self._camera(camera, source).id
         spans, gaps = await self._pool.run(
             self._store.coverage, camera_id, stream, range.start_us, range.end_us
@@ -138,7 +155,10 @@ class LocalFootage:
         steps += _gaps(gaps)
         for step in sorted(steps, key=lambda step: step.range.start_us):
             yield step
-        yield End(complete=True)
+        unknown = self._unknown(camera_id, gaps)
+        if unknown:
+            yield unknown
+        yield End(complete=unknown is None)
 
     async def locate(
         self,
@@ -149,12 +169,17 @@ class LocalFootage:
         mode: Literal["at", "next", "previous"] = "at",
         source: str = "",
     ) -> FragmentRef:
-        """The fragment that shows an instant, or the nearest one. Raises :exc:`NoFootage`."""
+        """The fragment that shows an instant, or the nearest one that is known.
+
+        Raises :exc:`NoFootage`; :exc:`StoreError` where a disk that is not there may have it.
+        """
         found = self._camera(camera, source)
         fragment = await self._pool.run(self._store.locate, found.id, stream, at_us, mode)
         if fragment is None:
-            raise self._no_footage(found, stream, at_us)
-        return fragment_ref(fragment, stream)
+            raise await self._no_footage(found, stream, at_us, mode)
+        between = TimeRange(min(at_us, fragment.start_us), max(at_us, fragment.start_us) + 1)
+        unknown = await self._unknown_notice(found.id, stream, between)
+        return replace(fragment_ref(fragment, stream), notices=() if unknown is None else (unknown,))
 
     def read_fragments(self, context: ReadContext, request: FragmentsRequest) -> Answer[Fragment]:
         """Stored fragments, as they are on disk; damaged ones are left out with a notice."""
@@ -162,15 +187,29 @@ class LocalFootage:
 
     async def _read_fragments(self, request: FragmentsRequest) -> AsyncIterator[Fragment | Notice | End]:
         camera_id = self._camera(request.camera, request.source).id
-        pending = await self._pending_notice(camera_id, request.stream, request.range)
-        if pending:
-            yield pending
         reader = FragmentReader(self._store, self._pool, camera_id, request, self._node.name)
-        async for step in reader.steps():
-            if isinstance(step, End) and pending:
-                yield End(complete=False, cursor=step.cursor)
-            else:
+        async for step in self._with_missing(reader.steps(), camera_id, request.stream, request.range):
+            yield step
+
+    async def _with_missing(
+        self, steps: AsyncIterator[T | Notice | End], camera_id: str, stream: StreamName, range_: TimeRange
+    ) -> AsyncIterator[T | Notice | End]:
+        """With notices of what is missing from a range: what is in memory still, and what nobody can tell."""
+        pending = await self._pending_notice(camera_id, stream, range_)
+        told = await self._unknown_notice(camera_id, stream, range_)
+        for notice in (pending, told):
+            if notice:
+                yield notice
+        async for step in steps:
+            if not isinstance(step, End):
                 yield step
+                continue
+            # What could not be read was noticed by reading.
+            unknown = await self._unknown_notice(camera_id, stream, range_)
+            if unknown and unknown != told:
+                yield unknown
+            whole = not (pending or told or unknown)
+            yield End(complete=step.complete and whole, cursor=step.cursor)
 
     async def read_clip(
         self, context: ReadContext, request: ClipRequest
@@ -193,9 +232,13 @@ class LocalFootage:
             self._store.clip, camera_id, request.stream, start_us, end_us, audio=request.audio
         )
         self._check_resume(request, plan.parts)
-        pending = self._pending(camera_id, plan.gaps)
-        if pending:
-            yield pending
+        missing = [
+            notice
+            for notice in (self._pending(camera_id, plan.gaps), self._unknown(camera_id, plan.gaps))
+            if notice
+        ]
+        for notice in missing:
+            yield notice
         yield self._head(plan)
         if not request.head_only:
             for index, part in enumerate(plan.parts):
@@ -204,7 +247,7 @@ class LocalFootage:
                 offset = request.offset if index == request.part else 0
                 async for data in self._pool.ahead(_chunks(index, part, offset)):
                     yield data
-        yield End(complete=pending is None)
+        yield End(complete=not missing)
 
     def _check_resume(self, request: ClipRequest, parts: "Sequence[_core.ClipPart]") -> None:
         part = parts[request.part] if request.part < len(parts) else None
@@ -253,9 +296,6 @@ class LocalFootage:
     ) -> AsyncIterator[Picture | Notice | End]:
         """The pictures shown at start, start + interval, …; 0: those first shown within the range."""
         camera_id = self._camera(camera, source).id
-        pending = await self._pending_notice(camera_id, stream, range)
-        if pending:
-            yield pending
         reader = FrameReader(
             self._store,
             self._pool,
@@ -267,11 +307,8 @@ class LocalFootage:
             options,
             self._node.name,
         )
-        async for step in reader.steps():
-            if isinstance(step, End) and pending:
-                yield End(complete=False)
-            else:
-                yield step
+        async for step in self._with_missing(reader.steps(), camera_id, stream, range):
+            yield step
 
     async def snapshot(
         self,
@@ -284,18 +321,19 @@ class LocalFootage:
     ) -> Picture:
         """The picture shown at an instant; 0: the newest on disk.
 
-        Raises :exc:`NoFootage`, :exc:`DecodeError`, :exc:`LimitExceeded`.
+        Raises :exc:`NoFootage`, :exc:`DecodeError`, :exc:`LimitExceeded`; :exc:`StoreError` where a disk
+        that is not there may have it.
         """
         found = self._camera(camera, source)
         asked_us = at_us
         if not asked_us:
-            kept = await self._pool.run(self._store.range, found.id, stream)
-            if kept is None:
-                raise self._no_footage(found, stream, None)
-            asked_us = kept[1] - 1
+            newest = await self._pool.run(self._store.locate, found.id, stream, _LATEST_US, "previous")
+            if newest is None:
+                raise await self._no_footage(found, stream, None, "previous")
+            asked_us = newest.start_us + newest.duration_us - 1
         samples = await self._pool.run(self._store.frame_samples, found.id, stream, asked_us)
         if samples is None:
-            raise self._no_footage(found, stream, asked_us)
+            raise await self._no_footage(found, stream, asked_us, "at")
         slot = await self._decoders.slot()
         try:
             image = await self._decoders.pool.run(decode_one, samples, options)
@@ -325,15 +363,19 @@ class LocalFootage:
         """Cameras at a place, and what the store has of each."""
         found = plan(self._tree, request, self._areas)
         name = self._node.name
-        ahead: deque[asyncio.Task[Sequence[Span | Gap]]] = deque()
+        ahead: deque[asyncio.Task[tuple[Sequence[Span | Gap], Sequence[Notice]]]] = deque()
+        whole = not found.cut
         waiting = iter(found.items)
         try:
             for planned in found.items:
                 # Disks answer several questions in less time than one after the other.
                 for next_one in islice(waiting, _ASKED_AT_ONCE - len(ahead)):
                     ahead.append(asyncio.create_task(self._held(context, request, next_one.camera.id)))
-                coverage = await ahead[0]
+                coverage, missing = await ahead[0]
                 ahead.popleft()
+                for notice in missing:
+                    whole = False
+                    yield notice
                 source = name if request.by_source else ""
                 yield Found(planned.camera, planned.distance_m, coverage, source)
         finally:
@@ -343,15 +385,19 @@ class LocalFootage:
         if found.cut:
             message = f"{found.remaining} more cameras; ask on with the cursor"
             yield Notice("truncated", message, name, cameras=found.remaining)
-        yield End(complete=not found.cut, cursor=found.cursor, remaining=found.remaining)
+        yield End(complete=whole, cursor=found.cursor, remaining=found.remaining)
 
-    async def _held(self, context: ReadContext, request: FindRequest, camera_id: str) -> Sequence[Span | Gap]:
-        """What the store has of a camera, in the order asked for."""
+    async def _held(
+        self, context: ReadContext, request: FindRequest, camera_id: str
+    ) -> tuple[Sequence[Span | Gap], Sequence[Notice]]:
+        """What the store has of a camera, in the order asked for, and what it cannot tell."""
         if request.range is None:
-            return ()
+            return (), ()
         answer = self.coverage(context, camera_id, request.stream, request.range)
-        coverage = [step async for step in answer if isinstance(step, Span | Gap)]
-        return coverage[::-1] if request.order is FindOrder.NEWEST else coverage
+        steps = [step async for step in answer]
+        coverage = [step for step in steps if isinstance(step, Span | Gap)]
+        missing = [step for step in steps if isinstance(step, Notice)]
+        return coverage[::-1] if request.order is FindOrder.NEWEST else coverage, missing
 
     async def next_cameras(
         self, context: ReadContext, request: NextCamerasRequest
@@ -416,7 +462,30 @@ class LocalFootage:
         )
         return Notice("pending", message, self._node.name, camera_id, where)
 
-    def _no_footage(self, camera: CatalogCamera, stream: StreamName, at_us: int | None) -> NoFootage:
+    async def _unknown_notice(self, camera_id: str, stream: StreamName, range_: TimeRange) -> Notice | None:
+        """Whether nobody can tell what is recorded of part of a range."""
+        gaps = await self._pool.run(self._store.unknown, camera_id, stream, range_.start_us, range_.end_us)
+        return self._unknown(camera_id, gaps)
+
+    def _unknown(self, camera_id: str, gaps: "Sequence[_core.Gap]") -> Notice | None:
+        unknown = [gap for gap in gaps if gap.unknown]
+        if not unknown:
+            return None
+        where = TimeRange(unknown[0].start_us, unknown[-1].end_us)
+        why = "; ".join(dict.fromkeys(gap.detail for gap in unknown))
+        message = f"what is recorded between {format_instant(where.start_us)} and "
+        message += f"{format_instant(where.end_us)} cannot all be told: {why}"
+        return Notice("disk_error", message, self._node.name, camera_id, where)
+
+    async def _no_footage(
+        self, camera: CatalogCamera, stream: StreamName, at_us: int | None, mode: str
+    ) -> NvrError:
+        """The error of an answer that is nothing. A disk that is not there may have had one."""
+        start_us = 0 if at_us is None or mode == "previous" else at_us
+        end_us = _LATEST_US if at_us is None or mode == "next" else at_us + 1
+        unknown = await self._unknown_notice(camera.id, stream, TimeRange(start_us, end_us))
+        if unknown:
+            return StoreError(unknown.message, node=self._node.name)
         when = "" if at_us is None else f" at {format_instant(at_us)}"
         return NoFootage(
             f"nothing is recorded of {camera.settings.name} ({stream}){when}; its coverage says why",

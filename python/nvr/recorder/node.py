@@ -12,7 +12,7 @@ from nvr.catalog.leases import LeaseBook
 from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.types import node_entry
-from nvr.errors import InternalError
+from nvr.errors import InternalError, StoreError
 from nvr.footage.admin import CameraAdmin
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
@@ -40,6 +40,7 @@ from nvr.recorder.backfill import Backfill
 from nvr.recorder.config import Settings
 from nvr.recorder.copies import CopyKeeper
 from nvr.recorder.directory import CameraDirectory
+from nvr.recorder.disks import DiskWatch
 from nvr.recorder.frames import Decoders
 from nvr.recorder.leases import LeaseKeeper, with_leases
 from nvr.recorder.live import LiveHub
@@ -96,8 +97,19 @@ class RecorderNode(Node):
     async def _open(self) -> None:
         settings, stack = self._settings, self._stack
         folder = settings.node.data_folder
+        from nvr import _core
+
         # The loop serves nobody yet: what follows may block it.
-        stack.enter_context(FolderLocks(settings.node.stores, f"node {settings.node.name}"))
+        stores = [str(root) for root in settings.node.stores]
+        away = _core.Store.missing(stores, beside=[str(folder)])
+        if any(folder.is_relative_to(root) for root in away):
+            raise StoreError(
+                f"{folder}: the node's data folder lies on a disk that is not there: is it mounted?",
+                filename=str(folder),
+            )
+        # Nothing is written where a disk is to be mounted.
+        there = [root for root in settings.node.stores if root not in away]
+        locks = stack.enter_context(FolderLocks(there, f"node {settings.node.name}"))
         make_data_folder(folder)
         key = NodeKey.load_or_create(folder)
         catalog = Catalog(folder, key)
@@ -108,12 +120,8 @@ class RecorderNode(Node):
         audit = AuditLog(folder)
         stack.callback(audit.close)
 
-        from nvr import _core
-
         limits = settings.limits
-        store = _core.Store(
-            [str(store) for store in settings.node.stores], sync_interval_ms=limits.sync_interval // 1000
-        )
+        store = _core.Store(stores, beside=[str(folder)], sync_interval_ms=limits.sync_interval // 1000)
         pool = ReadPool(limits.read_threads, "nvr-read")
         stack.callback(pool.close)
         scrub_pool = ReadPool(1, "nvr-scrub")
@@ -207,6 +215,16 @@ class RecorderNode(Node):
         self._run("told", told.keep_telling())
         self._run("assigned", assigned.keep())
         self._run("retention", self._supervisor.keep_space())
+        disks = DiskWatch(
+            store,
+            locks,
+            pool=pool,
+            events=self._events,
+            node=settings.node.name,
+            now_us=lambda: time.time_ns() // 1000,
+            came=told.tell_all,
+        )
+        self._run("disks", disks.run())
         if limits.scrub:
             self._run("scrub", scrubber.run())
         self._keep_copies(store, catalog, directory, told, pool)

@@ -65,7 +65,6 @@ class Supervisor:
         self._recorded: dict[tuple[str, StreamName], tuple[str, int]] = {}
         self._renewals: set[asyncio.Task[None]] = set()
         self._low_on_space: set[str] = set()
-        self._troubled: dict[str, str] = {}
         self._over = False
         self._unknown: set[str] = set()
 
@@ -303,24 +302,7 @@ class Supervisor:
                     what,
                 )
             (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
-            self._tell_trouble(disk)
         return bool(deleted)
-
-    def _tell_trouble(self, disk: "_core.DiskUsage") -> None:
-        """Says once, in words, that a disk fails, and that it is well again."""
-        before = self._troubled.get(disk.root)
-        if disk.trouble is not None and disk.trouble[0] != before:
-            reason, detail = disk.trouble
-            self._troubled[disk.root] = reason
-            logger.error(
-                "store %s: %s: %s; its cameras are recorded on another store if there is one",
-                disk.root,
-                reason,
-                detail,
-            )
-        elif disk.trouble is None and before is not None:
-            del self._troubled[disk.root]
-            logger.warning("store %s: records again", disk.root)
 
     def _publish(
         self,

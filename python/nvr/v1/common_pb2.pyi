@@ -156,7 +156,9 @@ class Warning(_message.Message):
     code: _builtins.str
     """Stable and machine-readable, lower_snake_case. Known so far:
     `pending` (footage of the range is still in memory: ask again),
-    `damaged` (stored bytes failed their check), `slow_reader` (live units
+    `damaged` (stored bytes failed their check), `disk_error` (a disk that is not
+    there, or does not let itself be read, may have footage of the range: what it
+    has cannot be told), `slow_reader` (live units
     were dropped because this reader is too slow), `truncated` (a limit cut the
     answer); of a node below: `node_unreachable` (no connection), `deadline` (no
     answer in time), `node_refused` (it did not let the asking node read),

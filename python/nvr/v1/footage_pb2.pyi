@@ -457,7 +457,7 @@ Global___CoverageRequest: _TypeAlias = CoverageRequest  # noqa: Y015
 
 @_typing.final
 class Span(_message.Message):
-    """A stretch that is recorded without a break."""
+    """A stretch that is recorded without a break: all of it can be read, also the newest."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -478,7 +478,9 @@ class Span(_message.Message):
     """
     @_builtins.property
     def range(self) -> _common_pb2.TimeRange:
-        """From its first picture to the end of its last, cut to the range asked for."""
+        """From its first picture to the end of its last, cut to the range asked for.
+        The newest picture's end is taken from the one before until the next comes.
+        """
 
     def __init__(
         self,
@@ -509,15 +511,15 @@ class Gap(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Stable, lower_snake_case. Known so far: `not_recorded` (before the first
-    or with no cause on record), `refused`, `unreachable`, `auth_failed`,
-    `no_such_path`, `codec_not_supported`, `silent`, `no_keyframe`,
-    `protocol_error`, `disconnected`, `disabled`, `removed`, `recorder_stopped`,
-    `recorder_crashed`, `clock_step`, `overload`, `disk_full`, `disk_error`,
-    `parameter_flood`, `yielded` (another node took the camera), `not_copied`
-    (this node keeps a copy, which does not have it), `expired` (deleted by
-    retention), `damaged`, `pending`
-    (received, not yet on disk), `future`. A reader must accept others.
+    """Stable, lower_snake_case. Known so far: `not_recorded` (before the first or with no
+    cause on record), `refused`, `unreachable`, `auth_failed`, `no_such_path`,
+    `codec_not_supported`, `silent`, `no_keyframe`, `protocol_error`, `disconnected`,
+    `disabled`, `removed`, `recorder_stopped`, `recorder_crashed`, `clock_step`,
+    `overload`, `disk_full`, `disk_error`, `parameter_flood`, `yielded` (another node took
+    the camera), `not_copied` (this node keeps a copy, which does not have it), `expired`
+    (deleted by retention), `damaged`, `pending` (received, not yet on disk), `future`.
+    With a warning `disk_error`: what a disk that is not there has of it cannot be told. A
+    reader must accept others.
     """
     detail: _builtins.str
     """For people, without secrets."""
@@ -1980,15 +1982,14 @@ class Event(_message.Message):
     stream: _common_pb2.StreamKind.ValueType
     """The stream, when it is about one."""
     kind: _builtins.str
-    """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`,
-    `packets_lost` (at most once a minute), `camera_added`, `camera_changed`,
-    `camera_removed`, `segments_expired`, `disk_full`, `disk_error`,
-    `node_stopping`; `footage_damaged` and `footage_intact` (a scrub found stored
-    footage damaged, or sound again; the detail names file, byte and fragment); of
-    a recorder's leases `lease_taken`, `lease_yielded`; of the authority over them
-    `lease_taken_over` (the holder was silent or without pictures), `lease_moved`,
-    `lease_given_back`, `standby_unreachable` (no node can take a camera whose
-    holder does not record it). A reader must accept others.
+    """Stable, lower_snake_case: `run_started`, `run_ended`, `stream_down`, `packets_lost` (at
+    most once a minute), `camera_added`, `camera_changed`, `camera_removed`,
+    `segments_expired`, `disk_full`, `disk_error`, `disk_recovered`, `node_stopping`;
+    `footage_damaged` and `footage_intact` (a scrub found stored footage damaged, or sound
+    again; the detail names file, byte and fragment); of a recorder's leases `lease_taken`,
+    `lease_yielded`; of the authority over them `lease_taken_over` (the holder was silent
+    or without pictures), `lease_moved`, `lease_given_back`, `standby_unreachable` (no node
+    can take a camera whose holder does not record it). A reader must accept others.
     """
     reason: _builtins.str
     """A gap reason, where the kind has one."""

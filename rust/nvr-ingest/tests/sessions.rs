@@ -380,7 +380,8 @@ fn cameras_that_share_buffers_do_not_share_pictures() {
         let mut sequence = 1;
         (0..PICTURES).map(move |n| {
             let (len, fill) = (90_000 + 7_000 * usize::from(camera), 16 * camera + n % 16 + 1);
-            let packets = fragmented(sequence, 6_000 * u32::from(n), len, fill, camera % 2 == 0);
+            let packets =
+                fragmented(sequence, 6_000 * u32::from(n), len, fill, camera.is_multiple_of(2));
             sequence += u16::try_from(len.div_ceil(1400)).unwrap();
             packets
         })

@@ -3,7 +3,7 @@
 use nvr_core::Error;
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{IntoPyDict, PyDict};
 
 /// The core's error as the exception that Python code expects.
 pub(crate) fn to_py(error: Error) -> PyErr {
@@ -13,6 +13,12 @@ pub(crate) fn to_py(error: Error) -> PyErr {
 fn exception(py: Python<'_>, error: &Error) -> PyResult<PyErr> {
     let message = error.to_string();
     let name = match error {
+        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy => {
+            let facts = PyDict::new(py);
+            facts.set_item("facts", [("limit", "disk_bandwidth")].into_py_dict(py)?)?;
+            let class = py.import("nvr.errors")?.getattr("LimitExceeded")?;
+            return Ok(PyErr::from_value(class.call((message,), Some(&facts))?));
+        }
         Error::Io { .. } => return store_error(py, error, &message),
         Error::Damaged { .. } | Error::Refused(_) => "DamagedError",
         Error::Invalid(_) | Error::Media(_) => "InvalidArgument",

@@ -14,9 +14,10 @@ use nvr_core::record::{Recorder, stats};
 use nvr_core::segment::read::init_segment;
 use nvr_core::store::check::{self, Depth};
 use nvr_core::store::damage::Stretch;
+use nvr_core::store::mounts;
 use nvr_core::store::scrub;
 use nvr_core::store::{self as core, GroupLimits, Limits, Mode, StreamStore};
-use nvr_core::time::SystemClock;
+use nvr_core::time::{Clock, SystemClock};
 use parking_lot::Mutex;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
@@ -67,17 +68,19 @@ fn all_roots(roots: Vec<PathBuf>) -> nvr_core::Result<Vec<PathBuf>> {
 #[pymethods]
 impl Store {
     #[new]
-    #[pyo3(signature = (roots, *, read_only=false, sync_interval_ms=2000))]
+    #[pyo3(signature = (roots, *, beside=Vec::new(), read_only=false, sync_interval_ms=2000))]
     fn new(
         py: Python<'_>,
         roots: Vec<PathBuf>,
+        beside: Vec<PathBuf>,
         read_only: bool,
         sync_interval_ms: u64,
     ) -> PyResult<Self> {
         py.detach(|| {
             let fs: Arc<dyn FileSystem> = Arc::new(RealFs);
             let clock = Arc::new(SystemClock::default());
-            let store = Arc::new(core::Store::open(fs, clock, &all_roots(roots)?, read_only)?);
+            let (roots, beside) = (all_roots(roots)?, all_roots(beside)?);
+            let store = Arc::new(core::Store::open_beside(fs, clock, &roots, &beside, read_only)?);
             for repair in &store.repairs {
                 log::warn!(target: "nvr.store", "repaired: {repair}");
             }
@@ -142,6 +145,19 @@ impl Store {
             found.spans.into_iter().map(Span::from).collect(),
             found.gaps.into_iter().map(Gap::from).collect(),
         ))
+    }
+
+    fn unknown(
+        &self,
+        py: Python<'_>,
+        camera_id: &str,
+        stream: &str,
+        start_us: i64,
+        end_us: i64,
+    ) -> PyResult<Vec<Gap>> {
+        let id = stream_id(camera_id, stream)?;
+        let found = py.detach(|| self.store.unknown(id, start_us, end_us)).py()?;
+        Ok(found.into_iter().map(Gap::from).collect())
     }
 
     fn runs(
@@ -243,11 +259,7 @@ impl Store {
         audio: bool,
     ) -> PyResult<ClipPlan> {
         let id = stream_id(camera_id, stream)?;
-        let made = py.detach(|| {
-            let segments = self.segments(id, start_us, end_us)?;
-            let plan = nvr_core::clip::plan(id, &segments, start_us, end_us, audio)?;
-            Ok((plan, self.store.coverage(id, start_us, end_us)?.gaps))
-        });
+        let made = py.detach(|| self.store.clip(id, start_us, end_us, audio));
         let (plan, gaps) = made.py()?;
         ClipPlan::new(py, plan, gaps)
     }
@@ -286,6 +298,31 @@ impl Store {
         start_us: i64,
     ) -> PyResult<GopSamples> {
         GopSamples::read(self, py, stream_id(camera_id, stream)?, start_us)
+    }
+
+    fn troubles(&self) -> Vec<(String, String, String)> {
+        let of_root = |root: &Arc<core::Root>| {
+            let trouble = root.trouble()?;
+            Some((root.path.display().to_string(), trouble.reason.to_string(), trouble.detail))
+        };
+        self.store.roots().iter().filter_map(of_root).collect()
+    }
+
+    /// Looks at all disks; the roots of those that were not there, and are now.
+    fn look_at_disks(&self, py: Python<'_>) -> Vec<PathBuf> {
+        py.detach(|| {
+            self.store.look_at_disks();
+            self.store.returned()
+        })
+    }
+
+    fn take_up(&self, py: Python<'_>, root: PathBuf) -> PyResult<Vec<String>> {
+        let recorder = self.recorder()?;
+        py.detach(|| {
+            recorder.lock().let_go(&root);
+            self.store.take_up(&root)
+        })
+        .py()
     }
 
     fn disk_usage(&self, py: Python<'_>) -> PyResult<Vec<DiskUsage>> {
@@ -387,6 +424,30 @@ impl Store {
     fn check(py: Python<'_>, roots: Vec<PathBuf>, digests: bool) -> PyResult<StoreReport> {
         let depth = if digests { Depth::Digests } else { Depth::Tables };
         py.detach(|| check::check(&RealFs, &all_roots(roots)?, depth)).py().map(StoreReport::from)
+    }
+
+    #[staticmethod]
+    #[pyo3(signature = (roots, *, beside=Vec::new()))]
+    fn missing(
+        py: Python<'_>,
+        roots: Vec<PathBuf>,
+        beside: Vec<PathBuf>,
+    ) -> PyResult<Vec<PathBuf>> {
+        let find = || {
+            let (roots, beside) = (all_roots(roots)?, all_roots(beside)?);
+            Ok(mounts::missing(&RealFs, &roots, &beside).into_keys().collect())
+        };
+        py.detach(find).py()
+    }
+
+    #[staticmethod]
+    fn init(py: Python<'_>, root: PathBuf) -> PyResult<()> {
+        let init = || {
+            let root =
+                std::path::absolute(&root).map_err(|e| nvr_core::Error::io("find", &root, e))?;
+            mounts::init(&RealFs, &root, SystemClock::default().now())
+        };
+        py.detach(init).py()
     }
 
     #[staticmethod]

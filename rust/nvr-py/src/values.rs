@@ -60,6 +60,7 @@ pub(crate) struct Gap {
     end_us: i64,
     reason: String,
     detail: String,
+    unknown: bool,
 }
 
 impl From<store::Gap> for Gap {
@@ -69,6 +70,7 @@ impl From<store::Gap> for Gap {
             end_us: g.end_us,
             reason: g.reason.to_string(),
             detail: g.detail.to_string(),
+            unknown: g.unknown,
         }
     }
 }

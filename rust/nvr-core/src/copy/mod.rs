@@ -133,6 +133,7 @@ impl CopyWriter {
         if self.store.is_gone(&self.dir) {
             return Err(Error::Closed("the disk of these copies is not there"));
         }
+        self.store.leave_to_recording(&self.dir)?;
         let stream = self.stream.clone();
         let mut in_doubt = stream.copying.lock();
         let mut copied = Copied::default();

@@ -1,28 +1,26 @@
 //! The threads of each disk: one writes what streams hand over, another makes it durable. The
 //! queue between is bounded; what does not fit is given up by whole groups of pictures.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
-use std::path::{Path, PathBuf};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
+use super::dirty::Dirty;
 use super::queue::Queue;
 use super::segments::SegmentWriter;
 use super::stats::{Histogram, StreamStats};
 use super::stream::StreamRecorder;
-use crate::fs::{FileSystem, Named};
 use crate::ids::{Entropy, RunId, StreamId, StreamKind};
 use crate::live::{Hub, StreamEvent};
 use crate::mux::{MuxOptions, Muxed};
 use crate::reason::Reason;
 use crate::store::events::Event;
-use crate::store::recover::{set_watermark, watermark};
-use crate::store::stream::EVENTS;
 use crate::store::{Root, Store, StreamStore};
 use crate::time::SECOND_US;
 use crate::{Error, Result};
@@ -37,6 +35,8 @@ pub(super) enum Op {
     Seal,
     /// Say when everything before is written.
     Flush(mpsc::SyncSender<()>),
+    /// Leave the files of this disk as they are, and say when that is done.
+    LetGo(mpsc::SyncSender<()>),
 }
 
 impl Op {
@@ -96,146 +96,6 @@ impl Lane {
 pub(super) struct Door {
     pub root: Arc<Root>,
     pub queue: Arc<Queue>,
-}
-
-/// Files and folders that changed since they were synced.
-#[derive(Debug, Default)]
-pub(super) struct Dirty {
-    files: Mutex<BTreeMap<PathBuf, Named>>,
-    dirs: Mutex<BTreeSet<PathBuf>>,
-    watermark: Mutex<Watermark>,
-    /// Logs whose sync failed, and that could not be written again.
-    doubtful_logs: Mutex<BTreeSet<PathBuf>>,
-    /// There was a pass that took in what an earlier process left in the page cache.
-    took_over: AtomicBool,
-}
-
-impl Dirty {
-    fn of(store: &Store, root: &Root) -> Self {
-        let at_us = watermark(&**store.fs(), &root.path).unwrap_or(i64::MIN);
-        let watermark = Mutex::new(Watermark { at_us, begun_us: i64::MAX });
-        Dirty { watermark, ..Dirty::default() }
-    }
-
-    /// A segment begins. If the clock was set back, that is before the watermark, which must not
-    /// speak of it.
-    pub(super) fn begins(&self, fs: &dyn FileSystem, root: &Path, at_us: i64) {
-        let mut watermark = self.watermark.lock();
-        watermark.begun_us = watermark.begun_us.min(at_us);
-        if at_us < watermark.at_us {
-            match set_watermark(fs, root, at_us) {
-                Ok(()) => watermark.at_us = at_us,
-                // Footage that nobody calls durable yet is better than none.
-                Err(e) => log::error!(target: "nvr.store", "the watermark stays too late: {e}"),
-            }
-        }
-    }
-
-    pub(super) fn add(&self, file: &Named) {
-        let mut files = self.files.lock();
-        if !files.contains_key(&file.path) {
-            files.insert(file.path.clone(), file.clone());
-        }
-    }
-
-    pub(super) fn add_dir(&self, dir: &Path) {
-        self.dirs.lock().insert(dir.to_owned());
-    }
-
-    /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
-    fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
-        let (fs, since_us) = (&**store.fs(), store.now_us());
-        // What is open can be synced wherever it lies; nothing else is to be written there.
-        let here = root.look(fs, store.clock().now());
-        let mut failed = None;
-        for stream in store.streams().into_iter().filter(|_| here.is_ok()) {
-            match stream.write_starts(&root.path) {
-                Ok(Some(log)) => {
-                    log.path.parent().into_iter().for_each(|dir| self.add_dir(dir));
-                    self.add(&log);
-                }
-                Ok(None) => {}
-                Err(e) => failed = Some(e),
-            }
-        }
-        self.watermark.lock().begun_us = i64::MAX;
-        let files = std::mem::take(&mut *self.files.lock());
-        let dirs = std::mem::take(&mut *self.dirs.lock());
-        for file in files.values() {
-            // Begin with all of them, then wait: the disk orders its work.
-            let _ = file.file.start_writeback();
-        }
-        // Without its log footage may not be shown, nor a hold kept: it is not left in doubt until
-        // the next start.
-        self.doubtful_logs.lock().retain(|path| !store.write_log_again(path));
-        if here.is_ok() && !self.took_over.load(Ordering::Relaxed) {
-            // A recorder that was killed has left what it wrote, but nobody synced it. In the
-            // background: it takes as long as others' data on this disk.
-            match fs.sync_all(&root.path) {
-                Ok(()) => self.took_over.store(true, Ordering::Relaxed),
-                Err(e) => {
-                    let ours = store.taken_over.iter().filter(|p| p.starts_with(&root.path));
-                    store.doubt.add(ours.cloned());
-                    failed = Some(Error::io("sync", &root.path, e));
-                }
-            }
-        }
-        for (path, file) in files {
-            let start = Instant::now();
-            if let Err(e) = file.sync_data() {
-                store.doubt.add([path.clone()]);
-                // At once: what is written behind it may be synced before the next pass.
-                if path.ends_with(EVENTS) && !store.write_log_again(&path) {
-                    self.doubtful_logs.lock().insert(path.clone());
-                }
-                self.files.lock().insert(path, file);
-                failed = Some(e);
-            }
-            took.record(start.elapsed());
-        }
-        for dir in dirs {
-            if here.is_err() {
-                self.add_dir(&dir);
-                continue;
-            }
-            match fs.sync_dir(&dir) {
-                Ok(()) => {}
-                // Retention was there first.
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(e) => {
-                    failed = Some(Error::io("sync", &dir, e));
-                    self.add_dir(&dir);
-                }
-            }
-        }
-        here?;
-        // The system may have dropped what it could not write, and a later success says nothing of
-        // it: the next start has to know.
-        let noted = store.doubt.note(fs, &root.path);
-        if let Some(e) = failed {
-            return Err(e);
-        }
-        noted?;
-        let mut watermark = self.watermark.lock();
-        let at_us = since_us.min(watermark.begun_us);
-        set_watermark(fs, &root.path, at_us)?;
-        watermark.at_us = at_us;
-        Ok(())
-    }
-}
-
-/// Before when everything is durable.
-#[derive(Debug)]
-struct Watermark {
-    at_us: i64,
-    /// The earliest segment that began since the last pass did.
-    begun_us: i64,
-}
-
-impl Default for Watermark {
-    fn default() -> Self {
-        Watermark { at_us: i64::MIN, begun_us: i64::MAX }
-    }
 }
 
 /// One root's threads.
@@ -327,13 +187,18 @@ impl Recorder {
             let syncer = thread(
                 format!("nvr-sync-{n}"),
                 Box::new(move || {
+                    let mut before = None;
                     while matches!(
                         stopped.recv_timeout(every),
                         Err(mpsc::RecvTimeoutError::Timeout)
                     ) {
-                        if let Err(e) = to_sync.sync(&of_store, &of_root, &took) {
+                        // Once, and not every two seconds.
+                        let failed = to_sync.sync(&of_store, &of_root, &took).err();
+                        let failed = failed.map(|e| e.to_string());
+                        if let Some(e) = failed.as_ref().filter(|_| failed != before) {
                             log::error!(target: "nvr.store", "not durable yet: {e}");
                         }
+                        before = failed;
                     }
                 }),
             )?;
@@ -370,7 +235,7 @@ impl Recorder {
         let threads = store.roots().iter().enumerate().map(disk).collect();
         let door = |root: &Arc<Root>| Door {
             root: root.clone(),
-            queue: Arc::new(Queue::new(options.queue_bytes)),
+            queue: Arc::new(Queue::new(options.queue_bytes, root.clone())),
         };
         let doors = Arc::new(store.roots().iter().map(door).collect());
         let (disks, stats) = (Vec::new(), Mutex::default());
@@ -469,10 +334,25 @@ impl Recorder {
         self.disks.iter().map(sync).fold(Ok(()), Result::and)
     }
 
-    /// Writes and syncs what is left, and ends the threads. Streams should have ended before.
+    /// Leaves what was begun on a disk that was not there as it is, and writes nothing more to it:
+    /// [taking it up](Store::take_up) puts it right.
+    pub fn let_go(&self, path: &Path) {
+        let Some(disk) = self.disks.iter().find(|d| d.root.path == path && d.root.is_gone()) else {
+            return;
+        };
+        let (done, wait) = mpsc::sync_channel(1);
+        let asked = disk.queue.push(None, Op::LetGo(done)).is_ok();
+        #[cfg(test)]
+        self.work(path);
+        // Refused, or hung up: the thread has ended, and writes nothing.
+        let _ = asked.then(|| wait.recv());
+    }
+
+    /// Writes and syncs what is left, and ends the threads. Streams should have ended before. What
+    /// a disk does not take that is known to fail, or not to be there, is said in the log.
     ///
     /// # Errors
-    /// The file system refused; the threads have ended all the same.
+    /// The file system refused otherwise; the threads have ended all the same.
     pub fn close(&mut self) -> Result<()> {
         let mut result = Ok(());
         // Once only: a store that was closed may be in use by somebody else by now.
@@ -490,7 +370,11 @@ impl Recorder {
                     log::error!(target: "nvr.store", "a thread of {} panicked", disk.root.path.display());
                 }
             }
-            result = result.and(disk.dirty.sync(&self.store, &disk.root, &self.sync_times));
+            match disk.dirty.sync(&self.store, &disk.root, &self.sync_times) {
+                // It was told that this disk fails: that is no reason to end otherwise than in order.
+                Err(e) if disk.root.trouble().is_some() => disk.dirty.tell_left(&disk.root, &e),
+                synced => result = result.and(synced),
+            }
         }
         result
     }
@@ -542,6 +426,10 @@ impl DiskThread {
                     // Whoever asked may have gone.
                     let _ = done.send(());
                 }
+                (_, Op::LetGo(done)) => {
+                    self.streams.values_mut().for_each(|on_disk| on_disk.writer.let_go());
+                    let _ = done.send(());
+                }
                 (Some(lane), op) => self.carry_out(&lane, op),
                 (None, _) => {}
             }
@@ -578,6 +466,10 @@ impl DiskThread {
             }
             on_disk.writer.end_again(&self.dirty);
             on_disk.tell(None, &self.dirty);
+            let untold = on_disk.lane.untold.lock();
+            if let Some(last) = untold.events.last() {
+                log::error!(target: "nvr.store", "{id}: {} events are not in its log; the last is {last:?}", untold.events.len());
+            }
         }
     }
 
@@ -595,7 +487,7 @@ impl DiskThread {
                         match op {
                             Op::Write(muxed) => self.lose(lane, &muxed, &e),
                             Op::Log(event) if !self.keeps(lane, &event) => lane.untold(event),
-                            Op::Log(_) | Op::Seal | Op::Flush(_) => {}
+                            Op::Log(_) | Op::Seal | Op::Flush(_) | Op::LetGo(_) => {}
                         }
                         return;
                     }
@@ -650,7 +542,7 @@ impl DiskThread {
                     log::error!(target: "nvr.store", "{id}: a segment stays without its footer until the disk takes it: {e}")
                 }
             },
-            Op::Flush(_) => {}
+            Op::Flush(_) | Op::LetGo(_) => {}
         }
     }
 

@@ -1,6 +1,7 @@
 //! Recording: from [`MediaSink`](crate::media::MediaSink) calls to files. One thread for each
 //! disk writes, another syncs; neither is ever waited for by a session with a camera.
 
+mod dirty;
 pub mod disk;
 mod queue;
 mod segments;

@@ -8,11 +8,14 @@ use parking_lot::{Condvar, Mutex};
 
 use super::disk::{Lane, Op};
 use crate::ids::StreamKind;
+use crate::store::Root;
+use crate::store::sacrifice::User;
 
 /// What waits for a disk.
 pub(super) struct Queue {
-    /// Bytes that may wait. Sub-streams may use half of it, so that they are given up first.
+    /// Bytes that may wait, shared out so that some are given up before others.
     room: usize,
+    root: Arc<Root>,
     state: Mutex<QueueState>,
     filled: Condvar,
 }
@@ -25,20 +28,22 @@ struct QueueState {
 }
 
 impl Queue {
-    pub(super) fn new(room: usize) -> Self {
-        Queue { room, state: Mutex::default(), filled: Condvar::new() }
+    pub(super) fn new(room: usize, root: Arc<Root>) -> Self {
+        root.backlog.set_room(room);
+        Queue { room, root, state: Mutex::default(), filled: Condvar::new() }
     }
 
     /// Hands an operation over. Gives a fragment back when there is no room for it.
     pub(super) fn push(&self, lane: Option<Arc<Lane>>, op: Op) -> Result<(), Op> {
-        let sub = lane.as_ref().is_some_and(|l| l.stream.id.kind == StreamKind::Sub);
-        let limit = if sub { self.room / 2 } else { self.room };
+        let kind = lane.as_ref().map_or(StreamKind::Main, |lane| lane.stream.id.kind);
+        let limit = User::Stream(kind).share(self.room);
         let bytes = op.bytes();
         let mut state = self.state.lock();
         if state.closed || (bytes > 0 && state.bytes + bytes > limit) {
             return Err(op);
         }
         state.bytes += bytes;
+        self.root.backlog.set(state.bytes);
         state.ops.push_back((lane, op));
         self.filled.notify_one();
         Ok(())
@@ -69,7 +74,9 @@ impl Queue {
     }
 
     pub(super) fn written(&self, bytes: usize) {
-        self.state.lock().bytes -= bytes;
+        let mut state = self.state.lock();
+        state.bytes -= bytes;
+        self.root.backlog.set(state.bytes);
     }
 
     pub(super) fn close(&self) {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::RwLock;
 
-use super::disk::Dirty;
+use super::dirty::Dirty;
 use crate::fs::{File, FileSystem, Named};
 use crate::ids::RunId;
 use crate::index::{IndexWriter, Record};
@@ -148,10 +148,13 @@ impl SegmentWriter {
         if let Some((_, _, index)) = &mut self.index {
             if let Err(e) = index.append(&Record::of(&entry, open.segment_ms)) {
                 self.take_back(muxed, dirty);
+                // It may be open on a disk that is another one by now.
+                self.index = None;
                 return Err(e);
             }
             dirty.add(index.file());
         }
+        self.stream.set_written(entry.wall_start_us + i64::from(entry.duration_us));
         open.len += muxed.byte_count() as u64;
         Ok(muxed.byte_count() as u64)
     }
@@ -192,6 +195,15 @@ impl SegmentWriter {
             self.unended.push(open);
         }
         ended
+    }
+
+    /// Goes on with none of its files: somebody else puts them right.
+    pub(super) fn let_go(&mut self) {
+        if let Some(open) = self.open.take() {
+            self.stream.close_segment(&open.file.path);
+        }
+        self.unended.clear();
+        self.index = None;
     }
 
     /// Whether there are segments that the disk did not let us end.

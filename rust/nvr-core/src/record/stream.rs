@@ -14,8 +14,8 @@ use crate::media::{
 };
 use crate::mux::{MuxOut, Muxed, Muxer};
 use crate::reason::Reason;
-use crate::store::Store;
 use crate::store::events::Event;
+use crate::store::{Root, Store};
 use crate::time::{Moment, SECOND_US};
 
 /// A GOP lasts at most 20 s with any camera that is known: one that sends nothing that decoding
@@ -52,6 +52,8 @@ pub struct StreamRecorder {
     metadata_dropped: bool,
     /// Why pictures that come are not recorded.
     not_recorded: Option<Reason>,
+    /// How many disks had come when it was last looked for one with more room.
+    arrivals: usize,
 }
 
 impl std::fmt::Debug for StreamRecorder {
@@ -69,6 +71,7 @@ impl StreamRecorder {
         epoch: u32,
     ) -> Self {
         StreamRecorder {
+            arrivals: store.arrivals(),
             store,
             live: lane.hub.stream(lane.stream.id),
             hub: lane.hub.clone(),
@@ -126,6 +129,11 @@ impl StreamRecorder {
         let leave = self.doors[self.disk].root.is_gone() && self.muxer.begins_with_random_access();
         if broken || leave {
             self.move_away();
+        } else if self.arrivals != self.store.arrivals() && self.muxer.begins_with_random_access() {
+            self.arrivals = self.store.arrivals();
+            if let Some(root) = self.store.better_root(self.id(), &self.doors[self.disk].root) {
+                self.move_to(&root, Reason::DISK_ERROR, "which is there again");
+            }
         }
     }
 
@@ -133,9 +141,14 @@ impl StreamRecorder {
     fn move_away(&mut self) {
         let from = &self.doors[self.disk].root;
         let Some(root) = self.store.another_root(self.id(), from) else { return };
-        let Some(disk) = self.doors.iter().position(|d| d.root.path == root.path) else { return };
         let reason = from.trouble().map_or(Reason::DISK_ERROR, |t| t.reason);
-        let detail = format!("moved to {}", root.path.display());
+        self.move_to(&root, reason, "");
+    }
+
+    fn move_to(&mut self, root: &Root, reason: Reason, why: &str) {
+        let Some(disk) = self.doors.iter().position(|d| d.root.path == root.path) else { return };
+        let why = if why.is_empty() { String::new() } else { format!(", {why}") };
+        let detail = format!("moved to {}{why}", root.path.display());
         log::warn!(target: "nvr.store", "{}: {reason}: {detail}", self.id());
         self.muxer.move_run(reason, &detail, &mut self.out);
         // The end of the segment is the old disk's; what the log says, the new one's.

@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::disk::RecordOptions;
 use super::{Recorder, StreamRecorder};
 use crate::codec::tests::hex;
+use crate::fs::counted::{Calls, Counted};
 use crate::fs::sim::{EIO, Fault, SimFs};
 use crate::ids::{CameraId, RunId, SeededEntropy, StreamId, StreamKind};
 use crate::live::Hub;
@@ -31,7 +32,7 @@ pub(crate) const ID: StreamId =
 const PICTURE_90K: i64 = 9000;
 const PICTURE_US: i64 = 100_000;
 
-fn params() -> VideoParams {
+pub(crate) fn params() -> VideoParams {
     let avcc = "0142c00bffe100186742c00bd901519e226c0440000003004000000503c50a9201000568cb83cb20";
     VideoParams { codec: VideoCodec::H264, extra_data: hex(avcc).into(), width: 322, height: 182 }
 }
@@ -612,4 +613,34 @@ fn who_watches_a_camera_that_splits_pictures_gets_whole_ones() {
     // Of the first picture nobody could know that it would go on.
     let first = [part(0, true), part(0, false), part(0, false)];
     assert_eq!(shown, first.into_iter().chain((1..4).map(whole)).collect::<Vec<_>>());
+}
+
+#[test]
+fn who_watches_live_takes_nothing_from_the_disk() {
+    let counted = Counted::over(Arc::new(SimFs::default()));
+    let calls = counted.calls.clone();
+    let clock = clock();
+    let store = Store::open(Arc::new(counted), clock.clone(), &roots(), false).unwrap();
+    let hub = Arc::new(Hub::new().unwrap());
+    let entropy = Arc::new(SeededEntropy::new(1));
+    // Its disk does nothing until it is told to.
+    let recorder = Recorder::by_hand(Arc::new(store), hub, RecordOptions::default(), entropy);
+    let mut stream = recorder.stream(ID, 0).unwrap();
+    stream.begin(clock.now(), params(), None);
+    calls.take();
+    let mut watches = Vec::new();
+    for n in 0..60 {
+        // One that joins in the middle of a group of pictures gets all of it.
+        if n % 15 == 0 {
+            watches.push(recorder.hub().watch(ID, false));
+        }
+        let kind = if n % 10 == 0 { 0x65 } else { 0x41 };
+        let data = Bytes::from(vec![0, 0, 0, 3, kind, 0x88, n]);
+        let pts_90k = i64::from(n) * PICTURE_90K;
+        stream.video(AccessUnit { pts_90k, arrival: clock.now(), data });
+        clock.advance(PICTURE_US);
+    }
+    let shown: Vec<usize> = watches.iter().map(|watch| watch.take().len()).collect();
+    assert_eq!(shown, [60, 50, 40, 20]);
+    assert_eq!(calls.take(), Calls::default());
 }

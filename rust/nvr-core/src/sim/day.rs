@@ -235,6 +235,17 @@ impl Day {
         self.faulty = true;
     }
 
+    /// These calls fail from now on.
+    pub(super) fn fail_at(&mut self, fault: Fault) {
+        self.fs.set_faults(vec![fault]);
+        self.faulty = true;
+    }
+
+    /// Time passes in which nothing happens.
+    pub(super) fn advance(&self, seconds: i64) {
+        self.clock.advance(seconds * SECOND_US);
+    }
+
     fn acknowledge(&mut self, changes: u64) {
         let (durable, gone) = (self.model.durable.clone(), self.model.gone.clone());
         self.acks.push(Ack { changes, durable, gone });
@@ -361,6 +372,25 @@ impl Day {
         }
     }
 
+    /// Cameras send, and one disk does nothing.
+    pub(super) fn stall(&mut self, root: usize, seconds: i64) {
+        self.record(seconds, Some(ROOTS[root]));
+    }
+
+    /// Disks that are there again are taken into use, as a node does every few seconds.
+    fn take_up(&self) {
+        for root in self.store().returned() {
+            self.node().recorder.let_go(&root);
+            let taken = self.store().take_up(&root);
+            assert!(taken.is_ok() || self.faulty, "{taken:?}");
+        }
+    }
+
+    /// The disks do what waits for them.
+    pub(super) fn flush(&self) {
+        self.node().recorder.flush();
+    }
+
     fn record(&mut self, seconds: i64, stalled: Option<&str>) {
         for _ in 0..seconds {
             let now = self.clock.now();
@@ -426,6 +456,7 @@ impl Day {
             }
             Step::Sync => {
                 self.node().recorder.flush();
+                self.take_up();
                 let synced = self.node().recorder.sync();
                 match synced {
                     Ok(()) if !self.faulty => {
@@ -477,6 +508,7 @@ impl Day {
             Step::Mend => {
                 self.fs.set_faults(Vec::new());
                 if self.faulty {
+                    self.take_up();
                     self.record(REACH_US / SECOND_US, None);
                     self.node().recorder.flush();
                     self.faulty = false;

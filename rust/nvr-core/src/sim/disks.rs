@@ -18,7 +18,8 @@ use crate::media::MediaSink;
 use crate::reason::Reason;
 use crate::record::Recorder;
 use crate::record::disk::RecordOptions;
-use crate::store::Store;
+use crate::store::sacrifice::User;
+use crate::store::{Gap, Span, Store};
 use crate::time::{Clock, SECOND_US, SimClock};
 
 /// How many segments of a stream lie under each root.
@@ -121,10 +122,6 @@ fn when_a_disk_is_unmounted_its_streams_move_and_nothing_is_lost() {
         let now = lie(&day, *id);
         assert_eq!(now[gone], before[gone], "{id}: nothing is begun where the disk was");
         assert!(now[1 - gone] > before[1 - gone], "{id}: {before:?} {now:?}");
-        let coverage = day.store().coverage(*id, at_us, day.now_us()).unwrap();
-        let lost: Vec<_> = coverage.gaps.iter().filter(|g| g.reason != Reason::PENDING).collect();
-        // No picture: delays are known from another stretch of time.
-        assert!(lost.iter().all(|g| g.end_us - g.start_us < 50_000), "{id}: {lost:?}");
         let moved = |e: &&crate::live::StreamEvent| {
             e.stream == *id && e.reason == Some(Reason::DISK_ERROR) && e.detail.contains("moved to")
         };
@@ -134,7 +131,95 @@ fn when_a_disk_is_unmounted_its_streams_move_and_nothing_is_lost() {
     day.mount(gone, 0);
     day.carry_out(&Step::Sync);
     assert!(day.store().roots()[gone].trouble().is_none());
+    for id in before.keys() {
+        let coverage = day.store().coverage(*id, at_us, day.now_us()).unwrap();
+        let lost: Vec<_> = coverage.gaps.iter().filter(|g| g.reason != Reason::PENDING).collect();
+        // No picture: delays are known from another stretch of time.
+        assert!(lost.iter().all(|g| g.end_us - g.start_us < 50_000), "{id}: {lost:?}");
+    }
     day.end();
+}
+
+/// What a stream's answers say of everything until an instant: its spans, what is unknown of the
+/// rest, and how many fragments and segments are found.
+fn told(day: &Day, id: StreamId, until_us: i64) -> (Vec<Span>, Vec<Gap>, usize, usize) {
+    let coverage = day.store().coverage(id, 1, until_us).unwrap();
+    let unknown: Vec<_> = coverage.gaps.iter().filter(|g| g.unknown).cloned().collect();
+    assert_eq!(day.store().unknown(id, 1, until_us).unwrap(), unknown, "{id}");
+    let fragments = day.store().fragments(id, 1, until_us).unwrap().len();
+    let segments = day.store().segments_for(id, 1, until_us).unwrap().len();
+    // By what reading found, and not only by what was known before.
+    let coverage = day.store().coverage(id, 1, until_us).unwrap();
+    let unknown = coverage.gaps.iter().filter(|g| g.unknown).cloned().collect();
+    (coverage.spans, unknown, fragments, segments)
+}
+
+/// What was recorded on a disk is told as unknown, for a disk that is lost in some way; once it is
+/// back, everything is as before.
+fn is_told_as_unknown(lose: impl Fn(&mut Day, usize), find: impl Fn(&mut Day, usize)) {
+    let mut day = Day::drifting();
+    (0..3).for_each(|n| day.carry_out(&Step::Up(n)));
+    day.carry_out(&Step::Record(22));
+    day.carry_out(&Step::Restart);
+    let (ids, until_us) = (day.ids(), day.now_us());
+    let gone = usize::from(lie(&day, ids[0])[0] == 0);
+    let before: Vec<_> = ids.iter().map(|id| told(&day, *id, until_us)).collect();
+    lose(&mut day, gone);
+    for (id, before) in ids.iter().zip(&before) {
+        let (spans, unknown, fragments, segments) = told(&day, *id, until_us);
+        if lie(&day, *id)[gone] == 0 {
+            assert_eq!((&spans, unknown.len()), (&before.0, 0), "{id} lies elsewhere");
+            continue;
+        }
+        assert!(spans.is_empty() && fragments + segments == 0, "{id}: {spans:?}");
+        assert!(!unknown.is_empty(), "{id}: nobody says that something is missing");
+        let is_unknown = |at| unknown.iter().any(|u| u.start_us <= at && at < u.end_us);
+        for span in &before.0 {
+            assert!(is_unknown(span.start_us) && is_unknown(span.end_us - 1), "{id}: {unknown:?}");
+        }
+        let root = ROOTS[gone];
+        assert!(unknown.iter().all(|u| u.reason == Reason::DISK_ERROR && u.detail.contains(root)));
+        // Whoever plans by it has to ask.
+        let range = day.store().stream(*id).unwrap().unwrap().range().unwrap().unwrap();
+        let known = (before.0[0].start_us, before.0[before.0.len() - 1].end_us);
+        assert!(range.0 <= known.0 && range.1 >= known.1, "{id}: {range:?} {known:?}");
+    }
+    find(&mut day, gone);
+    let after: Vec<_> = ids.iter().map(|id| told(&day, *id, until_us)).collect();
+    assert_eq!(after, before);
+    day.end();
+}
+
+#[test]
+fn what_lies_on_a_disk_that_is_unmounted_is_told_as_unknown() {
+    let lose = |day: &mut Day, gone| {
+        day.mount(gone, 1);
+        day.carry_out(&Step::Sync);
+    };
+    let find = |day: &mut Day, gone| {
+        day.mount(gone, 0);
+        day.carry_out(&Step::Sync);
+    };
+    is_told_as_unknown(lose, find);
+}
+
+#[test]
+fn what_a_disk_does_not_let_us_read_is_told_as_unknown() {
+    for op in ["list", "open", "read"] {
+        let lose = |day: &mut Day, gone: usize| {
+            // Nobody has asked yet: no index is open.
+            for stream in day.store().streams() {
+                stream.days().into_iter().for_each(|at| stream.forget_day(at, false));
+            }
+            day.fail_at(Fault::of(op, ROOTS[gone], EIO));
+        };
+        let find = |day: &mut Day, _| {
+            day.carry_out(&Step::Mend);
+            day.carry_out(&Step::Sync);
+            day.advance(31);
+        };
+        is_told_as_unknown(lose, find);
+    }
 }
 
 /// Two streams on one disk that does nothing for a while: what of each is given up.
@@ -162,6 +247,46 @@ fn of_a_disk_that_is_too_slow_sub_streams_are_given_up_before_main_streams() {
     let first = |n: usize| lost.iter().position(|lost| lost[n] > 0).unwrap();
     let (main, sub) = (first(0), first(1));
     assert!(0 < sub && sub < main, "{lost:?}");
+}
+
+/// The same disk: whether, after so long, it is left to recording by who copies, and by who reads.
+fn left_to_recording_after(stall_s: i64) -> [bool; 2] {
+    let mut day = Day::scripted();
+    day.fill(1);
+    day.carry_out(&Step::Restart);
+    (0..2).for_each(|n| day.carry_out(&Step::Up(n)));
+    day.carry_out(&Step::Record(10));
+    let id = day.ids()[0];
+    let first = &day.store().fragments(id, 0, i64::MAX).unwrap()[0];
+    let (path, record) = (first.segment_path(), first.record);
+    let read = |day: &Day| day.store().read_fragment(id, &path, record.offset, record.sequence);
+    let clip = |day: &Day| day.store().segments_for(id, record.wall_start_us, record.wall_end_us());
+    assert!(read(&day).is_ok() && clip(&day).is_ok());
+    day.stall(0, stall_s);
+    let backlog = &day.store().roots()[0].backlog;
+    let background = !backlog.is_for(User::Background);
+    let refused = |e: &crate::Error| matches!(e, crate::Error::Io { source, .. } if source.kind() == std::io::ErrorKind::ResourceBusy);
+    let reader = read(&day).is_err_and(|e| refused(&e));
+    assert_eq!(reader, clip(&day).is_err_and(|e| refused(&e)));
+    day.flush();
+    assert!(read(&day).is_ok(), "it has time again");
+    assert!(
+        day.store().unknown(id, 0, i64::MAX).unwrap().is_empty(),
+        "that is no fault of the disk"
+    );
+    [background, reader]
+}
+
+#[test]
+fn of_a_disk_that_is_too_slow_who_copies_gives_way_first_then_who_reads_then_streams() {
+    let stalls = || 0..40;
+    let first = |gives_way: &dyn Fn(i64) -> bool| stalls().find(|s| gives_way(*s)).unwrap();
+    let background = first(&|s| left_to_recording_after(s)[0]);
+    let reader = first(&|s| left_to_recording_after(s)[1]);
+    let sub = first(&|s| given_up_in(s)[1] > 0);
+    let main = first(&|s| given_up_in(s)[0] > 0);
+    let order = [background, reader, sub, main];
+    assert!(0 < background && order.is_sorted_by(|a, b| a < b), "{order:?}");
 }
 
 #[test]

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::stream::StreamStore;
+use super::unknown::lay_over;
 use crate::Result;
 use crate::ids::RunId;
 use crate::index::IndexFile;
@@ -33,6 +34,8 @@ pub struct Gap {
     pub reason: Reason,
     /// For people, without secrets.
     pub detail: Arc<str>,
+    /// There may be footage of it, on a disk that is not there or does not let it be read.
+    pub unknown: bool,
 }
 
 /// Spans (of overlapping runs only the preferred one, so that they never overlap) and gaps.
@@ -82,10 +85,12 @@ pub fn coverage(
     now_us: i64,
     run_since_us: Option<i64>,
 ) -> Result<Coverage> {
+    let newest_us = newest(stream, now_us, run_since_us)?;
     // Where one run's fragment is damaged, another run may show the same.
-    let spans = prefer(stream.damage().cut(runs(stream, from_us, until_us)?));
-    let gaps = gaps(stream, &spans, from_us, until_us, now_us, run_since_us)?;
-    Ok(Coverage { spans, gaps })
+    let spans = stream.damage().cut(runs(stream, from_us, until_us)?);
+    let spans = prefer(stream.readable(spans));
+    let gaps = gaps(stream, &spans, from_us, until_us, now_us, newest_us);
+    Ok(Coverage { spans, gaps: lay_over(gaps, stream.unknown()) })
 }
 
 /// Adds the unbroken stretches among records [first, last] of an index. Consecutive sequence
@@ -137,23 +142,31 @@ fn prefer(mut spans: Vec<Span>) -> Vec<Span> {
     chosen
 }
 
+/// End of the newest footage of a run that is being recorded: what is missing after that is in
+/// memory. Of the run, and not only of a range; there may be later footage from before the clock was
+/// set back. To be asked before the spans: of what is written meanwhile they may have more, not less.
+fn newest(stream: &StreamStore, now_us: i64, run_since_us: Option<i64>) -> Result<i64> {
+    Ok(match (run_since_us, stream.written_us()) {
+        (Some(since), Some(end)) => end.max(since),
+        (Some(since), None) => stream.previous(now_us)?.map_or(since, |n| n.end_us.max(since)),
+        (None, _) => i64::MAX,
+    })
+}
+
+fn gap(start_us: i64, end_us: i64, reason: Reason, detail: Arc<str>) -> Gap {
+    Gap { start_us, end_us, reason, detail, unknown: false }
+}
+
 fn gaps(
     stream: &StreamStore,
     spans: &[Span],
     from_us: i64,
     until_us: i64,
     now_us: i64,
-    run_since_us: Option<i64>,
-) -> Result<Vec<Gap>> {
+    newest: i64,
+) -> Vec<Gap> {
     let history = stream.history();
     let visible = stream.visible();
-    // The newest footage of the run, not only of the range; there may be later footage from before
-    // the clock was set back.
-    let newest = match (run_since_us, stream.open_segment_end_us()) {
-        (Some(since), Some(end)) => end.max(since),
-        (Some(since), None) => stream.previous(now_us)?.map_or(since, |n| n.end_us.max(since)),
-        (None, _) => i64::MAX,
-    };
     let mut gaps = Vec::new();
     let mut at = from_us;
     let starts = spans.iter().map(|s| (s.start_us, s.end_us)).chain([(until_us, until_us)]);
@@ -167,7 +180,7 @@ fn gaps(
         let mut push = |from: i64, until: i64, reason: Reason| {
             let (from, until) = (from.max(at), until.min(start_us));
             if from < until {
-                gaps.push(Gap { start_us: from, end_us: until, reason, detail: Arc::from("") });
+                gaps.push(gap(from, until, reason, Arc::from("")));
             }
         };
         let first = history.first_us.unwrap_or(i64::MAX).min(expired);
@@ -177,18 +190,18 @@ fn gaps(
         let told = start_us.min(now_us).min(newest).max(known);
         if known < told {
             for (from, until, reason, detail) in history.causes(known, told) {
-                gaps.push(Gap { start_us: from, end_us: until, reason, detail });
+                gaps.push(gap(from, until, reason, detail));
             }
         }
         let mut push = |from: i64, until: i64, reason: Reason| {
             let (from, until) = (from.max(told), until.min(start_us));
             if from < until {
-                gaps.push(Gap { start_us: from, end_us: until, reason, detail: Arc::from("") });
+                gaps.push(gap(from, until, reason, Arc::from("")));
             }
         };
         push(told, now_us, Reason::PENDING);
         push(now_us, i64::MAX, Reason::FUTURE);
         at = end_us;
     }
-    Ok(gaps)
+    gaps
 }

@@ -52,19 +52,31 @@ impl Day {
         wanted.map(|(_, index)| index.clone())
     }
 
-    /// Lists the day's folders, and opens its indexes but those of some runs.
+    /// Lists the day's folders, and opens its indexes but those of some runs. `unread` is told what
+    /// cannot be read, and says whether that is to be an error; it is tried again by the next one who
+    /// asks.
     pub(super) fn open(
         &mut self,
         fs: &dyn FileSystem,
         dirs: &[PathBuf],
         runs: &[RunId],
+        unread: &dyn Fn(&Path, Error) -> Result<()>,
     ) -> Result<Indexes> {
+        let mut listed = true;
         for dir in dirs.iter().filter(|_| !self.listed) {
             let day_dir = dir.join(day_name(self.day_us));
             let entries = match fs.read_dir(&day_dir) {
                 Ok(entries) => entries,
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(e) => return Err(Error::io("list", &day_dir, e)),
+                Err(e) => {
+                    let none = e.kind() == std::io::ErrorKind::NotFound;
+                    let told = unread(&day_dir, Error::io("list", &day_dir, e));
+                    // Nothing of the day lies there; or nobody can tell.
+                    listed &= none;
+                    if !none {
+                        told?;
+                    }
+                    continue;
+                }
             };
             for entry in entries {
                 let path = day_dir.join(&entry.name);
@@ -73,11 +85,23 @@ impl Day {
                 }
             }
         }
-        self.listed = true;
-        while let Some(n) = self.unopened.iter().position(|(run, _)| !runs.contains(run)) {
-            let index = IndexFile::open(fs, &self.unopened[n].1)?;
-            self.show(Arc::new(index));
-            self.unopened.swap_remove(n);
+        self.listed |= listed;
+        let mut at = 0;
+        while let Some((run, path)) = self.unopened.get(at) {
+            if runs.contains(run) {
+                at += 1;
+                continue;
+            }
+            match IndexFile::open(fs, path) {
+                Ok(index) => {
+                    self.show(Arc::new(index));
+                    self.unopened.swap_remove(at);
+                }
+                Err(e) => {
+                    unread(path, e)?;
+                    at += 1;
+                }
+            }
         }
         Ok(self.indexes_except(runs).collect())
     }

@@ -1,12 +1,13 @@
 //! The disks of a store: which one a stream lies on, how much room there is, and what is wrong.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
+use super::sacrifice::Backlog;
 use super::{Store, StreamStore, make_root, streams_under};
 use crate::fs::{FileSystem, Space};
 use crate::ids::StreamId;
@@ -22,10 +23,19 @@ pub struct Root {
     /// Streams that lie here.
     streams: Mutex<BTreeSet<StreamId>>,
     trouble: Mutex<Option<Trouble>>,
+    /// What waits to be written here.
+    pub(crate) backlog: Backlog,
     /// Which folder was opened.
-    identity: OnceLock<(u64, u64)>,
-    /// Another one lies there now.
-    gone: AtomicBool,
+    identity: Mutex<Option<(u64, u64)>>,
+    /// If it was not there from the beginning: since when it has footage of which streams, as noted;
+    /// `None`: nobody noted anything.
+    noted: Mutex<Option<BTreeMap<StreamId, i64>>>,
+    /// This process has made sure that it is marked.
+    marked: Mutex<bool>,
+    /// Since when another one lies there, or none (`i64::MAX`: it is there).
+    gone_since_us: AtomicI64,
+    /// How many of the store's roots are gone.
+    all_gone: Arc<AtomicUsize>,
 }
 
 /// What is wrong with a disk.
@@ -70,24 +80,37 @@ impl Store {
     /// the most room.
     pub fn stream_for_writing(&self, id: StreamId) -> Result<(Arc<StreamStore>, Arc<Root>)> {
         self.writable()?;
-        let known = self.streams.read().get(&id).cloned();
-        let stream = match known {
-            Some(stream) => stream,
-            None => {
-                let new = Arc::new(StreamStore::new(self.fs.clone(), id, Vec::new(), &self.doubt));
-                self.streams.write().entry(id).or_insert(new).clone()
-            }
-        };
-        let lies_on = |root: &&Arc<Root>| root.streams.lock().contains(&id);
+        let stream = self.stream_or_new(id);
+        let lies_on = |root: &&Arc<Root>| root.lies_there(id);
         let well = |root: &&Arc<Root>| self.room(root).is_some();
-        let root = (self.roots.iter().filter(lies_on).find(well).cloned())
+        let root = (self.roots().iter().filter(lies_on).find(well).cloned())
             .or_else(|| self.best_root(|_| true))
             // None is well: whichever it is, it says so.
-            .or_else(|| self.roots.iter().find(lies_on).cloned())
-            .or_else(|| self.roots.first().cloned())
+            .or_else(|| self.roots().iter().find(lies_on).cloned())
+            .or_else(|| self.roots().first().cloned())
             .ok_or(Error::Closed("the store has no roots"))?;
         self.assign(id, &root);
         Ok((stream, root))
+    }
+
+    /// A stream, also if nothing of it is known yet.
+    pub(super) fn stream_or_new(&self, id: StreamId) -> Arc<StreamStore> {
+        let known = self.streams.read().get(&id).cloned();
+        known.unwrap_or_else(|| {
+            let new = Arc::new(StreamStore::new(&self.disks, id, Vec::new()));
+            self.streams.write().entry(id).or_insert(new).clone()
+        })
+    }
+
+    /// A root on which a stream has far more room than where it is recorded: a disk came.
+    pub(crate) fn better_root(&self, id: StreamId, than: &Root) -> Option<Arc<Root>> {
+        let share = |root: &Root, more: u64| {
+            let streams = root.streams.lock().len() as u64 + more;
+            Some(self.room(root)? / streams.max(1))
+        };
+        let root = self.best_root(|root| root.path != than.path)?;
+        let better = share(&root, 1)? / 5 > share(than, 0)? / 4;
+        better.then(|| self.assign(id, &root)).map(|()| root)
     }
 
     /// A root for a stream whose own fails.
@@ -98,7 +121,7 @@ impl Store {
     }
 
     fn assign(&self, id: StreamId, root: &Root) {
-        for other in &self.roots {
+        for other in self.roots() {
             if other.path == root.path {
                 other.streams.lock().insert(id);
             } else {
@@ -114,7 +137,7 @@ impl Store {
             let streams = root.streams.lock().len() as u64;
             Some((self.room(root)? / (streams + 1), (*root).clone()))
         };
-        let shares = self.roots.iter().filter(|r| may(r)).filter_map(|root| share(&root));
+        let shares = self.roots().iter().filter(|r| may(r)).filter_map(|root| share(&root));
         // Of equals the first.
         shares.rev().max_by_key(|(share, _)| *share).map(|(_, root)| root)
     }
@@ -164,7 +187,7 @@ impl Store {
                 oldest_us,
             })
         };
-        self.roots.iter().map(usage).collect()
+        self.roots().iter().map(usage).collect()
     }
 
     fn footage_bytes(&self, root: &Root) -> Result<u64> {
@@ -179,36 +202,101 @@ impl Store {
 }
 
 impl Root {
-    pub(super) fn new(path: PathBuf) -> Self {
+    pub(super) fn new(path: PathBuf, all_gone: &Arc<AtomicUsize>) -> Self {
         Root {
             path,
             streams: Mutex::default(),
             trouble: Mutex::default(),
-            identity: OnceLock::new(),
-            gone: AtomicBool::new(false),
+            backlog: Backlog::default(),
+            identity: Mutex::default(),
+            noted: Mutex::default(),
+            marked: Mutex::default(),
+            gone_since_us: AtomicI64::new(i64::MAX),
+            all_gone: all_gone.clone(),
         }
     }
 
     /// Whether another folder lies at its path than when the store was opened, as of the last look.
     pub fn is_gone(&self) -> bool {
-        self.gone.load(Ordering::Relaxed)
+        self.gone_since_us() != i64::MAX
+    }
+
+    /// Since when; `i64::MAX`: it is not.
+    pub(super) fn gone_since_us(&self) -> i64 {
+        self.gone_since_us.load(Ordering::Relaxed)
+    }
+
+    /// Of one that could not be opened: since when footage of a stream may lie there.
+    pub(super) fn noted_from(&self, id: StreamId) -> Option<i64> {
+        if self.was_opened() {
+            return None;
+        }
+        match &*self.noted.lock() {
+            Some(noted) => noted.get(&id).copied(),
+            None => Some(i64::MIN),
+        }
+    }
+
+    /// Of one that was not there from the beginning: what is noted of it.
+    pub(super) fn noted(&self) -> BTreeMap<StreamId, i64> {
+        self.noted.lock().clone().filter(|_| !self.was_opened()).unwrap_or_default()
+    }
+
+    /// It is marked as a store's disk, once in each process.
+    pub(super) fn marked(&self, mark: impl FnOnce() -> Result<()>) -> Result<()> {
+        let mut marked = self.marked.lock();
+        if !*marked {
+            mark()?;
+            *marked = true;
+        }
+        Ok(())
+    }
+
+    /// Whether a store's disk is known to have been here.
+    pub(super) fn is_expected(&self) -> bool {
+        self.was_opened() || self.noted.lock().is_some()
+    }
+
+    /// Whether this process has opened it.
+    pub(super) fn was_opened(&self) -> bool {
+        self.identity.lock().is_some()
+    }
+
+    /// It was taken up again.
+    pub(super) fn is_here(&self) {
+        *self.marked.lock() = false;
+        self.trouble.lock().take();
+        self.set_gone_since(i64::MAX);
+        log::info!(target: "nvr.store", "{}: the disk is there again", self.path.display());
+    }
+
+    /// Notes that it is gone, or there (`i64::MAX`); whether it was gone before.
+    fn set_gone_since(&self, at_us: i64) -> bool {
+        let change = |before: i64| (at_us == i64::MAX || before == i64::MAX).then_some(at_us);
+        let before = self.gone_since_us.fetch_update(Ordering::Relaxed, Ordering::Relaxed, change);
+        let was = before.unwrap_or_else(|kept| kept) != i64::MAX;
+        match (was, at_us != i64::MAX) {
+            (false, true) => _ = self.all_gone.fetch_add(1, Ordering::Relaxed),
+            (true, false) => _ = self.all_gone.fetch_sub(1, Ordering::Relaxed),
+            _ => {}
+        }
+        was
     }
 
     /// Looks whether the folder that was opened is still there: under one whose disk was unmounted
-    /// lies another, on a disk that footage has no place on.
+    /// lies another, on a disk that footage has no place on. One that is gone stays so until it is
+    /// [taken up](Store::take_up).
     ///
     /// # Errors
     /// Another folder lies there, or none.
     pub(crate) fn look(&self, fs: &dyn FileSystem, now: Moment) -> Result<()> {
-        let Some(opened) = self.identity.get() else { return Ok(()) };
+        if self.is_gone() {
+            let why = self.trouble().map_or_else(String::new, |trouble| trouble.detail);
+            return Err(Error::io("use", &self.path, std::io::Error::other(why)));
+        }
+        let Some(opened) = *self.identity.lock() else { return Ok(()) };
         let there = match fs.identity(&self.path) {
-            Ok(identity) if identity == *opened => {
-                if self.gone.swap(false, Ordering::Relaxed) {
-                    self.trouble.lock().take();
-                    log::info!(target: "nvr.store", "{}: the disk is there again", self.path.display());
-                }
-                return Ok(());
-            }
+            Ok(identity) if identity == opened => return Ok(()),
             Ok(_) => std::io::Error::other(
                 "another folder than the one that was opened; was its disk unmounted?",
             ),
@@ -219,10 +307,10 @@ impl Root {
             Err(e) => e,
         };
         let error = Error::io("look at", &self.path, there);
-        if !self.gone.swap(true, Ordering::Relaxed) {
+        self.failed(now, &Reason::DISK_ERROR, &error.to_string());
+        if !self.set_gone_since(now.wall_us) {
             log::error!(target: "nvr.store", "{error}; its streams move, and it is not used until the disk is there again");
         }
-        self.failed(now, &Reason::DISK_ERROR, &error.to_string());
         Err(error)
     }
 
@@ -236,9 +324,8 @@ impl Root {
             make_root(fs, &self.path)?;
         }
         let identity = fs.identity(&self.path).map_err(|e| Error::io("look at", &self.path, e))?;
-        let _ = self.identity.set(identity);
         let found = streams_under(fs, &self.path)?;
-        self.streams.lock().extend(found.iter().map(|(id, _)| *id));
+        *self.identity.lock() = Some(identity);
         Ok(found)
     }
 
@@ -259,6 +346,30 @@ impl Root {
     pub(crate) fn recovered(&self) -> bool {
         // What was open on a disk that was unmounted can still be written to.
         !self.is_gone() && self.trouble.lock().take().is_some()
+    }
+
+    /// It cannot even be listed, or its disk is not there: what lies on it cannot be told. `noted`:
+    /// since when it has footage of which streams, where that is known.
+    pub(super) fn is_missing(
+        &self,
+        now: Moment,
+        noted: Option<BTreeMap<StreamId, i64>>,
+        error: Error,
+    ) -> Error {
+        *self.noted.lock() = noted;
+        let error = self.cannot_be_used(now, error);
+        self.set_gone_since(now.wall_us);
+        error
+    }
+
+    /// Whether a stream is recorded here, or would be.
+    pub(super) fn lies_there(&self, id: StreamId) -> bool {
+        self.streams.lock().contains(&id)
+    }
+
+    /// A stream may be recorded here.
+    pub(super) fn has(&self, id: StreamId) {
+        self.streams.lock().insert(id);
     }
 
     pub(super) fn cannot_be_used(&self, now: Moment, error: Error) -> Error {

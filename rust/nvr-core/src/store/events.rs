@@ -259,6 +259,11 @@ impl EventLog {
         }
     }
 
+    /// This is the log again of a disk that went and came back: what waited for it still does.
+    pub(super) fn take_over(&mut self, before: EventLog) {
+        before.waiting.into_iter().for_each(|started| self.keep(started));
+    }
+
     /// Writes what waits; the file, if something did.
     pub(super) fn write_waiting(&mut self, fs: &dyn FileSystem) -> Result<Option<Named>> {
         let mut written = None;
@@ -476,6 +481,21 @@ mod tests {
         log.append(&RealFs, Event::Expired { at_us: 9, until_us: 5 }).unwrap();
         let log = EventLog::open(&RealFs, &path, false).unwrap();
         assert_eq!((log.events.len(), log.kept.expiry.before_us), (2, 5));
+    }
+
+    #[test]
+    fn the_start_of_a_run_waits_for_a_disk_that_went_and_came_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("events");
+        let run = |at| Event::run_started(RunId(uuid::Uuid::nil()), 0, at);
+        let mut before = EventLog::open(&RealFs, &path, true).unwrap();
+        before.append(&RealFs, run(1)).unwrap();
+        before.keep(run(2));
+        let mut log = EventLog::open(&RealFs, &path, true).unwrap();
+        log.take_over(before);
+        log.append(&RealFs, down(3, Reason::SILENT)).unwrap();
+        let events = EventLog::open(&RealFs, &path, false).unwrap().events;
+        assert_eq!(events, [run(1), run(2), down(3, Reason::SILENT)]);
     }
 
     #[test]

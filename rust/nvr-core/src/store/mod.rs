@@ -1,6 +1,7 @@
 //! The footage of a node: its streams on one or more roots (one for each disk), and everything a
 //! reader asks of it.
 
+mod bytes;
 pub mod check;
 pub(crate) mod copying;
 #[cfg(test)]
@@ -13,11 +14,16 @@ pub(crate) mod doubt;
 pub mod events;
 mod holds;
 pub mod layout;
+pub mod mounts;
+#[cfg(test)]
+mod newest;
 mod read;
 pub(crate) mod recover;
 mod retention;
+pub(crate) mod sacrifice;
 pub mod scrub;
 pub mod stream;
+pub mod unknown;
 pub mod visible;
 
 use std::collections::BTreeMap;
@@ -25,7 +31,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 pub use coverage::{Coverage, Gap, Span};
 use disks::of_path;
@@ -35,6 +41,7 @@ pub use read::Mode;
 pub use retention::{GroupLimits, Limits, Retained};
 use stream::Folder;
 pub use stream::{Located, OpenSegment, StreamStore};
+use unknown::Disks;
 
 use crate::fs::FileSystem;
 use crate::ids::StreamId;
@@ -46,7 +53,7 @@ use crate::{Error, Result};
 pub struct Store {
     fs: Arc<dyn FileSystem>,
     clock: Arc<dyn Clock>,
-    roots: Vec<Arc<Root>>,
+    disks: Arc<Disks>,
     streams: RwLock<BTreeMap<StreamId, Arc<StreamStore>>>,
     /// Since when streams are being recorded without a break.
     recording: RwLock<BTreeMap<StreamId, i64>>,
@@ -58,11 +65,14 @@ pub struct Store {
     pub(crate) taken_over: Vec<PathBuf>,
     /// What could not be synced.
     pub(crate) doubt: Arc<Doubt>,
+    /// One at a time.
+    noting: Mutex<()>,
+    taking_up: Mutex<()>,
 }
 
 impl std::fmt::Debug for Store {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Store").field("roots", &self.roots).finish_non_exhaustive()
+        f.debug_struct("Store").field("roots", &self.disks.roots).finish_non_exhaustive()
     }
 }
 
@@ -78,17 +88,39 @@ impl Store {
         roots: &[PathBuf],
         read_only: bool,
     ) -> Result<Self> {
+        Store::open_beside(fs, clock, roots, &[], read_only)
+    }
+
+    /// The same. `beside`: folders elsewhere in which the disks are noted as well, so that the only
+    /// disk, or all of them, can be missed.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_beside(
+        fs: Arc<dyn FileSystem>,
+        clock: Arc<dyn Clock>,
+        roots: &[PathBuf],
+        beside: &[PathBuf],
+        read_only: bool,
+    ) -> Result<Self> {
         if roots.is_empty() {
             return Err(Error::Invalid("a store needs at least one folder".to_owned()));
         }
         let now = clock.now();
-        let opened: Vec<Arc<Root>> =
-            roots.iter().map(|path| Arc::new(Root::new(path.clone()))).collect();
+        let mut noted = mounts::noted(&*fs, roots, beside);
+        let disks = Arc::new(Disks::new(fs.clone(), clock.clone(), roots, beside));
+        let opened = &disks.roots;
         let mut work = recover::Work::new();
-        let doubt = Arc::<Doubt>::default();
         let mut dirs: BTreeMap<StreamId, Vec<PathBuf>> = BTreeMap::new();
         let mut failed = None;
-        for root in &opened {
+        for root in opened {
+            let noted = noted.remove(&root.path);
+            if noted.is_some() && mounts::is_missing(&*fs, &root.path) {
+                let why = "the disk that the store has here is not there: is it mounted? (a new disk in its place is for `nvr store init`)";
+                let error = Error::io("use", &root.path, std::io::Error::other(why));
+                failed = Some(root.is_missing(now, noted, error));
+                continue;
+            }
             if !read_only && recover::trust_of(&*fs, &root.path) == Trust::Nothing {
                 work.trust = Trust::Nothing;
             }
@@ -99,11 +131,12 @@ impl Store {
                 }
             }
             match root.open(&*fs, read_only) {
-                Ok(found) => {
-                    found.into_iter().for_each(|(id, dir)| dirs.entry(id).or_default().push(dir));
-                }
+                Ok(found) => found.into_iter().for_each(|(id, dir)| {
+                    root.has(id);
+                    dirs.entry(id).or_default().push(dir);
+                }),
                 // One disk that fails is no reason to leave the others.
-                Err(e) => failed = Some(root.cannot_be_used(now, e)),
+                Err(e) => failed = Some(root.is_missing(now, noted, e)),
             }
         }
         if !work.doubtful.is_empty() {
@@ -116,20 +149,24 @@ impl Store {
         }
         let mut streams = BTreeMap::new();
         for (id, dirs) in dirs {
-            let mut readable = Vec::new();
+            let (mut readable, mut unread) = (Vec::new(), Vec::new());
             for dir in dirs {
                 match Folder::open(&*fs, dir.clone(), !read_only) {
                     Ok(folder) => readable.push(folder),
-                    Err(e) => of_path(&opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?,
+                    Err(e) => unread.push((dir, e)),
                 }
             }
-            let stream = StreamStore::new(fs.clone(), id, readable, &doubt);
+            let stream = StreamStore::new(&disks, id, readable);
+            for (dir, e) in unread {
+                stream.folder_unread(&dir, &e);
+                of_path(opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?;
+            }
             if !read_only {
                 recover::recover(&*fs, &stream, roots, &mut work);
             }
             for e in work.failed.drain(..) {
                 let path = e.path().map(Path::to_owned);
-                let Some(root) = path.and_then(|path| of_path(&opened, &path)) else {
+                let Some(root) = path.and_then(|path| of_path(opened, &path)) else {
                     return Err(e);
                 };
                 if let Some(path) = doubt::of_error(&e) {
@@ -144,18 +181,29 @@ impl Store {
                 doubt::forget(&*fs, &root.path).and_then(|()| recover::note_boot(&*fs, &root.path));
             noted.or_else(|e| root.tolerate(now, e))?;
         }
-        Ok(Store {
+        // Readers are told of what is missing, also of streams that lie nowhere else.
+        for id in opened.iter().flat_map(|root| root.noted().into_keys()) {
+            let new = || Arc::new(StreamStore::new(&disks, id, Vec::new()));
+            streams.entry(id).or_insert_with(new);
+        }
+        let store = Store {
             fs,
             clock,
-            roots: opened,
+            doubt: disks.doubt.clone(),
+            disks,
             streams: RwLock::new(streams),
             recording: RwLock::default(),
             read_only,
             closed: AtomicBool::new(false),
             repairs: work.repairs,
             taken_over: work.looked_at,
-            doubt,
-        })
+            noting: Mutex::default(),
+            taking_up: Mutex::default(),
+        };
+        if !read_only && let Err(e) = store.note_disks() {
+            log::error!(target: "nvr.store", "which disks the store has is not noted everywhere: {e}");
+        }
+        Ok(store)
     }
 
     /// The file system.
@@ -170,7 +218,7 @@ impl Store {
 
     /// Its roots.
     pub fn roots(&self) -> &[Arc<Root>] {
-        &self.roots
+        &self.disks.roots
     }
 
     /// The wall clock.
@@ -259,19 +307,4 @@ pub(crate) fn streams_under(fs: &dyn FileSystem, root: &Path) -> Result<Vec<(Str
     }
     found.sort();
     Ok(found)
-}
-
-fn bytes_under(fs: &dyn FileSystem, stream_dir: &Path) -> Result<u64> {
-    let list = |dir: &Path| fs.read_dir(dir).map_err(|e| Error::io("list", dir, e));
-    let mut sum = 0;
-    for day in list(stream_dir)?.into_iter().filter(|e| e.is_dir) {
-        let day_dir = stream_dir.join(&day.name);
-        for entry in list(&day_dir)? {
-            if layout::parse_segment_name(&entry.name).is_some() {
-                let path = day_dir.join(&entry.name);
-                sum += fs.file_len(&path).map_err(|e| Error::io("stat", &path, e))?;
-            }
-        }
-    }
-    Ok(sum)
 }

@@ -1,16 +1,16 @@
 //! What readers ask of a store: fragments, their bytes, and the segments behind a clip.
 
-use std::collections::HashSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
 use super::Store;
-use super::coverage::{Coverage, Span, coverage, runs};
+use super::coverage::{Coverage, Gap, Span, coverage, runs};
 use super::stream::{Located, StreamStore};
-use crate::clip::SegmentRef;
+use crate::clip::{self, ClipPlan, SegmentRef};
 use crate::fs::Named;
-use crate::ids::StreamId;
+use crate::ids::{RunId, StreamId};
 use crate::segment::fragment::{crc_holds, parse_fragment};
 use crate::table::{FragmentEntry, SegmentTable};
 use crate::{Error, Result};
@@ -51,9 +51,42 @@ impl Store {
         match self.stream(id)? {
             Some(stream) => coverage(&stream, from_us, until_us, self.now_us(), since),
             None => {
-                let stream = StreamStore::new(self.fs().clone(), id, Vec::new(), &self.doubt);
+                let stream = StreamStore::new(&self.disks, id, Vec::new());
                 coverage(&stream, from_us, until_us, self.now_us(), since)
             }
+        }
+    }
+
+    /// The gaps in [from, until) that nobody knows to be any: there may be footage on a disk that is
+    /// not there or does not let it be read. To be asked after reading, too: what cannot be read is
+    /// noticed by that.
+    pub fn unknown(&self, id: StreamId, from_us: i64, until_us: i64) -> Result<Vec<Gap>> {
+        let unknown = self.stream(id)?.is_some_and(|stream| stream.may_be_unknown());
+        // Also of a stream that is not known, what lies on a disk that is not there is not.
+        if !unknown && !self.disks.any_gone() {
+            return Ok(Vec::new());
+        }
+        let gaps = self.coverage(id, from_us, until_us)?.gaps;
+        Ok(gaps.into_iter().filter(|gap| gap.unknown).collect())
+    }
+
+    /// What a clip of [from, until) consists of, and why what is not in it is not. Each instant is
+    /// in a part or in a gap; what was written meanwhile may be in both.
+    pub fn clip(
+        &self,
+        id: StreamId,
+        from_us: i64,
+        until_us: i64,
+        audio: bool,
+    ) -> Result<(ClipPlan, Vec<Gap>)> {
+        // Before: what is written after that the plan may have or not.
+        let gaps = self.coverage(id, from_us, until_us)?.gaps;
+        let segments = self.segments_for(id, from_us, until_us)?;
+        let plan = clip::plan(id, &segments, from_us, until_us, audio)?;
+        // What cannot be read was noticed by reading.
+        match self.unknown(id, from_us, until_us)?.is_empty() {
+            true => Ok((plan, gaps)),
+            false => Ok((plan, self.coverage(id, from_us, until_us)?.gaps)),
         }
     }
 
@@ -134,31 +167,40 @@ impl Store {
         let (visible, damage) = (stream.visible(), stream.damage());
         // A segment of which nothing else is needed may be one that cannot be read at all.
         let sound = |f: &Located| damage.is_empty() || !damage.has(f.index.run, f.record.sequence);
-        let mut paths: Vec<PathBuf> = Vec::new();
-        let mut seen = HashSet::new();
-        let mut add = |found: &Located| {
-            let path = found.segment_path();
-            if seen.insert(path.clone()) {
-                paths.push(path);
-            }
-        };
+        // What each of them shows.
+        let mut paths: BTreeMap<PathBuf, (RunId, (i64, i64))> = BTreeMap::new();
         for (index, positions) in stream.overlapping(from_us, until_us)? {
             let (first, end) = (positions.start, positions.end);
             let start = first.saturating_sub(pre_roll(&stream, &index, first)?);
             // The fragment after may begin with pictures that are shown before its random-access
             // point.
             let end = if end < index.count()? { end + 1 } else { end };
-            let mut last = None;
+            let mut of_index: Vec<(u32, PathBuf, (i64, i64))> = Vec::new();
             for position in start..end {
                 let found = stream.located(&index, position)?;
-                let is_new = last != Some(found.record.segment_ms);
-                if is_new && visible.shows(&found) && sound(&found) {
-                    last = Some(found.record.segment_ms);
-                    add(&found);
+                let segment_ms = found.record.segment_ms;
+                match of_index.last_mut() {
+                    Some((last, _, shows)) if *last == segment_ms => shows.1 = found.end_us,
+                    _ if visible.shows(&found) && sound(&found) => {
+                        let shows = (found.record.wall_start_us, found.end_us);
+                        of_index.push((segment_ms, found.segment_path(), shows));
+                    }
+                    _ => {}
                 }
             }
+            paths.extend(of_index.into_iter().map(|(_, path, shows)| (path, (index.run, shows))));
         }
-        let mut segments = paths.iter().map(|p| stream.segment(p)).collect::<Result<Vec<_>>>()?;
+        let mut segments = Vec::with_capacity(paths.len());
+        for (path, (run, shows)) in paths {
+            match stream.segment(&path) {
+                Ok(segment) => {
+                    stream.unreadable.forget(&path);
+                    segments.push(segment);
+                }
+                // What other segments show is given without it.
+                Err(e) => stream.unread(&path, shows, Some(run), e)?,
+            }
+        }
         for segment in &mut segments {
             if let Some(sound) = damage.without(&segment.table) {
                 segment.table = Arc::new(sound);

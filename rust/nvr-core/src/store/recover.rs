@@ -56,6 +56,8 @@ pub(super) struct Work {
     pub looked_at: Vec<PathBuf>,
     /// What could not be put right.
     pub failed: Vec<Error>,
+    /// Only what lies here is put right: a disk came.
+    pub only: Option<PathBuf>,
 }
 
 impl Work {
@@ -66,7 +68,12 @@ impl Work {
             repairs: Vec::new(),
             looked_at: Vec::new(),
             failed: Vec::new(),
+            only: None,
         }
+    }
+
+    fn concerns(&self, path: &Path) -> bool {
+        self.only.as_ref().is_none_or(|only| path.starts_with(only))
     }
 
     /// What fails on one disk, or for one run, is no reason to leave the others.
@@ -94,9 +101,20 @@ pub(super) fn recover(
     roots: &[PathBuf],
     work: &mut Work,
 ) {
+    let recovered = recover_files(fs, stream, roots, work);
+    tell(stream, recovered, work);
+}
+
+/// Puts segments and indexes right; in which folders that could be done, from which day on.
+pub(super) fn recover_files(
+    fs: &dyn FileSystem,
+    stream: &StreamStore,
+    roots: &[PathBuf],
+    work: &mut Work,
+) -> Vec<(PathBuf, i64)> {
     let days = stream.days();
     let mut recovered = Vec::new();
-    for dir in stream.dirs() {
+    for dir in stream.dirs().into_iter().filter(|dir| work.concerns(dir)).collect::<Vec<_>>() {
         let root = roots.iter().find(|r| dir.starts_with(r));
         let since_us = root.and_then(|r| watermark(fs, r)).map_or(i64::MIN, |w| w - MARGIN_US);
         // A segment that was open at midnight lies in the folder of the day before; and the newest
@@ -110,6 +128,11 @@ pub(super) fn recover(
             recovered.push((dir, first));
         }
     }
+    recovered
+}
+
+/// Says in the logs what they do not say of what was put right.
+pub(super) fn tell(stream: &StreamStore, recovered: Vec<(PathBuf, i64)>, work: &mut Work) {
     // Not before all indexes are right: what is asked is asked of all folders together.
     for (dir, since_us) in recovered {
         let told = tell_holes(stream, &dir, since_us, work);
@@ -228,6 +251,10 @@ fn recover_day(
         }
     }
     for (run, segments) in runs {
+        // It is being written.
+        if stream.is_writing(run, day) {
+            continue;
+        }
         let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
         let segments: Vec<u32> = segments.into_iter().collect();
         let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
@@ -422,7 +449,8 @@ pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
 /// failed: that one began, that one ended, and that its end was lost.
 fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
     begin_unnamed_runs(stream, work)?;
-    for (dir, run, at_us) in stream.unended_runs() {
+    let runs = stream.unended_runs().into_iter().filter(|(dir, ..)| work.concerns(dir));
+    for (dir, run, at_us) in runs.collect::<Vec<_>>() {
         let at_us = end_of(stream, &run)?.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
         let event = Event::RunEnded { at_us, run, reason: Reason::RECORDER_CRASHED, detail };
@@ -431,6 +459,9 @@ fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
     let since_us = stream.days().into_iter().rev().nth(1).unwrap_or(i64::MIN);
     for (dir, run, began_us, until_us) in stream.ended_runs(since_us) {
         let Ok(id) = run.parse() else { continue };
+        if !work.concerns(&dir) {
+            continue;
+        }
         let expired = stream.visible().expired(&dir, id);
         let at_us = match end_of(stream, &run)? {
             Some(end_us) => end_us,
@@ -459,7 +490,7 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
             if stream.recorded_here(index.run) || stream.copied(index.run) {
                 continue;
             }
-            if let Some(dir) = index.path().ancestors().nth(2) {
+            if let Some(dir) = index.path().ancestors().nth(2).filter(|dir| work.concerns(dir)) {
                 let event = Event::run_started(index.run, index.epoch, first.wall_start_us);
                 // Had it begun before what the log tells of deletions, its start would stand there,
                 // or a hole.

@@ -144,7 +144,7 @@ impl Store {
 
     /// Whether a path lies on a disk that is not there.
     pub(crate) fn is_gone(&self, path: &Path) -> bool {
-        super::of_path(self.roots(), path).is_some_and(|root| root.is_gone())
+        self.disks.is_gone(path)
     }
 
     /// Segments of a stream that start before this are too old.

@@ -94,6 +94,7 @@ struct Findings {
 /// Keeps reading to a rate.
 struct Pace<'a> {
     store: &'a Store,
+    root: &'a Root,
     bytes_per_s: Option<u64>,
     begun: Instant,
     bytes: u64,
@@ -105,6 +106,7 @@ impl Pace<'_> {
         self.bytes += bytes;
         self.store.usable()?;
         let Some(rate) = self.bytes_per_s else { return Ok(()) };
+        self.store.leave_to_recording(&self.root.path)?;
         let due = Duration::from_secs_f64(self.bytes as f64 / rate.max(1) as f64);
         // In short sleeps: a store that is closed waits for nobody.
         while let Some(left) = due.checked_sub(self.begun.elapsed()).filter(|d| !d.is_zero()) {
@@ -185,7 +187,8 @@ impl Store {
     fn scrub(&self, root: &Root, place: Place, rate: Option<u64>) -> Result<Option<Scrubbed>> {
         let Some(stream) = self.stream(place.id)? else { return Ok(None) };
         let path = root.path.join(place.path());
-        let mut pace = Pace { store: self, bytes_per_s: rate, begun: Instant::now(), bytes: 0 };
+        let mut pace =
+            Pace { store: self, root, bytes_per_s: rate, begun: Instant::now(), bytes: 0 };
         let Some(mut found) = self.look(&stream, &path, place, &mut pace)? else { return Ok(None) };
         let mut scrubbed = Scrubbed { segment: path.clone(), ..Scrubbed::default() };
         let known = self.known(&stream, place);

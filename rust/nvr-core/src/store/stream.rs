@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use parking_lot::{Mutex, RwLock};
 
 use super::Mode;
+use super::bytes::Bytes;
 use super::damage::Damage;
 use super::days::{Days, Indexes};
-use super::doubt::Doubt;
 use super::events::EventLog;
 use super::layout::{day_name, index_name, parse_day, run_of, segment_name};
+use super::unknown::{Disks, Unreadable};
 use super::visible::Visible;
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
@@ -24,7 +25,7 @@ use crate::table::SegmentTable;
 use crate::time::{DAY_US, day_start_us};
 use crate::{Error, Result};
 
-mod logs;
+pub(super) mod logs;
 
 /// Name of the event log in a stream's folder.
 pub(crate) const EVENTS: &str = "events";
@@ -34,38 +35,32 @@ pub(crate) const EVENTS: &str = "events";
 pub struct StreamStore {
     /// Which stream.
     pub id: StreamId,
-    fs: Arc<dyn FileSystem>,
+    pub(super) fs: Arc<dyn FileSystem>,
+    /// The store's disks.
+    pub(super) disks: Arc<Disks>,
     /// The stream's folder under each root that has one, or got one.
-    dirs: RwLock<Vec<PathBuf>>,
+    pub(super) dirs: RwLock<Vec<PathBuf>>,
     /// Those that were found, and whose names may not be durable: who made them was killed.
-    unnamed: Mutex<BTreeSet<PathBuf>>,
-    days: RwLock<Days>,
-    logs: Mutex<BTreeMap<PathBuf, EventLog>>,
+    pub(super) unnamed: Mutex<BTreeSet<PathBuf>>,
+    pub(super) days: RwLock<Days>,
+    pub(super) logs: Mutex<BTreeMap<PathBuf, EventLog>>,
     /// What the logs say of retention and holds.
-    visible: RwLock<Arc<Visible>>,
+    pub(super) visible: RwLock<Arc<Visible>>,
     open: RwLock<Option<OpenSegment>>,
     /// Start of a segment that is about to be written, and so is no news to readers yet.
     beginning_us: AtomicI64,
+    written_us: AtomicI64,
     /// Bytes of segments, by folder.
-    bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
-    damage: RwLock<Arc<Damage>>,
+    pub(super) bytes: Mutex<BTreeMap<PathBuf, Bytes>>,
+    pub(super) damage: RwLock<Arc<Damage>>,
+    /// What its disks did not let us read.
+    pub(super) unreadable: Unreadable,
     /// Segments that start from here on are shown, and nothing in them is known to be damaged: a
     /// seek mostly need not ask what logs say.
     plain_from_us: AtomicI64,
-    /// Files whose sync failed, of all of the store's streams.
-    doubt: Arc<Doubt>,
     /// Held by who writes copies: one at a time. What could not be written and may not be as it
     /// was before.
     pub(crate) copying: Mutex<BTreeSet<super::copying::Target>>,
-}
-
-/// Bytes of segments under a folder.
-#[derive(Debug, Default)]
-struct Bytes {
-    /// Counted at the first question.
-    counted: Option<u64>,
-    /// Written since then, or removed (wrapping).
-    changed: u64,
 }
 
 /// The segment that is being written, as far as it is on disk.
@@ -106,10 +101,10 @@ impl Located {
 
 /// What lies in a stream's folder under a root.
 pub(super) struct Folder {
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
     /// Days that have folders.
-    days: Vec<i64>,
-    log: EventLog,
+    pub(super) days: Vec<i64>,
+    pub(super) log: EventLog,
 }
 
 impl Folder {
@@ -123,18 +118,13 @@ impl Folder {
     }
 }
 
-fn visible_of(logs: &BTreeMap<PathBuf, EventLog>) -> Visible {
+pub(super) fn visible_of(logs: &BTreeMap<PathBuf, EventLog>) -> Visible {
     Visible::new(logs.iter().map(|(dir, log)| (dir.clone(), log.kept.clone())).collect())
 }
 
 impl StreamStore {
     /// Of what was found in its folders.
-    pub(super) fn new(
-        fs: Arc<dyn FileSystem>,
-        id: StreamId,
-        folders: Vec<Folder>,
-        doubt: &Arc<Doubt>,
-    ) -> Self {
+    pub(super) fn new(disks: &Arc<Disks>, id: StreamId, folders: Vec<Folder>) -> Self {
         let mut days = Days::default();
         folders.iter().flat_map(|folder| &folder.days).for_each(|day| days.insert(*day));
         let dirs: Vec<PathBuf> = folders.iter().map(|folder| folder.dir.clone()).collect();
@@ -145,7 +135,8 @@ impl StreamStore {
         let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         let stream = StreamStore {
             id,
-            fs,
+            fs: disks.fs.clone(),
+            disks: disks.clone(),
             dirs: RwLock::new(dirs),
             unnamed,
             days: RwLock::new(days),
@@ -153,10 +144,11 @@ impl StreamStore {
             visible,
             open: RwLock::new(None),
             beginning_us: AtomicI64::new(i64::MAX),
+            written_us: AtomicI64::new(i64::MIN),
             bytes: Mutex::default(),
             damage: RwLock::new(Arc::new(damage)),
+            unreadable: Unreadable::default(),
             plain_from_us: AtomicI64::new(i64::MAX),
-            doubt: doubt.clone(),
             copying: Mutex::default(),
         };
         stream.note_plain();
@@ -164,7 +156,7 @@ impl StreamStore {
     }
 
     /// To be called after every change of what is visible or damaged, while the logs are locked still.
-    fn note_plain(&self) {
+    pub(super) fn note_plain(&self) {
         let from_us = self.visible().expired_before_us();
         let plain_from_us = if self.damage().is_empty() { from_us } else { i64::MAX };
         self.plain_from_us.store(plain_from_us, Ordering::SeqCst);
@@ -204,19 +196,28 @@ impl StreamStore {
     /// is locked when they are read: a slow disk keeps nobody from recording.
     fn indexes_except(&self, day: i64, runs: &[RunId]) -> Result<Indexes> {
         if let Some(ready) = self.days.read().ready(day, runs) {
-            return Ok(ready);
+            return Ok(self.there(ready));
         }
         let mut days = self.days.write();
-        match days.get_mut(day) {
-            Some(d) => d.open(&*self.fs, &self.dirs.read(), runs),
-            None => Ok(Indexes::new()),
+        let Some(d) = days.get_mut(day) else { return Ok(Indexes::new()) };
+        let unread = |path: &Path, error: Error| self.day_unread(path, day, error);
+        let found = d.open(&*self.fs, &self.dirs.read(), runs, &unread)?;
+        Ok(self.there(found))
+    }
+
+    /// What lies on a disk that is not there is not asked, also where it is open still: nobody can
+    /// read the footage that it speaks of.
+    fn there(&self, mut indexes: Indexes) -> Indexes {
+        if self.disks.any_gone() {
+            indexes.retain(|index| !self.disks.is_gone(index.path()));
         }
+        indexes
     }
 
     /// The indexes of a day, and those of the day before that are of other runs.
     fn indexes_of_both(&self, day: i64) -> Result<Indexes> {
         if let Some(ready) = self.days.read().ready_both(day) {
-            return Ok(ready);
+            return Ok(self.there(ready));
         }
         let mut found = self.indexes_of(day)?;
         let runs: Vec<RunId> = found.iter().map(|index| index.run).collect();
@@ -253,45 +254,6 @@ impl StreamStore {
         let index = IndexFile::open(&*self.fs, path)?;
         self.days.write().made(day).replace(index);
         Ok(())
-    }
-
-    /// Bytes of its segments under a folder.
-    pub fn bytes_in(&self, dir: &Path) -> Result<u64> {
-        if let Some(bytes) = self.bytes.lock().get(dir)
-            && let Some(counted) = bytes.counted
-        {
-            return Ok(counted.wrapping_add(bytes.changed));
-        }
-        // What is written while we count may be counted twice until the next start: by no more
-        // than the segment that is open.
-        self.bytes.lock().entry(dir.to_owned()).or_default().changed = 0;
-        let counted = super::bytes_under(&*self.fs, dir)?;
-        let mut bytes = self.bytes.lock();
-        let of_dir = bytes.entry(dir.to_owned()).or_default();
-        of_dir.counted = Some(counted);
-        Ok(counted.wrapping_add(of_dir.changed))
-    }
-
-    /// Notes that segments under a folder grew.
-    pub fn wrote(&self, dir: &Path, bytes: u64) {
-        self.changed(dir, |changed| changed.wrapping_add(bytes));
-    }
-
-    /// A write failed, in part or whole: what there is is to be counted anew.
-    pub fn miscounted(&self, dir: &Path) {
-        self.bytes.lock().remove(dir);
-    }
-
-    /// Notes that a segment under a folder is gone.
-    pub(super) fn removed(&self, dir: &Path, bytes: u64) {
-        self.changed(dir, |changed| changed.wrapping_sub(bytes));
-    }
-
-    fn changed(&self, dir: &Path, change: impl Fn(u64) -> u64) {
-        let mut bytes = self.bytes.lock();
-        if let Some(of_dir) = bytes.get_mut(dir) {
-            of_dir.changed = change(of_dir.changed);
-        }
     }
 
     /// End of the newest footage of a run.
@@ -344,11 +306,14 @@ impl StreamStore {
         self.open.write().take_if(|open| open.file.path == path);
     }
 
-    /// End of what is written of the segment that is being written.
-    pub fn open_segment_end_us(&self) -> Option<i64> {
-        let open = self.open.read();
-        let last = open.as_ref().and_then(|o| o.table.read().fragments.last().copied());
-        last.map(|f| f.wall_start_us + i64::from(f.duration_us))
+    /// A fragment that ends then is written, and the index names it.
+    pub(crate) fn set_written(&self, end_us: i64) {
+        self.written_us.store(end_us, Ordering::SeqCst);
+    }
+
+    /// End of the fragment that was written last since the store was opened.
+    pub(super) fn written_us(&self) -> Option<i64> {
+        Some(self.written_us.load(Ordering::SeqCst)).filter(|at| *at != i64::MIN)
     }
 
     /// Start of the segment that is being written, to the millisecond; `i64::MAX`: there is none.
@@ -364,10 +329,11 @@ impl StreamStore {
     pub fn segment(&self, path: &Path) -> Result<SegmentRef> {
         if let Some(open) = self.open.read().as_ref().filter(|o| o.file.path == path) {
             let table = Arc::new(open.table.read().clone());
-            return Ok(SegmentRef { file: Arc::new(open.file.clone()), table });
+            let file = self.disks.giving_way(path, open.file.file.clone());
+            return Ok(SegmentRef { file: Arc::new(Named { file, path: path.to_owned() }), table });
         }
         let file = self.fs.open(path).map_err(|e| Error::io("open", path, e))?;
-        let file = Named { file, path: path.to_owned() };
+        let file = Named { file: self.disks.giving_way(path, file), path: path.to_owned() };
         let no_segment = || Error::damaged(path, 0, "no segment has such a name");
         match read_segment(&file, run_of(path).ok_or_else(no_segment)?)? {
             Some(Segment { table, .. }) => {
@@ -473,7 +439,11 @@ impl StreamStore {
         at_us: i64,
         best: &mut Option<Located>,
     ) -> Result<bool> {
-        let Some(found) = index.find(at_us)? else { return Ok(false) };
+        let found = match index.find(at_us) {
+            Ok(Some(found)) => found,
+            Ok(None) => return Ok(false),
+            Err(e) => return self.index_unread(&index, e).map(|()| false),
+        };
         let found = self.ended(index, found)?;
         let rank = |l: &Located| (l.index.epoch, l.index.run);
         if at_us < found.end_us
@@ -495,9 +465,13 @@ impl StreamStore {
                 break;
             }
             for index in self.indexes_of(day)? {
-                let mut position = match index.last_at_or_before(at_us.saturating_sub(1))? {
-                    Some(p) => p + 1,
-                    None => 0,
+                let mut position = match index.last_at_or_before(at_us.saturating_sub(1)) {
+                    Ok(Some(p)) => p + 1,
+                    Ok(None) => 0,
+                    Err(e) => {
+                        self.index_unread(&index, e)?;
+                        continue;
+                    }
                 };
                 while index.has(position)? {
                     let found = self.located(&index, position)?;
@@ -528,7 +502,14 @@ impl StreamStore {
                 break;
             }
             for index in self.indexes_of(day)? {
-                let Some(position) = index.last_at_or_before(at_us)? else { continue };
+                let position = match index.last_at_or_before(at_us) {
+                    Ok(Some(position)) => position,
+                    Ok(None) => continue,
+                    Err(e) => {
+                        self.index_unread(&index, e)?;
+                        continue;
+                    }
+                };
                 let found = self.located(&index, position)?;
                 if visible.shows(&found)
                     && best
@@ -572,9 +553,10 @@ impl StreamStore {
         let mut found = Vec::new();
         for day in self.days_for(from_us, until_us) {
             for index in self.indexes_of(day)? {
-                let positions = self.positions(&index, from_us, until_us)?;
-                if !positions.is_empty() {
-                    found.push((index, positions));
+                match self.positions(&index, from_us, until_us) {
+                    Ok(positions) if positions.is_empty() => {}
+                    Ok(positions) => found.push((index, positions)),
+                    Err(e) => self.index_unread(&index, e)?,
                 }
             }
         }
@@ -597,10 +579,13 @@ impl StreamStore {
         Ok(found)
     }
 
-    /// Start of the oldest and end of the newest footage.
+    /// Start of the oldest and end of the newest footage, and of what there may be: whoever plans
+    /// by it is to ask.
     pub fn range(&self) -> Result<Option<(i64, i64)>> {
-        let Some(oldest) = self.next(self.visible().oldest_us().max(0))? else { return Ok(None) };
-        let newest = self.previous(i64::MAX)?;
-        Ok(newest.map(|n| (oldest.record.wall_start_us, n.end_us)))
+        let oldest = self.next(self.visible().oldest_us().max(0))?;
+        let newest = oldest.as_ref().map_or(Ok(None), |_| self.previous(i64::MAX))?;
+        let known = oldest.zip(newest).map(|(oldest, n)| (oldest.record.wall_start_us, n.end_us));
+        let unknown = self.unknown().into_iter().map(|u| (u.start_us.max(0), u.end_us));
+        Ok(known.into_iter().chain(unknown).reduce(|a, b| (a.0.min(b.0), a.1.max(b.1))))
     }
 }

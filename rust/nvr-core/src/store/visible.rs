@@ -105,6 +105,12 @@ impl Kept {
         start_us >= self.expiry.of(run) || self.holds(run, start_us)
     }
 
+    fn oldest_us(&self) -> i64 {
+        let later = self.expiry.later_runs.values().copied();
+        let held = self.holds.values().map(|held| held.from_us);
+        later.chain(held).fold(self.expiry.before_us, i64::min)
+    }
+
     fn holds(&self, run: RunId, start_us: i64) -> bool {
         self.holds.values().any(|held| held.keeps(run, start_us, &self.expiry))
     }
@@ -191,12 +197,12 @@ impl Visible {
 
     /// No segment that starts before this is shown.
     pub fn oldest_us(&self) -> i64 {
-        let least = |kept: &Kept| {
-            let later = kept.expiry.later_runs.values().copied();
-            let held = kept.holds.values().map(|held| held.from_us);
-            later.chain(held).fold(kept.expiry.before_us, i64::min)
-        };
-        self.dirs.iter().map(|(_, kept)| least(kept)).min().unwrap_or(i64::MIN)
+        self.dirs.iter().map(|(_, kept)| kept.oldest_us()).min().unwrap_or(i64::MIN)
+    }
+
+    /// No segment under a folder that starts before this is shown.
+    pub(super) fn oldest_in(&self, dir: &Path) -> i64 {
+        self.of(dir).map_or(i64::MIN, Kept::oldest_us)
     }
 }
 

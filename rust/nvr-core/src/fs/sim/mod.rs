@@ -48,7 +48,19 @@ struct State {
 
 /// The simulated file system; clones share it.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct SimFs(Arc<Mutex<State>>);
+pub(crate) struct SimFs(Arc<Mutex<State>>, Arc<Hook>);
+
+/// Who happens to come in between.
+type Between = Box<dyn FnMut(&'static str, &Path) + Send>;
+
+#[derive(Default)]
+struct Hook(Mutex<Option<Between>>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Hook")
+    }
+}
 
 pub(crate) const ENOENT: i32 = 2;
 pub(crate) const EIO: i32 = 5;
@@ -62,11 +74,25 @@ fn errno(code: i32) -> io::Error {
 
 impl SimFs {
     fn of(state: State) -> Self {
-        SimFs(Arc::new(Mutex::new(state)))
+        SimFs(Arc::new(Mutex::new(state)), Arc::default())
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock()
+    }
+
+    /// From now on this is called before a file is opened (`"open"`) or written to (`"write"`), but
+    /// for what it does itself.
+    pub(crate) fn between(&self, between: impl FnMut(&'static str, &Path) + Send + 'static) {
+        *self.1.0.lock() = Some(Box::new(between));
+    }
+
+    fn before(&self, op: &'static str, path: &Path) {
+        let hook = self.1.0.lock().take();
+        if let Some(mut between) = hook {
+            between(op, path);
+            self.1.0.lock().get_or_insert(between);
+        }
     }
 
     /// Only so many bytes can be written from now on (`None`: any number).
@@ -79,7 +105,8 @@ impl SimFs {
         self.lock().disks.insert(at.to_owned(), bytes);
     }
 
-    /// From now on another folder lies at a path, by its number.
+    /// From now on another folder lies at a path, by its number: an empty one, unless it is 0, which is
+    /// the first. What is open stays so.
     pub(crate) fn mount(&self, at: &Path, number: u64) {
         self.lock().mounts.insert(at.to_owned(), number);
     }
@@ -228,6 +255,11 @@ impl State {
 
     fn strike(&mut self, op: &'static str, path: &Path) -> Option<Fault> {
         self.faults.iter_mut().find_map(|f| f.strikes(op, path).then(|| f.clone()))
+    }
+
+    /// Another folder lies over this one.
+    fn hides(&self, path: &Path) -> bool {
+        self.mounts.iter().any(|(at, number)| *number != 0 && path.starts_with(at))
     }
 
     /// A call that changes nothing.

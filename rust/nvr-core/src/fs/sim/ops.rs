@@ -33,9 +33,10 @@ impl SimFs {
     }
 
     fn file(&self, op: &'static str, path: &Path) -> io::Result<Arc<dyn File>> {
+        self.before(op, path);
         let mut state = self.lock();
         state.look(op, path)?;
-        match state.now.get(path) {
+        match state.now.get(path).filter(|_| !state.hides(path)) {
             Some(Some(inode)) => {
                 Ok(Arc::new(SimFile { fs: self.clone(), inode: *inode, path: path.to_owned() }))
             }
@@ -62,6 +63,7 @@ impl File for SimFile {
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
+        self.fs.before("write", &self.path);
         let mut state = self.fs.lock();
         let fault = state.strike("write", &self.path);
         // A full disk takes what fits.
@@ -168,6 +170,13 @@ impl FileSystem for SimFs {
     fn read_dir(&self, path: &Path) -> io::Result<Vec<DirEntry>> {
         let mut state = self.lock();
         state.look("list", path)?;
+        if state.hides(path) {
+            return if state.mounts.contains_key(path) {
+                Ok(Vec::new())
+            } else {
+                Err(errno(ENOENT))
+            };
+        }
         if state.now.get(path) != Some(&None) {
             return Err(errno(ENOENT));
         }

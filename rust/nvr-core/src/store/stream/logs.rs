@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::super::events::{Event, EventLog, History};
 use super::super::layout::stream_dir;
@@ -13,7 +14,7 @@ use crate::fs::Named;
 use crate::ids::RunId;
 use crate::{Error, Result};
 
-fn holds_of(log: &EventLog) -> Vec<Event> {
+pub(in super::super) fn holds_of(log: &EventLog) -> Vec<Event> {
     let hold = |(hold, held): (&String, &Held)| Event::Hold {
         at_us: held.from_us,
         hold: hold.clone(),
@@ -41,6 +42,7 @@ impl StreamStore {
             let mut logs = self.logs.lock();
             logs.insert(dir.clone(), new);
             self.dirs.write().push(dir.clone());
+            self.disks.changed.store(true, Ordering::Relaxed);
             *self.visible.write() = Arc::new(visible_of(&logs));
             self.note_plain();
         }
@@ -119,12 +121,12 @@ impl StreamStore {
 
     /// Notes that a file's sync failed.
     pub(crate) fn doubt(&self, path: &Path) {
-        self.doubt.add([path.to_owned()]);
+        self.disks.doubt.add([path.to_owned()]);
         let dirs = self.dirs();
         let dir = dirs.iter().find(|dir| path.starts_with(dir));
         let Some(root) = dir.and_then(|dir| dir.ancestors().nth(2)) else { return };
         // If it cannot be now, it is with a later sync.
-        if let Err(e) = self.doubt.note(&*self.fs, root) {
+        if let Err(e) = self.disks.doubt.note(&*self.fs, root) {
             log::error!(target: "nvr.store", "{} is in doubt, and that cannot be noted: {e}", path.display());
         }
     }
