@@ -240,7 +240,7 @@ class Store:
         cls,
         roots: Sequence[str],
         *,
-        beside: Sequence[str] = (),
+        beside: Sequence[str] = ...,
         read_only: bool = False,
         sync_interval_ms: int = 2000,
     ) -> Store: ...
@@ -337,7 +337,7 @@ class Store:
     def check(roots: Sequence[str], *, digests: bool = False) -> StoreReport:
         """Reads everything, changes nothing."""
     @staticmethod
-    def missing(roots: Sequence[str], *, beside: Sequence[str] = ()) -> list[Path]:
+    def missing(roots: Sequence[str], *, beside: Sequence[str] = ...) -> list[Path]:
         """Roots whose disk is not mounted, by the notes on the others and in ``beside``."""
     @staticmethod
     def init(root: Path) -> None: ...
