@@ -337,7 +337,8 @@ impl Muxer {
             let lasts = run.pending_us(unit.pts_90k);
             let enough = lasts >= self.options.min_fragment_us
                 || !first.kind.random_access
-                || self.new_segment_wanted;
+                || self.new_segment_wanted
+                || run.parts_from(&unit);
             let too_long = lasts >= self.options.max_fragment_us && unit.pts_90k > run.max_pts_90k;
             let too_much = run.pending_len >= MAX_FRAGMENT_LEN
                 || unit.arrival.mono_us - first.arrived_us >= MAX_FRAGMENT_ARRIVAL_US;

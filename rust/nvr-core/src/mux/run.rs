@@ -168,10 +168,8 @@ impl Run {
     pub(super) fn continuity(&self, unit: &AccessUnit, random_access: bool) -> Continuity {
         let media_us = us_from_90k(unit.pts_90k - self.max_pts_90k);
         let passed_us = unit.arrival.mono_us - self.last_mono_us;
-        let delay = unit.arrival.mono_us - us_from_90k(unit.pts_90k);
-        let too_early = self.envelope.least().is_some_and(|least| delay < least - STEP_US);
-        let ahead = media_us - passed_us;
-        let jumps_ahead = ahead > JUMP_US || (ahead > STEP_US && too_early && self.is_settled());
+        let jumps_ahead =
+            media_us - passed_us > JUMP_US || (self.is_settled() && self.comes_too_early(unit));
         let falls_back = if random_access || self.depth == 0 {
             // Everything before it, in decoding order, is shown before it.
             media_us < passed_us.clamp(0, us_from_90k(self.usual_90k)) - STEP_US
@@ -184,6 +182,22 @@ impl Run {
             us_from_90k(unit.pts_90k - least_90k) < -STEP_US
         };
         if jumps_ahead || falls_back { Continuity::Jump } else { Continuity::Continues }
+    }
+
+    /// Whether media time goes ahead, and the picture arrives before it could by what is known of
+    /// delays: it jumped, or those before it came late.
+    fn comes_too_early(&self, unit: &AccessUnit) -> bool {
+        let media_us = us_from_90k(unit.pts_90k - self.max_pts_90k);
+        let passed_us = unit.arrival.mono_us - self.last_mono_us;
+        let delay = unit.arrival.mono_us - us_from_90k(unit.pts_90k);
+        let too_early = self.envelope.least().is_some_and(|least| delay < least - STEP_US);
+        media_us - passed_us > STEP_US && too_early
+    }
+
+    /// Whether the fragment in the making is not to be placed by a picture's delay: that is another
+    /// than those that fragments were placed by.
+    pub(super) fn parts_from(&self, unit: &AccessUnit) -> bool {
+        self.newest.is_some() && self.comes_too_early(unit)
     }
 
     /// What is known of delays can be relied upon.

@@ -182,6 +182,21 @@ fn timestamps_that_wrap_or_repeat_in_pairs_are_no_fault() {
 }
 
 #[test]
+fn what_comes_before_a_small_jump_of_a_young_run_stays_where_it_was() {
+    let mut fed = Fed::new(params(0));
+    // Five pictures a second; the clock is set by 0.4 s at a random-access point, 0.4 s after another.
+    for n in 0..20 {
+        let random_access = n % 5 == 0 && n != 15 || n == 12;
+        let jump = if n < 12 { 0 } else { 36_000 };
+        let nal = if random_access { IDR } else { SLICE };
+        fed.picture(n * 18_000 + jump, n * 200_000, &[nal]);
+    }
+    fed.end();
+    let starts: Vec<i64> = fed.fragments().iter().map(|f| f.entry.wall_start_us - T0).collect();
+    assert_eq!(starts, [0, 1_000_000, 2_000_000, 2_400_000]);
+}
+
+#[test]
 fn a_gop_of_20_s_with_changing_frame_rate() {
     let mut fed = Fed::new(params(0));
     let (mut at_us, mut sent) = (0, Vec::new());
