@@ -1,7 +1,7 @@
 //! The event log of a stream: why it was not recorded, and what was deleted. Lines of JSON, each
 //! after its CRC-32C, append-only (`docs/on-disk-format.md`, "Event log").
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -177,8 +177,11 @@ pub struct EventLog {
     pub(super) kept: Kept,
     /// Lines of it are lost, and not at its end.
     pub(super) has_holes: bool,
-    /// Starts of runs that the disk has not taken yet. Which runs began before a deletion, and which
-    /// after it, decides what is deleted: no event is written before them.
+    /// Holds that it says were released.
+    released: BTreeSet<String>,
+    /// Starts of runs, and holds that other logs tell of, that the disk has not taken yet. Which runs
+    /// began before a deletion, and which after it, decides what is deleted: no event is written
+    /// before them.
     waiting: VecDeque<Event>,
 }
 
@@ -199,6 +202,7 @@ impl EventLog {
             events: Vec::new(),
             kept: Kept::default(),
             has_holes: false,
+            released: BTreeSet::new(),
             waiting: VecDeque::new(),
         };
         // On a disk that became read-only it can still be read.
@@ -250,10 +254,10 @@ impl EventLog {
         Ok(file)
     }
 
-    /// A run began, and the disk is not to be written to now.
-    pub(super) fn keep(&mut self, started: Event) {
-        self.note(started.clone());
-        self.waiting.push_back(started);
+    /// A run began, or another log tells of a hold, and the disk is not to be written to now.
+    pub(super) fn keep(&mut self, event: Event) {
+        self.note(event.clone());
+        self.waiting.push_back(event);
         if self.waiting.len() > MAX_WAITING {
             self.waiting.pop_front();
         }
@@ -261,7 +265,12 @@ impl EventLog {
 
     /// This is the log again of a disk that went and came back: what waited for it still does.
     pub(super) fn take_over(&mut self, before: EventLog) {
-        before.waiting.into_iter().for_each(|started| self.keep(started));
+        before.waiting.into_iter().for_each(|event| self.keep(event));
+    }
+
+    /// Whether it says nothing of a hold.
+    pub(super) fn lacks(&self, hold: &str) -> bool {
+        !self.kept.holds.contains_key(hold) && !self.released.contains(hold)
     }
 
     /// Writes what waits; the file, if something did.
@@ -304,10 +313,12 @@ impl EventLog {
                 self.kept.expiry.expire(until_us);
             }
             Event::Hold { hold, from_us, until_us, .. } => {
+                self.released.remove(&hold);
                 self.kept.hold(hold, from_us, until_us);
             }
             Event::Released { hold, .. } => {
                 self.kept.holds.remove(&hold);
+                self.released.insert(hold);
             }
             Event::RunStarted { at_us, ref run, late, .. } => {
                 if let (Ok(run), false) = (run.parse(), late) {
@@ -544,7 +555,8 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(), has_holes: false, waiting: VecDeque::new(),
+                kept: Kept::default(), has_holes: false, released: BTreeSet::new(),
+                waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {
                 let detail = String::new();

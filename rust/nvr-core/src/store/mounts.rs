@@ -2,7 +2,7 @@
 //! so that a disk that is not mounted is missed and not taken for a new one. And what is done when
 //! it comes (`docs/on-disk-format.md`, "Disks that are not there").
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -13,7 +13,7 @@ use super::damage::Damage;
 use super::disks::Root;
 use super::events::{Event, EventLog};
 use super::recover::{self, read_note, write_note};
-use super::stream::logs::holds_of;
+use super::stream::logs::spread_holds;
 use super::stream::{Folder, visible_of};
 use super::{Store, StreamStore, doubt};
 use crate::fs::FileSystem;
@@ -293,14 +293,8 @@ impl StreamStore {
             log.take_over(before);
         }
         self.unnamed.lock().insert(dir.clone());
-        // What is held is held on every disk.
-        let others = logs.iter().filter(|(d, _)| **d != dir).flat_map(|(_, log)| holds_of(log));
-        let known: BTreeSet<String> = log.kept.holds.keys().cloned().collect();
-        let news = |hold: &Event| matches!(hold, Event::Hold { hold, .. } if !known.contains(hold));
-        for hold in others.filter(news).collect::<Vec<_>>() {
-            log.append(&*self.disks.fs, hold)?.sync_data()?;
-        }
         logs.insert(dir.clone(), log);
+        spread_holds(&mut logs);
         {
             let mut dirs = self.dirs.write();
             if !dirs.contains(&dir) {
@@ -393,5 +387,34 @@ mod tests {
         assert!(error.to_string().contains("nvr store init") && !a.exists(), "{error}");
         init(&RealFs, &a, Moment { wall_us: 1, mono_us: 1 }).unwrap();
         drop(open(&[a], &beside).unwrap());
+    }
+
+    #[test]
+    fn what_one_log_holds_is_held_in_every_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, beside] = ["a", "b", "beside"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&beside).unwrap();
+        let camera = CameraId(uuid::Uuid::from_u128(1));
+        let id = StreamId { camera, kind: StreamKind::Main };
+        let store = open(&[a.clone(), b.clone()], &beside).unwrap();
+        store.hold(id, "kept", (0, 10), "").unwrap();
+        store.hold(id, "over", (0, 10), "").unwrap();
+        store.release(id, "over").unwrap();
+        drop(store);
+        // Who made this folder was killed before its log said anything.
+        let dirs = [&a, &b].map(|root| super::super::layout::stream_dir(root, id));
+        dirs.iter().for_each(|dir| std::fs::create_dir_all(dir).unwrap());
+        let store = open(&[a.clone(), b.clone()], &beside).unwrap();
+        let stream = store.stream(id).unwrap().unwrap();
+        for dir in &dirs {
+            let run = crate::ids::RunId(uuid::Uuid::from_u128(2));
+            assert!(stream.visible().holds(&dir.join("2026-11-23"), run, 5), "{}", dir.display());
+        }
+        // It is written before anything else is.
+        for (root, dir) in [&a, &b].into_iter().zip(&dirs) {
+            stream.write_starts(root).unwrap();
+            let log = EventLog::open(&RealFs, &dir.join("events"), false).unwrap();
+            assert!(!log.lacks("kept") && !log.kept.holds.contains_key("over"));
+        }
     }
 }

@@ -129,8 +129,9 @@ impl StreamStore {
         folders.iter().flat_map(|folder| &folder.days).for_each(|day| days.insert(*day));
         let dirs: Vec<PathBuf> = folders.iter().map(|folder| folder.dir.clone()).collect();
         let unnamed = Mutex::new(dirs.iter().cloned().collect());
-        let logs: BTreeMap<PathBuf, EventLog> =
+        let mut logs: BTreeMap<PathBuf, EventLog> =
             folders.into_iter().map(|folder| (folder.dir, folder.log)).collect();
+        logs::spread_holds(&mut logs);
         let visible = RwLock::new(Arc::new(visible_of(&logs)));
         let damage = Damage::of(logs.values().flat_map(|log: &EventLog| &log.events));
         let stream = StreamStore {

@@ -14,7 +14,17 @@ use crate::fs::Named;
 use crate::ids::RunId;
 use crate::{Error, Result};
 
-pub(in super::super) fn holds_of(log: &EventLog) -> Vec<Event> {
+/// What is held is held on every disk: who made a folder may have been killed before its log said so,
+/// or a disk that was not there may have come.
+pub(in super::super) fn spread_holds(logs: &mut BTreeMap<PathBuf, EventLog>) {
+    let all: Vec<Event> = logs.values().flat_map(holds_of).collect();
+    for event in all {
+        let Event::Hold { hold, .. } = &event else { continue };
+        logs.values_mut().filter(|log| log.lacks(hold)).for_each(|log| log.keep(event.clone()));
+    }
+}
+
+fn holds_of(log: &EventLog) -> Vec<Event> {
     let hold = |(hold, held): (&String, &Held)| Event::Hold {
         at_us: held.from_us,
         hold: hold.clone(),
