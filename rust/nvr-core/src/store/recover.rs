@@ -133,7 +133,10 @@ pub(super) fn recover_files(
 
 /// Says in the logs what they do not say of what was put right.
 pub(super) fn tell(stream: &StreamStore, recovered: Vec<(PathBuf, i64)>, work: &mut Work) {
-    // Not before all indexes are right: what is asked is asked of all folders together.
+    // Not before all indexes are right: what is asked is asked of all folders together. And not before
+    // all runs have a name: what one has that nobody knows to have begun may not be shown.
+    let begun = begin_unnamed_runs(stream, work);
+    work.attempt(begun);
     for (dir, since_us) in recovered {
         let told = tell_holes(stream, &dir, since_us, work);
         work.attempt(told);
@@ -446,9 +449,8 @@ pub(super) fn seal(file: &Named, trust: Trust) -> Result<Option<SegmentTable>> {
 }
 
 /// What the log does not say of runs, because the recorder did not get round to it or the power
-/// failed: that one began, that one ended, and that its end was lost.
+/// failed: that one ended, and that its end was lost.
 fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
-    begin_unnamed_runs(stream, work)?;
     let runs = stream.unended_runs().into_iter().filter(|(dir, ..)| work.concerns(dir));
     for (dir, run, at_us) in runs.collect::<Vec<_>>() {
         let at_us = end_of(stream, &run)?.unwrap_or(at_us);
