@@ -211,15 +211,17 @@ fn tell_loss(
     stream: &StreamStore,
     dir: &Path,
     run: RunId,
-    (from_us, until_us): (i64, i64),
+    (from_us, whole_until_us): (i64, i64),
     work: &mut Work,
 ) -> Result<()> {
     // Between held segments, retention has deleted what is missing.
     let visible = stream.visible();
-    let held = visible.holds_all(from_us, until_us);
+    let held = visible.holds_all(from_us, whole_until_us);
     let from_us = if held { from_us } else { from_us.max(visible.expired(dir, run)) };
-    for (at_us, until_us) in stream.history().untold(from_us, until_us) {
-        if until_us - at_us > MISSING_US {
+    for (at_us, until_us) in stream.history().untold(from_us, whole_until_us) {
+        let beside_loss = at_us > from_us || until_us < whole_until_us;
+        let missing_us = if beside_loss { BESIDE_LOSS_US } else { MISSING_US };
+        if until_us - at_us > missing_us {
             let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
             let lost = Event::Lost { at_us, until_us, reason, detail };
             work.unless_unsynced(stream.log_durably_in(dir, lost))?;
@@ -478,6 +480,9 @@ fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
 
 /// Ends of footage and of runs are not rounded in the same way.
 const MISSING_US: i64 = 1000;
+/// Beside a loss that is told: wall times follow the delay from the camera, and the fragment that was
+/// lost may have moved them by so much without a new run.
+const BESIDE_LOSS_US: i64 = 200_000;
 const LOST: &str = "what was not yet durable was lost";
 
 fn end_of(stream: &StreamStore, run: &str) -> Result<Option<i64>> {
