@@ -252,6 +252,11 @@ impl Root {
         Ok(())
     }
 
+    /// Whether a store's disk would be missed here: its mark is known to last.
+    pub(super) fn may_be_missed(&self) -> bool {
+        *self.marked.lock() || self.noted.lock().is_some()
+    }
+
     /// Whether a store's disk is known to have been here.
     pub(super) fn is_expected(&self) -> bool {
         self.was_opened() || self.noted.lock().is_some()

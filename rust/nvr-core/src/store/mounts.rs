@@ -173,7 +173,7 @@ impl Store {
                 }
             })
             .collect();
-        let expected = gone.into_iter().filter(|root| root.is_expected());
+        let expected = gone.into_iter().filter(|root| root.may_be_missed());
         let disks: Vec<Noted> = there.iter().copied().chain(expected).map(disk).collect();
         let there = there.iter().map(|root| &root.path);
         let write = |folder: &PathBuf| write(fs, folder, &disks);
@@ -415,6 +415,30 @@ mod tests {
             stream.write_starts(root).unwrap();
             let log = EventLog::open(&RealFs, &dir.join("events"), false).unwrap();
             assert!(!log.lacks("kept") && !log.kept.holds.contains_key("over"));
+        }
+    }
+
+    #[test]
+    fn a_disk_whose_mark_may_not_last_is_not_missed() {
+        use crate::fs::sim::{EIO, Fault, SimFs};
+        let clock = Arc::new(SimClock::at(1_795_478_400_000_000));
+        let roots = ["/a", "/b"].map(PathBuf::from);
+        let open = |fs: &SimFs| Store::open(Arc::new(fs.clone()), clock.clone(), &roots, false);
+        for seed in 0..10 {
+            let fs = SimFs::default();
+            roots.iter().for_each(|root| fs.create_dir_all(root).unwrap());
+            fs.sync_dir(Path::new("/")).unwrap();
+            fs.set_faults(vec![Fault::of("sync", "/b", EIO)]);
+            let store = open(&fs).unwrap();
+            fs.set_faults(Vec::new());
+            // It goes, and its mark with what was never synced.
+            fs.mount(&roots[1], 1);
+            store.look_at_disks();
+            store.note_disks().unwrap();
+            let fs = fs.after_power_failure(seed);
+            fs.mount(&roots[1], 0);
+            let store = open(&fs).unwrap();
+            assert!(store.roots().iter().all(|root| !root.is_gone()), "{seed}");
         }
     }
 }
