@@ -51,7 +51,7 @@ async def test_a_bit_that_turned_while_others_are_recorded(tmp_path: Path) -> No
         with running(settings) as node:
             channel = dial(node.grpc)
             source = RemoteFootage(channel, target=node.grpc)
-            yard = await until(lambda: range_of(source, "yard"))
+            await until(lambda: range_of(source, "yard"))
             steps = [step async for step in source.list_cameras(CONTEXT)]
             (camera_id,) = [step.id for step in steps if isinstance(step, Camera) and step.name == "yard"]
             await channel.close()
@@ -68,6 +68,8 @@ async def test_a_bit_that_turned_while_others_are_recorded(tmp_path: Path) -> No
         with running(settings) as node:
             channel = dial(node.grpc)
             source = RemoteFootage(channel, target=node.grpc)
+            # Of what has ended, the end is no estimate any more.
+            yard = await until(lambda: range_of(source, "yard"))
 
             async def damaged() -> list[Span | Gap] | None:
                 answer = source.coverage(CONTEXT, "yard", "main", yard)
@@ -111,7 +113,8 @@ async def test_a_bit_that_turned_while_others_are_recorded(tmp_path: Path) -> No
 
             since = await until(long_enough)
             found, notices = await pictures(source, "gate", since)
-            assert abs(found - (since.end_us - since.start_us) * SCENE.fps // 1_000_000) <= 1
+            # Its end is an estimate until the next picture comes: there may be a fragment more.
+            assert found >= (since.end_us - since.start_us) * SCENE.fps // 1_000_000 - 1
             assert not notices
             assert "nvr_scrub_damaged_fragments_total 1.0\n" in await asyncio.to_thread(node.scrape)
             await channel.close()
