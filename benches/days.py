@@ -110,8 +110,8 @@ def restart(settings: Settings) -> list[Row]:
             wait_until(partial(records, first.address, count), f"{count} cameras are recorded", within_s=180)
             ids = [camera.id for camera in cameras_of(first.address)]
         # What is noted at the root stays: since when all is durable, and which machine wrote it.
-        for camera in ids:
-            shutil.rmtree(root / camera)
+        for camera in filter(Path.is_dir, root.iterdir()):
+            shutil.rmtree(camera)
         made = days_bench("make", root, days, *ids)
         settings.say(f"  a store of {count} streams × {days} days, made in {made['seconds']:.0f} s")
         size = f"{count} streams × {days} days"

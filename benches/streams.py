@@ -24,6 +24,7 @@ FULL_S = 1800.0
 # What is still in memory at the end of a range is no gap.
 UNWRITTEN_US = 15_000_000
 SHOWN_GAPS = 10
+EXPIRED = "expired"
 FEW = 63
 MAX_RESIDENT_MB = {63: 110, 200: 220}
 MAX_CORES = 0.4
@@ -51,7 +52,7 @@ def played(file: Path, count: int, log: Path) -> Iterator[tuple[list[str], int]]
 
 
 def gaps(address: str, start_us: int, end_us: int) -> list[str]:
-    """The gaps that the streams of a node have in a range, in words."""
+    """The gaps that the streams of a node have in a range, in words; not what retention has deleted."""
     found = []
     with grpc.insecure_channel(address) as channel:
         # The stubs are typed for grpc.aio; they serve a blocking channel as well.
@@ -65,8 +66,8 @@ def gaps(address: str, start_us: int, end_us: int) -> list[str]:
                 )
                 answer = service.Coverage(request, timeout=30)
                 for step in answer:
-                    if step.item.WhichOneof("kind") == "gap":
-                        gap = step.item.gap
+                    gap = step.item.gap
+                    if step.item.WhichOneof("kind") == "gap" and gap.reason != EXPIRED:
                         lasts_s = (gap.range.end_us - gap.range.start_us) / 1e6
                         after_s = (gap.range.start_us - start_us) / 1e6
                         name = common_pb2.StreamKind.Name(kind)
@@ -141,6 +142,6 @@ def measure(settings: Settings) -> list[Row]:
         f"Whole node: cameras with main (2 Mbit/s, 15 fps) and sub-stream (300 kbit/s, 10 fps) from "
         f"`nvr simulate` in processes that are not counted; retention at 20 GB; {settings.soak_s:g} s with "
         f"{settings.streams} cameras, a third of it with {few} (`--soak 1800` for the half hour); gaps: of "
-        "all streams, as Coverage names them; growth: least squares over samples every 5 s."
+        "all streams, as Coverage names them, without what retention has deleted by then; growth: least squares over samples every 5 s."
     )
     return rows
