@@ -142,6 +142,7 @@ def measure(settings: Settings) -> list[Row]:
         f"Whole node: cameras with main (2 Mbit/s, 15 fps) and sub-stream (300 kbit/s, 10 fps) from "
         f"`nvr simulate` in processes that are not counted; retention at 20 GB; {settings.soak_s:g} s with "
         f"{settings.streams} cameras, a third of it with {few} (`--soak 1800` for the half hour); gaps: of "
-        "all streams, as Coverage names them, without what retention has deleted by then; growth: least squares over samples every 5 s."
+        "all streams, as Coverage names them, without what retention has deleted by then; "
+        "growth: least squares over samples every 5 s."
     )
     return rows
