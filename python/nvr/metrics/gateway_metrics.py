@@ -12,28 +12,13 @@ from dataclasses import dataclass, field
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from nvr.footage.calls import OMISSIONS
 from nvr.metrics.node_metrics import CallMetrics, build_info
 
 __all__ = ["AreaRollup", "GatewayMetrics", "LinkState", "QueryMetrics", "gateway_registry"]
 
 _US = 1e6
 _OTHER = "other"
-# The warnings that a gateway writes of the nodes below (nvr.v1.Warning.code).
-_REASONS = frozenset(
-    {
-        "node_unreachable",
-        "deadline",
-        "node_refused",
-        "node_failed",
-        "node_lied",
-        "node_unknown",
-        "pending",
-        "damaged",
-        "disk_error",
-        "slow_reader",
-        "truncated",
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +72,7 @@ class QueryMetrics(Collector):
         self._partial += bool(codes)
         self._contacted += contacted
         for code in codes:
-            known = code if code in _REASONS else _OTHER
+            known = code if code in OMISSIONS else _OTHER
             self._omissions[known] = self._omissions.get(known, 0) + 1
 
     def lease(self, change: str) -> None:

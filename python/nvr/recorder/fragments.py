@@ -88,13 +88,11 @@ class FragmentReader:
             try:
                 config = self._config_of(fragment)
                 data = self._bytes_of(fragment)
-            except DamagedError as error:
+            except (DamagedError, StoreError) as error:
+                # Of a disk that fails, or was taken away, others may have what comes after.
+                code = "damaged" if isinstance(error, DamagedError) else "disk_error"
                 where = TimeRange(fragment.start_us, fragment.start_us + fragment.duration_us)
-                return Notice("damaged", error.message, self._node, self._camera_id, where)
-            except StoreError as error:
-                # Its disk fails, or was taken away: others may have what comes after.
-                where = TimeRange(fragment.start_us, fragment.start_us + fragment.duration_us)
-                return Notice("disk_error", error.message, self._node, self._camera_id, where)
+                return Notice(code, error.message, self._node, self._camera_id, where)
             except NoFootage:
                 # Retention was faster.
                 continue

@@ -22,7 +22,7 @@ use retina::codec::{CodecItem, Depacketizer, FrameFormat, ParametersRef};
 use retina::rtp::{PacketMeta, ReceivedPacket};
 use retina::testutil::DepacketizeBuf;
 
-use crate::opus;
+use crate::{MAX_PICTURE, opus};
 
 /// What comes of a session.
 pub(crate) enum Item {
@@ -76,9 +76,6 @@ impl Buffers {
     }
 }
 
-/// A larger picture is none. (An 8K camera's keyframes have 2 to 4 MiB.)
-const MAX_PICTURE: usize = 32 << 20;
-
 /// What most packets of sound fit into.
 const SOUND_BYTES: usize = 1 << 13;
 
@@ -108,7 +105,7 @@ impl Assembly {
 
     fn push(&mut self, packet: &ReceivedPacket, buffers: &Buffers) -> Result<(), Trouble> {
         self.len += packet.payload().len();
-        if self.len > MAX_PICTURE {
+        if self.len > MAX_PICTURE as usize {
             let what = format!("a picture of more than {MAX_PICTURE} bytes");
             return Err(Trouble::Session(what));
         }

@@ -31,8 +31,7 @@ pub async fn camera(url: &str, sink: &mut dyn MediaSink) -> String {
     let group = Arc::new(SessionGroup::default());
     let (clock, status, mut begun) = (SystemClock::default(), StatusCell::default(), false);
     let feed = Feed { clock: &clock, sink, status: &status, begun: &mut begun };
-    let failure = match session::connect(&address, (&group, &Buffers::default()), LIMIT, None).await
-    {
+    let failure = match session::connect(&address, &group, &Buffers::default(), LIMIT, None).await {
         Ok(playing) => session::feed(playing, &address, LIMIT, feed).await,
         Err(failure) => failure,
     };

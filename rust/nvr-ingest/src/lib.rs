@@ -36,3 +36,6 @@ pub use supervisor::Supervisor;
 
 /// The target of this crate's log records.
 pub(crate) const LOG: &str = "nvr.ingest";
+
+/// A larger picture is none, whichever way it comes. (An 8K camera's keyframes have 2 to 4 MiB.)
+pub(crate) const MAX_PICTURE: u32 = 32 << 20;

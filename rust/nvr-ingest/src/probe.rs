@@ -78,7 +78,7 @@ async fn first_picture(
     let started = tokio::time::Instant::now();
     let here = Handle::current();
     let playing =
-        session::connect(address, (&group, &Buffers::default()), limit, Some(&here)).await?;
+        session::connect(address, &group, &Buffers::default(), limit, Some(&here)).await?;
     let left = limit.saturating_sub(started.elapsed());
     let result = tokio::select! {
         Ok(()) = arrived => Ok(()),

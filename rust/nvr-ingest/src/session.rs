@@ -51,7 +51,8 @@ impl Playing {
 /// received if they come over UDP.
 pub(crate) async fn connect(
     address: &Address,
-    (group, buffers): (&Arc<SessionGroup>, &Buffers),
+    group: &Arc<SessionGroup>,
+    buffers: &Buffers,
     limit: Duration,
     udp: Option<&Handle>,
 ) -> Result<Playing, Failure> {

@@ -134,13 +134,8 @@ impl Task {
         let playing = {
             // Never closed, so there is always a permit to wait for.
             let _turn = handshakes.acquire().await;
-            match session::connect(
-                address,
-                (group, buffers),
-                options.handshake_timeout,
-                udp.as_ref(),
-            )
-            .await
+            match session::connect(address, group, buffers, options.handshake_timeout, udp.as_ref())
+                .await
             {
                 Ok(playing) => playing,
                 Err(failure) => return failure,

@@ -1,7 +1,6 @@
 //! Many streams on one runtime.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, mpsc};
 use std::thread;
 use std::time::Duration;
@@ -12,6 +11,8 @@ use nvr_core::reason::Reason;
 use nvr_core::time::Clock;
 use nvr_core::{Error, Result};
 use parking_lot::Mutex;
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
@@ -82,7 +83,7 @@ fn runtime(
 fn pauses(options: &Options, handshakes: Arc<Semaphore>) -> impl Fn() -> Duration + use<> {
     let (short, long) = (options.batch, options.batch_unwatched);
     let watchers = options.watchers.clone();
-    let count = AtomicU32::new(0);
+    let lengths = Mutex::new(StdRng::seed_from_u64(0));
     move || {
         // A handshake takes a pause for each question and answer: of a crowd, all wait for all.
         if watchers.any() || handshakes.available_permits() == 0 {
@@ -90,17 +91,8 @@ fn pauses(options: &Options, handshakes: Arc<Semaphore>) -> impl Fn() -> Duratio
         }
         // Wall times are made of pictures that came just before a pause ended: pauses of random lengths are
         // in step with no camera.
-        let uneven = mixed(count.fetch_add(1, Relaxed));
-        long * 3 / 4 + (long / 4).mul_f64(f64::from(uneven) / f64::from(u32::MAX))
+        lengths.lock().gen_range(long * 3 / 4..=long)
     }
-}
-
-/// Numbers that look random for 0, 1, 2 … (the finalizer of MurmurHash3).
-fn mixed(number: u32) -> u32 {
-    let mut mixed = number.wrapping_mul(0x9e37_79b9);
-    mixed = (mixed ^ (mixed >> 16)).wrapping_mul(0x85eb_ca6b);
-    mixed = (mixed ^ (mixed >> 13)).wrapping_mul(0xc2b2_ae35);
-    mixed ^ (mixed >> 16)
 }
 
 impl Entry {

@@ -222,13 +222,19 @@ fn what_a_disk_does_not_let_us_read_is_told_as_unknown() {
     }
 }
 
-/// Two streams on one disk that does nothing for a while: what of each is given up.
-fn given_up_in(stall_s: i64) -> [i64; 2] {
+/// Two streams that are recorded on one disk, for lack of room on the other.
+fn two_on_one_disk() -> Day {
     let mut day = Day::scripted();
     day.fill(1);
     day.carry_out(&Step::Restart);
     (0..2).for_each(|n| day.carry_out(&Step::Up(n)));
     day.carry_out(&Step::Record(10));
+    day
+}
+
+/// Where that disk does nothing for a while: what of each is given up.
+fn given_up_in(stall_s: i64) -> [i64; 2] {
+    let mut day = two_on_one_disk();
     let from_us = day.now_us();
     day.carry_out(&Step::Stall(0, stall_s));
     day.look();
@@ -251,11 +257,7 @@ fn of_a_disk_that_is_too_slow_sub_streams_are_given_up_before_main_streams() {
 
 /// The same disk: whether, after so long, it is left to recording by who copies, and by who reads.
 fn left_to_recording_after(stall_s: i64) -> [bool; 2] {
-    let mut day = Day::scripted();
-    day.fill(1);
-    day.carry_out(&Step::Restart);
-    (0..2).for_each(|n| day.carry_out(&Step::Up(n)));
-    day.carry_out(&Step::Record(10));
+    let mut day = two_on_one_disk();
     let id = day.ids()[0];
     let first = &day.store().fragments(id, 0, i64::MAX).unwrap()[0];
     let (path, record) = (first.segment_path(), first.record);

@@ -20,11 +20,10 @@ use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncReadExt as _, BufReader};
 use tokio::process::ChildStdout;
 
+use crate::MAX_PICTURE;
 use crate::failure::Failure;
 
-/// No picture is larger: an 8K keyframe has a tenth of it.
-const MAX_PICTURE: u32 = 32 << 20;
-/// Nothing else is larger.
+/// Nothing but a picture is larger.
 const MAX_OTHER: u32 = 1 << 16;
 /// Media times, in any ticks: some sources count them since 1970.
 const TIMES: std::ops::Range<i64> = -(1 << 50)..1 << 50;
