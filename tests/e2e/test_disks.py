@@ -51,11 +51,11 @@ def bound(to: Path, at: Path) -> Iterator[None]:
 def fill(disk: Path) -> Path:
     """A file that leaves no room on a disk."""
     path = disk / "filler"
-    with path.open("wb") as file:
+    # Unbuffered: what a buffer still held would be refused once more when the file is closed.
+    with path.open("wb", buffering=0) as file:
         try:
             while True:
                 file.write(bytes(1 << 16))
-                file.flush()
         except OSError:
             return path
 
