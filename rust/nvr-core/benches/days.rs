@@ -11,6 +11,7 @@
 //! - `rebuild ROOT`: makes the index of all that is there anew; its calls and its time.
 
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -19,6 +20,8 @@ use bytes::Bytes;
 use nvr_core::fs::counted::{Calls, Counted};
 use nvr_core::fs::{FileSystem, RealFs};
 use nvr_core::ids::{CameraId, RunId, StreamId, StreamKind, SystemEntropy};
+use nvr_core::index::file::HEADER_LEN;
+use nvr_core::index::record::RECORD_LEN;
 use nvr_core::index::{IndexWriter, Record};
 use nvr_core::media::{VideoCodec, VideoParams};
 use nvr_core::segment::digest::{TrackOf, track_digest};
@@ -32,6 +35,8 @@ use nvr_core::time::{Clock as _, DAY_US, SECOND_US, SystemClock};
 
 type Outcome = Result<(), Box<dyn std::error::Error>>;
 
+/// So many seeks, then as many bare reads.
+const ROUND: usize = 1000;
 const FRAGMENT_US: i64 = 2 * SECOND_US;
 const SEGMENT_FRAGMENTS: i64 = 30;
 const PICTURES: u32 = 30;
@@ -201,13 +206,14 @@ fn seek(root: &Path, questions: usize) -> Outcome {
         (stream, from_us + numbers.below((until_us - from_us) as u64) as i64)
     };
     // Every day of every stream is open, and every index in the page cache.
-    let mut records = 0;
+    let (mut records, mut files) = (0, Vec::new());
     for stream in &streams {
         for day in stream.days() {
             for index in stream.indexes_of(day)? {
                 records += index.count()?;
                 let mut file = std::fs::File::open(index.path())?;
                 std::io::copy(&mut file, &mut std::io::sink())?;
+                files.push((file, index.count()?));
             }
         }
     }
@@ -216,7 +222,10 @@ fn seek(root: &Path, questions: usize) -> Outcome {
         stream.locate(at_us, Mode::At)?;
     }
     let mut taken_ns = Vec::with_capacity(questions);
-    for _ in 0..questions {
+    let mut bare_ns = Vec::with_capacity(questions);
+    let mut places = Numbers(2);
+    let mut buffer = [0; 384];
+    for n in 0..questions {
         let (stream, at_us) = ask();
         let start = Instant::now();
         let found = stream.locate(at_us, Mode::At)?;
@@ -224,13 +233,25 @@ fn seek(root: &Path, questions: usize) -> Outcome {
         if !found.is_some_and(|f| (f.record.wall_start_us..f.end_us).contains(&at_us)) {
             return Err(format!("nothing shows {at_us}").into());
         }
+        // By turns: what the kernel alone takes for a read at random, on this machine, now.
+        if n % ROUND == ROUND - 1 {
+            for _ in 0..ROUND {
+                let (file, count) = &files[places.below(files.len() as u64) as usize];
+                let offset = HEADER_LEN + places.below(*count) * RECORD_LEN as u64;
+                let start = Instant::now();
+                file.read_at(&mut buffer, offset)?;
+                bare_ns.push(start.elapsed().as_nanos() as u64);
+            }
+        }
     }
     taken_ns.sort_unstable();
+    bare_ns.sort_unstable();
     println!(
-        r#"{{"streams": {}, "records": {records}, "open_us": {open_us}, "p50_ns": {}, "p99_ns": {}}}"#,
+        r#"{{"streams": {}, "records": {records}, "open_us": {open_us}, "p50_ns": {}, "p99_ns": {}, "bare_p50_ns": {}}}"#,
         streams.len(),
         percentile(&taken_ns, 50),
-        percentile(&taken_ns, 99)
+        percentile(&taken_ns, 99),
+        percentile(&bare_ns, 50)
     );
     Ok(())
 }

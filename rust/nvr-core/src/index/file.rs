@@ -124,12 +124,12 @@ impl IndexWriter {
 pub struct IndexFile {
     file: ReadFile,
     known: Mutex<Known>,
-    /// The run.
-    pub run: RunId,
     /// Midnight (UTC) of the day in which its segments start.
     pub day_start_us: i64,
     /// Its lease epoch.
     pub epoch: u32,
+    /// The run.
+    pub run: RunId,
     path: PathBuf,
     first: OnceLock<Record>,
     block: Mutex<Block>,
@@ -201,18 +201,11 @@ impl IndexFile {
         Ok(position < known || position < self.count()?)
     }
 
-    /// Reads anew what is known of the ends, where an instant is not before the last one known.
-    fn refresh(&self, at_us: i64) -> Result<()> {
-        let before = {
-            let known = self.known.lock();
-            if known.count > 0 && at_us < known.last_us {
-                return Ok(());
-            }
-            known.count
-        };
+    /// Reads anew what is known of the ends.
+    fn refresh(&self) -> Result<()> {
         let count = self.count()?;
         // None: it was emptied, which nothing does while it is open.
-        if count > 0 && before != count {
+        if count > 0 && self.known.lock().count != count {
             let first_us = self.first_of(count)?.map_or(0, |record| record.wall_start_us);
             let last_us = self.one(count - 1)?.wall_start_us;
             self.known.lock().set_ends(count, first_us, last_us);
@@ -275,10 +268,13 @@ impl IndexFile {
     /// The last record that starts at or before an instant, with the one behind it; `None`: all are
     /// later.
     pub fn find(&self, at_us: i64) -> Result<Option<Found>> {
-        self.refresh(at_us)?;
-        let place = self.known.lock().place_of(at_us);
+        let mut place = self.known.lock().place_of(at_us);
+        if let Place::Last(_) | Place::Unknown = place {
+            self.refresh()?;
+            place = self.known.lock().place_of(at_us);
+        }
         match place {
-            Place::Before => Ok(None),
+            Place::Before | Place::Unknown => Ok(None),
             Place::Last(position) => {
                 Ok(Some(Found { position, record: self.one(position)?, next: None }))
             }

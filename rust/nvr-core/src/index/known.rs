@@ -22,6 +22,8 @@ impl Mark {
 /// Where an instant lies.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Place {
+    /// Nothing is known of the index.
+    Unknown,
     /// Before the first record.
     Before,
     /// Not before the last one, which stands there.
@@ -52,7 +54,10 @@ impl Known {
     }
 
     pub(super) fn place_of(&self, at_us: i64) -> Place {
-        if self.count == 0 || at_us < self.first_us {
+        if self.count == 0 {
+            return Place::Unknown;
+        }
+        if at_us < self.first_us {
             return Place::Before;
         }
         let last = Mark { position: self.count - 1, start_us: self.last_us };

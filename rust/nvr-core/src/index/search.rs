@@ -65,6 +65,8 @@ pub(super) fn search(
 ) -> Result<(Found, u32)> {
     let Mark { position: mut low, start_us: mut low_us } = before;
     let Mark { position: mut high, start_us: mut high_us } = after;
+    // The records there, where they have been read.
+    let (mut at_low, mut at_high) = (None, None);
     let mut reads = 0;
     let mut near = Near { at: 0, records: 0, bytes: [0; _] };
     let mut records = FIRST_RECORDS;
@@ -83,21 +85,30 @@ pub(super) fn search(
         records = NEXT_RECORDS;
         // What lies in the block that was read for the guess costs nothing more to look at.
         let (mut first, mut end) = (near.at.max(low + 1), (near.at + near.records).min(high));
-        // The guess itself first: mostly it is the one, or beside it.
-        let mut middle = guess;
+        // The guess itself first, and then the one beside it: mostly it is one of them.
+        let (mut middle, mut beside) = (guess, true);
         while first < end {
-            let start_us = near.get(index, middle)?.wall_start_us;
-            if start_us <= at_us {
-                (low, low_us) = (middle, start_us);
+            let record = near.get(index, middle)?;
+            if record.wall_start_us <= at_us {
+                (low, low_us, at_low) = (middle, record.wall_start_us, Some(record));
                 first = middle + 1;
             } else {
-                (high, high_us) = (middle, start_us);
+                (high, high_us, at_high) = (middle, record.wall_start_us, Some(record));
                 end = middle;
             }
-            middle = first + (end.saturating_sub(first)) / 2;
+            middle = match (beside, low == middle) {
+                (true, true) => first,
+                (true, false) => end.saturating_sub(1),
+                (false, _) => first + end.saturating_sub(first) / 2,
+            };
+            beside = false;
         }
         halve = high - low > width / 2;
     }
+    if let (Some(record), Some(next)) = (at_low, at_high) {
+        return Ok((Found { position: low, record, next: Some(next) }, reads));
+    }
+    // One of them is a mark, of which only the time was known.
     if !(near.has(low) && near.has(high)) {
         near.read(index, low, FIRST_RECORDS)?;
         reads += 1;

@@ -128,11 +128,21 @@ impl Day {
     }
 }
 
+/// What a seek looks at of a day, and all else of it elsewhere.
+#[derive(Debug)]
+struct Entry {
+    day_us: i64,
+    /// The only index that may show an instant of the day, if that is known: the day has no other,
+    /// and the day before none of another run.
+    only: Option<Arc<IndexFile>>,
+    day: Box<Day>,
+}
+
 /// The days that have folders, in order. Mostly without a gap: where a day stands is told by its
 /// distance from the first, so that a seek among thousands of indexes looks at few places in memory.
 #[derive(Debug, Default)]
 pub(super) struct Days {
-    days: Vec<Day>,
+    days: Vec<Entry>,
     first_us: i64,
 }
 
@@ -140,17 +150,19 @@ impl Days {
     fn position(&self, day_us: i64) -> std::result::Result<usize, usize> {
         let guess = usize::try_from(day_us.saturating_sub(self.first_us) / DAY_US).unwrap_or(0);
         match self.days.get(guess) {
-            Some(day) if day.day_us == day_us => Ok(guess),
-            _ => self.days.binary_search_by_key(&day_us, |day| day.day_us),
+            Some(entry) if entry.day_us == day_us => Ok(guess),
+            _ => self.days.binary_search_by_key(&day_us, |entry| entry.day_us),
         }
     }
 
-    pub(super) fn get(&self, day_us: i64) -> Option<&Day> {
+    fn get(&self, day_us: i64) -> Option<&Entry> {
         self.position(day_us).ok().map(|at| &self.days[at])
     }
 
+    /// A day, whose indexes may change.
     pub(super) fn get_mut(&mut self, day_us: i64) -> Option<&mut Day> {
-        self.position(day_us).ok().map(|at| &mut self.days[at])
+        self.forget_only(day_us);
+        self.position(day_us).ok().map(|at| &mut *self.days[at].day)
     }
 
     /// A day that has a folder.
@@ -159,12 +171,14 @@ impl Days {
     }
 
     fn inserted(&mut self, day: Day) -> &mut Day {
-        let at = self.position(day.day_us).unwrap_or_else(|at| {
-            self.days.insert(at, day);
+        let day_us = day.day_us;
+        self.forget_only(day_us);
+        let at = self.position(day_us).unwrap_or_else(|at| {
+            self.days.insert(at, Entry { day_us, only: None, day: Box::new(day) });
             at
         });
         self.first_us = self.days[0].day_us;
-        &mut self.days[at]
+        &mut self.days[at].day
     }
 
     /// A day of which a folder was just made, if there was none: it has nothing to be listed.
@@ -173,20 +187,21 @@ impl Days {
     }
 
     pub(super) fn remove(&mut self, day_us: i64) {
+        self.forget_only(day_us);
         if let Ok(at) = self.position(day_us) {
             self.days.remove(at);
-            self.first_us = self.days.first().map_or(0, |day| day.day_us);
+            self.first_us = self.days.first().map_or(0, |entry| entry.day_us);
         }
     }
 
     /// Midnights, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = i64> {
-        self.days.iter().map(|day| day.day_us)
+        self.days.iter().map(|entry| entry.day_us)
     }
 
     /// The open indexes of a day but those of some runs; `None`: there are some that are not open.
     pub(super) fn ready(&self, day_us: i64, except: &[RunId]) -> Option<Indexes> {
-        match self.get(day_us) {
+        match self.get(day_us).map(|entry| &entry.day) {
             None => Some(Indexes::new()),
             Some(day) if day.is_ready(except) => Some(day.indexes_except(except).collect()),
             Some(_) => None,
@@ -200,6 +215,33 @@ impl Days {
         let runs: SmallVec<[RunId; 2]> = found.iter().map(|index| index.run).collect();
         found.extend(self.ready(day_us.saturating_sub(DAY_US), &runs)?);
         Some(found)
+    }
+
+    /// What [`Days::ready_both`] would give, if that is known to be only this.
+    pub(super) fn only(&self, day_us: i64) -> Option<Arc<IndexFile>> {
+        self.get(day_us)?.only.clone()
+    }
+
+    /// Remembers whether a day has only one index that is to be asked.
+    pub(super) fn note_only(&mut self, day_us: i64) {
+        let only = match self.ready_both(day_us).as_deref() {
+            Some([only]) => Some(only.clone()),
+            _ => None,
+        };
+        if let Ok(at) = self.position(day_us) {
+            let entry = &mut self.days[at];
+            // It is one of the day itself.
+            entry.only = only.filter(|only| entry.day.knows(only.path()));
+        }
+    }
+
+    /// A day's indexes change: they are those of two days' questions.
+    fn forget_only(&mut self, day_us: i64) {
+        for day_us in [day_us, day_us.saturating_add(DAY_US)] {
+            if let Ok(at) = self.position(day_us) {
+                self.days[at].only = None;
+            }
+        }
     }
 }
 
@@ -225,7 +267,7 @@ mod tests {
                 }
                 prop_assert_eq!(days.iter().collect::<Vec<_>>(), set.iter().copied().collect::<Vec<_>>());
                 for day in -5..45 {
-                    let found = days.get(day * DAY_US).map(|day| day.day_us);
+                    let found = days.get(day * DAY_US).map(|entry| entry.day.day_us);
                     prop_assert_eq!(found, set.get(&(day * DAY_US)).copied());
                 }
             }

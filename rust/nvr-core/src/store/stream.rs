@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
 use parking_lot::{Mutex, RwLock};
+use smallvec::smallvec;
 
 use super::Mode;
 use super::bytes::Bytes;
@@ -217,7 +218,15 @@ impl StreamStore {
 
     /// The indexes of a day, and those of the day before that are of other runs.
     fn indexes_of_both(&self, day: i64) -> Result<Indexes> {
-        if let Some(ready) = self.days.read().ready_both(day) {
+        let only = self.days.read().only(day);
+        if let Some(only) = only {
+            return Ok(self.there(smallvec![only]));
+        }
+        let ready = self.days.read().ready_both(day);
+        if let Some(ready) = ready {
+            if ready.len() == 1 && ready[0].day_start_us == day {
+                self.days.write().note_only(day);
+            }
             return Ok(self.there(ready));
         }
         let mut found = self.indexes_of(day)?;
