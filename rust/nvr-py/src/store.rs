@@ -488,6 +488,13 @@ impl StoredStream {
         mode: Option<&str>,
     ) -> PyResult<Option<Fragment>> {
         let mode = mode.map_or(Ok(Mode::At), str::parse).py()?;
+        // Mostly there is nothing to wait for, and no reason to let others run.
+        if self.store.usable().is_ok()
+            && let Some(stream) = self.stream.get()
+            && let Some(found) = stream.locate_now(at_us)
+        {
+            return Ok(Some(Fragment::new(self.id, found)));
+        }
         let locate = || self.resolved()?.map_or(Ok(None), |stream| stream.locate(at_us, mode));
         let found = py.detach(locate).py()?;
         Ok(found.map(|f| Fragment::new(self.id, f)))

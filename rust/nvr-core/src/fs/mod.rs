@@ -7,11 +7,13 @@ pub(crate) mod sim;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::fd::{AsRawFd as _, BorrowedFd, RawFd};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rustix::fs::OFlags;
 
 use crate::{Error, Result};
 
@@ -61,6 +63,20 @@ impl ReadFile {
             ReadFile::Other(file) => file.size(),
         }
     }
+
+    /// Its number, if it is the machine's own.
+    pub(crate) fn number(&self) -> Option<RawFd> {
+        match self {
+            ReadFile::Plain(file) => Some(file.as_raw_fd()),
+            ReadFile::Other(_) => None,
+        }
+    }
+}
+
+/// Reads what the page cache has, and never waits for a disk; `None`: it would have to, or cannot.
+pub(crate) fn read_now(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> Option<usize> {
+    let flags = rustix::io::ReadWriteFlags::NOWAIT;
+    rustix::io::preadv2(file, &mut [io::IoSliceMut::new(buf)], offset, flags).ok()
 }
 
 fn read_until(file: &fs::File, buf: &mut [u8], offset: u64) -> io::Result<usize> {
@@ -198,7 +214,15 @@ impl FileSystem for RealFs {
     }
 
     fn open_read(&self, path: &Path) -> io::Result<ReadFile> {
-        fs::File::open(path).map(ReadFile::Plain)
+        // Else the first read in a day writes to the disk, and each looks whether it is the first.
+        let flags = i32::try_from(OFlags::NOATIME.bits()).unwrap_or(0);
+        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+        match file {
+            // Only for who owns the file.
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => fs::File::open(path),
+            file => file,
+        }
+        .map(ReadFile::Plain)
     }
 
     fn open_rw(&self, path: &Path) -> io::Result<Arc<dyn File>> {

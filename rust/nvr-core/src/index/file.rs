@@ -7,6 +7,7 @@ use std::sync::OnceLock;
 use parking_lot::Mutex;
 
 use super::known::{Known, Mark, Place};
+use super::quick::Ends;
 use super::record::{RECORD_LEN, Record};
 use super::search::{Found, search};
 use crate::fs::{FileSystem, Named, ReadFile};
@@ -199,6 +200,17 @@ impl IndexFile {
     pub fn has(&self, position: u64) -> Result<bool> {
         let known = self.known.lock().count;
         Ok(position < known || position < self.count()?)
+    }
+
+    /// What is known of it, if interpolation is enough to find what it has.
+    pub(super) fn ends(&self) -> Ends {
+        let known = self.known.lock();
+        match self.file.number().filter(|_| known.count > 1 && known.is_even()) {
+            Some(file) => {
+                Ends { first_us: known.first_us, last_us: known.last_us, count: known.count, file }
+            }
+            None => Ends::NONE,
+        }
     }
 
     /// Reads anew what is known of the ends.

@@ -38,7 +38,7 @@ pub(super) enum Place {
 pub(super) struct Known {
     /// How many records; 0: nothing is known.
     pub(super) count: u64,
-    first_us: i64,
+    pub(super) first_us: i64,
     /// Start of the last record.
     pub(super) last_us: i64,
     /// Records between, in order, where interpolation missed. None for a camera that is even.
@@ -66,6 +66,11 @@ impl Known {
         }
         let (before, after) = self.around(at_us);
         Place::Between(before, after)
+    }
+
+    /// Interpolation never missed.
+    pub(super) fn is_even(&self) -> bool {
+        self.marks.is_empty()
     }
 
     /// The marks on both sides of an instant, ends among them.

@@ -3,9 +3,11 @@
 
 pub mod file;
 mod known;
+mod quick;
 pub mod record;
 mod search;
 
 pub use file::{IndexFile, IndexWriter};
+pub(crate) use quick::Quick;
 pub use record::Record;
 pub use search::Found;

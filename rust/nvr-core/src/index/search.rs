@@ -9,7 +9,7 @@ use crate::Result;
 /// Records that are read around the first guess, which is mostly off by one or none: among gigabytes
 /// of records each further line of memory is fetched from far, and a longer read lies on two pages
 /// more often.
-const FIRST_RECORDS: u64 = 8;
+pub(super) const FIRST_RECORDS: u64 = 8;
 /// Records that are read around later guesses.
 const NEXT_RECORDS: u64 = 21;
 
@@ -118,7 +118,7 @@ pub(super) fn search(
 }
 
 /// How many of `steps` even steps from `low_us` to `high_us` lie before an instant between them.
-fn part(at_us: i64, low_us: i64, high_us: i64, steps: u64) -> u64 {
+pub(super) fn part(at_us: i64, low_us: i64, high_us: i64, steps: u64) -> u64 {
     let (done, all) = (at_us.abs_diff(low_us) as f64, high_us.abs_diff(low_us) as f64);
     // Only a guess, so rounding does no harm; what is no number becomes 0.
     (done / all * steps as f64) as u64

@@ -8,7 +8,7 @@ use smallvec::SmallVec;
 use super::layout::{day_name, parse_index_name};
 use crate::fs::FileSystem;
 use crate::ids::RunId;
-use crate::index::IndexFile;
+use crate::index::{IndexFile, Quick};
 use crate::time::DAY_US;
 use crate::{Error, Result};
 
@@ -130,13 +130,16 @@ impl Day {
 
 /// What a seek looks at of a day, and all else of it elsewhere.
 #[derive(Debug)]
+#[repr(align(64))] // One line of memory.
 struct Entry {
     day_us: i64,
     /// The only index that may show an instant of the day, if that is known: the day has no other,
     /// and the day before none of another run.
-    only: Option<Arc<IndexFile>>,
+    only: Option<Quick>,
     day: Box<Day>,
 }
+
+const _: () = assert!(size_of::<Entry>() == 64);
 
 /// The days that have folders, in order. Mostly without a gap: where a day stands is told by its
 /// distance from the first, so that a seek among thousands of indexes looks at few places in memory.
@@ -218,8 +221,8 @@ impl Days {
     }
 
     /// What [`Days::ready_both`] would give, if that is known to be only this.
-    pub(super) fn only(&self, day_us: i64) -> Option<Arc<IndexFile>> {
-        self.get(day_us)?.only.clone()
+    pub(super) fn only(&self, day_us: i64) -> Option<&Quick> {
+        self.get(day_us)?.only.as_ref()
     }
 
     /// Remembers whether a day has only one index that is to be asked.
@@ -231,7 +234,7 @@ impl Days {
         if let Ok(at) = self.position(day_us) {
             let entry = &mut self.days[at];
             // It is one of the day itself.
-            entry.only = only.filter(|only| entry.day.knows(only.path()));
+            entry.only = only.filter(|only| entry.day.knows(only.path())).map(Quick::new);
         }
     }
 

@@ -96,7 +96,20 @@ impl Located {
 
     /// Wall start of its segment, to the millisecond (as in the file's name).
     pub fn segment_start_us(&self) -> i64 {
-        self.index.day_start_us + i64::from(self.record.segment_ms) * 1000
+        segment_start_us(self.index.day_start_us, &self.record)
+    }
+}
+
+fn segment_start_us(day_start_us: i64, record: &Record) -> i64 {
+    day_start_us + i64::from(record.segment_ms) * 1000
+}
+
+/// Until when a fragment's last picture is shown, by the one behind it in its run.
+fn end_of(record: &Record, next: Option<&Record>) -> i64 {
+    match next {
+        Some(n) if n.sequence == record.sequence.wrapping_add(1) => n.wall_start_us,
+        Some(n) => record.wall_end_us().min(n.wall_start_us),
+        None => record.wall_end_us(),
     }
 }
 
@@ -218,8 +231,11 @@ impl StreamStore {
 
     /// The indexes of a day, and those of the day before that are of other runs.
     fn indexes_of_both(&self, day: i64) -> Result<Indexes> {
-        let only = self.days.read().only(day);
-        if let Some(only) = only {
+        let only = self.days.read().only(day).map(|only| (only.index.clone(), only.is_outdated()));
+        if let Some((only, outdated)) = only {
+            if outdated {
+                self.days.write().note_only(day);
+            }
             return Ok(self.there(smallvec![only]));
         }
         let ready = self.days.read().ready_both(day);
@@ -376,11 +392,7 @@ impl StreamStore {
             Some(next) => Some(next),
             None => self.continuation(&index)?,
         };
-        let end_us = match next {
-            Some(n) if n.sequence == record.sequence.wrapping_add(1) => n.wall_start_us,
-            Some(n) => record.wall_end_us().min(n.wall_start_us),
-            None => record.wall_end_us(),
-        };
+        let end_us = end_of(&record, next.as_ref());
         Ok(Located { index, position, record, end_us })
     }
 
@@ -390,8 +402,28 @@ impl StreamStore {
         next_day.iter().find(|i| i.run == index.run).map_or(Ok(None), |i| i.first())
     }
 
+    /// The fragment that shows an instant, if that can be told without waiting for a disk; `None`:
+    /// [`StreamStore::locate`] is to be asked.
+    pub fn locate_now(&self, at_us: i64) -> Option<Located> {
+        if self.disks.any_gone() {
+            return None;
+        }
+        let day_us = day_start_us(at_us);
+        // It reads what is in memory: nobody waits for the lock longer than for that.
+        let days = self.days.read();
+        let only = days.only(day_us)?;
+        let Found { position, record, next } = only.find(at_us)?;
+        let end_us = end_of(&record, next.as_ref());
+        let plain_from_us = self.plain_from_us.load(Ordering::SeqCst);
+        let shown = at_us < end_us && segment_start_us(day_us, &record) >= plain_from_us;
+        shown.then(|| Located { index: only.index.clone(), position, record, end_us })
+    }
+
     /// The fragment that shows an instant, or the nearest one.
     pub fn locate(&self, at_us: i64, mode: Mode) -> Result<Option<Located>> {
+        if let Some(found) = self.locate_now(at_us) {
+            return Ok(Some(found));
+        }
         match self.at(at_us)? {
             Some(found) if self.is_sound(&found) => return Ok(Some(found)),
             // Another run may show it.
