@@ -336,7 +336,6 @@ class CallRunner:
                 validate(request)
                 if read.request_id:
                     call.request_id = read.request_id
-                entry = replace(entry, request_id=call.request_id)
                 await context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
                 wanted = replace(convert.context_from_pb(read), request_id=call.request_id)
                 if method.discloses:

@@ -184,8 +184,10 @@ class RemoteFootage(Remote):
             stream=convert.stream_to_pb(stream),
             range=convert.range_to_pb(range),
             source=source,
+            joined=True,
         )
-        return self._stream(self._stub.Coverage, request, ItemConverter(convert.coverage_from_pb))
+        items = ItemConverter(convert.coverage_from_pb)
+        return self._stream(self._stub.Coverage, request, items, joined=True)
 
     async def locate(
         self,

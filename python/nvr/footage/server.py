@@ -165,7 +165,9 @@ class _FootageService:
         response = footage_pb2.CoverageResponse
 
         def item(value: Span | Gap) -> Iterator[bytes]:
-            yield response(item=convert.coverage_to_pb(value)).SerializeToString()
+            found = convert.coverage_to_pb(value)
+            message = response(items=(found,)) if request.joined else response(item=found)
+            yield message.SerializeToString()
 
         answer = self._source.coverage(
             context,
@@ -174,7 +176,7 @@ class _FootageService:
             convert.range_from_pb(request.range),
             request.source,
         )
-        return answer_steps(response, answer, item)
+        return answer_steps(response, answer, item, joined=request.joined)
 
     async def locate(self, request: footage_pb2.LocateRequest, context: ReadContext) -> Message:
         mode = _MODES.get(request.mode)

@@ -12,6 +12,7 @@ import errno
 import json
 import os
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,6 +78,8 @@ class AuditLog:
         """Opens or makes ``audit.jsonl``; a line torn by a crash is ended. Raises :exc:`StoreError`."""
         self._path = folder / FILE_NAME
         self._lock = threading.Lock()
+        # A thread of its own: others that wait for a disk or a camera do not keep an answer waiting.
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="nvr-audit")
         try:
             self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
             size = os.fstat(self._file).st_size
@@ -86,7 +89,8 @@ class AuditLog:
             raise StoreError(f"{self._path}: cannot open: {error}", error.errno, str(self._path)) from error
 
     def close(self) -> None:
-        """Syncs and closes the file."""
+        """Syncs and closes the file, once what is under way is written."""
+        self._writer.shutdown()
         with self._lock:
             if self._file >= 0:
                 os.fsync(self._file)
@@ -100,7 +104,8 @@ class AuditLog:
     async def closed(self, entry: AuditEntry, *, outcome: str, sent_bytes: int) -> None:
         """Appends a ``closed`` line. Raises :exc:`StoreError`."""
         line = _line("closed", entry, outcome=outcome, sent_bytes=sent_bytes)
-        await asyncio.to_thread(self._append, line, False)
+        # Awaited at its line and not by a task: it is done in every call.
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._append, line, False)
 
     def _append(self, line: bytes, durable: bool) -> None:
         try:

@@ -160,6 +160,7 @@ def _host(peer: str) -> str:
     return address.rpartition(":")[0].strip("[]") if kind in ("ipv4", "ipv6") else ""
 
 
+@lru_cache(maxsize=1024)  # A connection has many calls.
 def _is_own_machine(peer: str) -> bool:
     if peer.startswith(("unix:", "unix-abstract:")):
         return True
@@ -182,6 +183,8 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
     ) -> None:
         self._verifier = verifier
         self._fixed = fixed
+        # A server has as many as its services have methods.
+        self._known: dict[Any, Any] = {}
 
     async def intercept_service(
         self,
@@ -192,6 +195,12 @@ class IdentityInterceptor(grpc.aio.ServerInterceptor):
         handler = await continuation(handler_call_details)
         if handler is None:
             return None
+        wrapped = self._known.get(handler)
+        if wrapped is None:
+            wrapped = self._known[handler] = self._wrapped_handler(handler)
+        return wrapped
+
+    def _wrapped_handler(self, handler: Any) -> Any:
         name, make = _KINDS[(handler.request_streaming, handler.response_streaming)]
         behaviour = getattr(handler, name)
         return make(

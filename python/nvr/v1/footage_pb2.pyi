@@ -422,6 +422,7 @@ class CoverageRequest(_message.Message):
     STREAM_FIELD_NUMBER: _builtins.int
     RANGE_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
     camera: _builtins.str
     """Id, name or node/name."""
     stream: _common_pb2.StreamKind.ValueType
@@ -430,6 +431,8 @@ class CoverageRequest(_message.Message):
     """Only footage of the node of this name; empty: of all that have some, as one
     timeline (the higher epoch where two have the same instant).
     """
+    joined: _builtins.bool
+    """Spans and gaps that are known at the same time may come in one message, in `items`."""
     @_builtins.property
     def context(self) -> _common_pb2.ReadContext:
         """Why and for whom."""
@@ -446,10 +449,11 @@ class CoverageRequest(_message.Message):
         stream: _common_pb2.StreamKind.ValueType = ...,
         range: _common_pb2.TimeRange | None = ...,
         source: _builtins.str = ...,
+        joined: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["context", b"context", "range", b"range"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "range", b"range", "source", b"source", "stream", b"stream"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["camera", b"camera", "context", b"context", "joined", b"joined", "range", b"range", "source", b"source", "stream", b"stream"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -544,13 +548,14 @@ Global___Gap: _TypeAlias = Gap  # noqa: Y015
 
 @_typing.final
 class CoverageResponse(_message.Message):
-    """One step of the answer to Coverage."""
+    """One step of the answer to Coverage, or with `joined` several."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEM_FIELD_NUMBER: _builtins.int
     WARNING_FIELD_NUMBER: _builtins.int
     END_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def item(self) -> Global___CoverageItem:
         """The next span or gap."""
@@ -563,16 +568,21 @@ class CoverageResponse(_message.Message):
     def end(self) -> _common_pb2.End:
         """The last step."""
 
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoverageItem]:
+        """With `joined`: the next spans and gaps, before the step."""
+
     def __init__(
         self,
         *,
         item: Global___CoverageItem | None = ...,
         warning: _common_pb2.Warning | None = ...,
         end: _common_pb2.End | None = ...,
+        items: _abc.Iterable[Global___CoverageItem] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "step", b"step", "warning", b"warning"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end", b"end", "item", b"item", "items", b"items", "step", b"step", "warning", b"warning"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["item", "warning", "end"]  # noqa: Y015
     _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
