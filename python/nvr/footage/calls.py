@@ -119,6 +119,16 @@ class Call:
     deadline_s: float | None
     caller: Caller | None = None
     sent_bytes: int = 0
+    begun: asyncio.Task[None] | None = None
+    """Sends the call's first word, while what is asked for is looked for."""
+
+    async def has_begun(self) -> None:
+        """Returns when that is sent: nothing else may be before. Raises what sending raised."""
+        if self.begun is not None:
+            if not self.begun.done():
+                # It goes on though this task is cancelled: the library bears no second one.
+                await asyncio.wait((self.begun,))
+            self.begun.result()
 
 
 @dataclass(frozen=True, slots=True)
@@ -290,8 +300,12 @@ class CallRunner:
 
         async def serve(raw: bytes, context: Any) -> None:
             async def body(call: Call, request: Any, read: ReadContext) -> bytes:
+                async def write_after(message: bytes) -> None:
+                    await call.has_begun()
+                    await write(message)
+
                 with self._slot(call):
-                    return await self._answer(call, handler(request, read), read, write)
+                    return await self._answer(call, handler(request, read), read, write_after)
 
             async def write(message: bytes) -> None:
                 try:
@@ -336,11 +350,13 @@ class CallRunner:
                 validate(request)
                 if read.request_id:
                     call.request_id = read.request_id
-                await context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
+                first = context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
+                call.begun = asyncio.create_task(first)
                 wanted = replace(convert.context_from_pb(read), request_id=call.request_id)
                 if method.discloses:
                     await self._audit.opened(entry, durable=method.evidence)
                 answer = await body(call, request, wanted)
+                await call.has_begun()
         except asyncio.CancelledError:
             expired = deadline_s is not None and time.monotonic() >= deadline_s
             outcome = DeadlineExceeded.reason if expired else "CANCELLED"
@@ -365,6 +381,9 @@ class CallRunner:
         return answer
 
     async def _close(self, call: Call, entry: AuditEntry, outcome: str) -> NvrError | None:
+        if call.begun is not None:
+            # Before the end; what became of it is told by who wrote, or the caller has left.
+            await asyncio.gather(call.begun, return_exceptions=True)
         try:
             await self._audit.closed(entry, outcome=outcome, sent_bytes=call.sent_bytes)
         except NvrError as error:
