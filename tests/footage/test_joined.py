@@ -11,7 +11,7 @@ from nvr.footage.places import FindRequest, Found
 from nvr.footage.remote import RemoteFootage
 from nvr.footage.source import Answer
 from nvr.footage.types import Camera, End, Notice, ReadContext
-from nvr.v1 import footage_pb2, footage_pb2_grpc
+from nvr.v1 import common_pb2, footage_pb2, footage_pb2_grpc
 from tests.footage.memory import MemoryFootage, memory_world
 from tests.footage.serving import drain_into, serve
 
@@ -117,3 +117,21 @@ async def test_what_was_found_before_a_failure_is_given() -> None:
         with pytest.raises(StoreError, match="the disk is gone"):
             await drain_into(got, served.source.find(CONTEXT, FindRequest()))
     assert got == [found(1)]
+
+
+async def test_coverage_that_is_known_at_once_is_one_message() -> None:
+    async with serve(MemoryFootage(memory_world())) as served:
+        stub: Any = footage_pb2_grpc.FootageServiceStub(served.channel)
+
+        async def asked(joined: bool) -> list[Any]:
+            request = footage_pb2.CoverageRequest(
+                camera=memory_world().cameras[0].name,
+                range=common_pb2.TimeRange(start_us=0, end_us=2**53),
+                joined=joined,
+            )
+            return [message async for message in stub.Coverage(request)]
+
+        (whole,), apart = await asked(True), await asked(False)
+        assert whole.WhichOneof("step") == "end" and len(whole.items) > 1
+        assert [each.item for each in apart[:-1]] == list(whole.items)
+        assert apart[-1].end == whole.end and not any(each.items for each in apart)

@@ -204,6 +204,7 @@ class _Joining:
         self._write = write
         self._parts: list[bytes] = []
         self._bytes = 0
+        self._soon: asyncio.Handle | None = None
         self._sending: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -213,7 +214,9 @@ class _Joining:
         if kind is not None and issubclass(kind, NvrError):
             # What was found before it failed is given.
             await self._flush()
-        elif self._sending is not None:
+            return
+        self._not_yet()
+        if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
 
@@ -225,8 +228,9 @@ class _Joining:
         self._bytes += len(message)
         if self._bytes >= _JOINED_BYTES:
             await self._flush()
-        elif self._sending is None:
-            self._sending = asyncio.create_task(self._send())
+        elif self._sending is None and self._soon is None:
+            # Not a task yet: mostly all is known at once, and goes with the End.
+            self._soon = asyncio.get_running_loop().call_soon(self._start)
 
     async def alone(self, message: bytes) -> None:
         """Sends a message that is joined to none."""
@@ -241,11 +245,21 @@ class _Joining:
 
     async def _flush(self) -> None:
         """Returns when all is sent. Raises what sending raised."""
+        self._not_yet()
         sending, self._sending = self._sending, None
         if sending is not None:
             await sending
         if self._parts:
             await self._write(self._take())
+
+    def _start(self) -> None:
+        self._soon = None
+        self._sending = asyncio.create_task(self._send())
+
+    def _not_yet(self) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
 
     async def _send(self) -> None:
         while self._parts:
@@ -352,6 +366,7 @@ class CallRunner:
                     call.request_id = read.request_id
                 first = context.send_initial_metadata(((REQUEST_ID_KEY, call.request_id),))
                 call.begun = asyncio.create_task(first)
+                call.begun.add_done_callback(_retrieved)
                 wanted = replace(convert.context_from_pb(read), request_id=call.request_id)
                 if method.discloses:
                     await self._audit.opened(entry, durable=method.evidence)
@@ -381,9 +396,9 @@ class CallRunner:
         return answer
 
     async def _close(self, call: Call, entry: AuditEntry, outcome: str) -> NvrError | None:
-        if call.begun is not None:
-            # Before the end; what became of it is told by who wrote, or the caller has left.
-            await asyncio.gather(call.begun, return_exceptions=True)
+        if call.begun is not None and not call.begun.done():
+            # Before the end, whose error is told.
+            await asyncio.wait((call.begun,))
         try:
             await self._audit.closed(entry, outcome=outcome, sent_bytes=call.sent_bytes)
         except NvrError as error:
@@ -519,6 +534,12 @@ async def _to_its_end(work: Coroutine[Any, Any, T]) -> tuple[T, asyncio.Cancelle
         except asyncio.CancelledError as caught:
             left = caught
     return task.result(), left
+
+
+def _retrieved(task: "asyncio.Task[None]") -> None:
+    """What became of it is told by who writes next; who has left need not know."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _parse(method: Method, raw: bytes) -> Any:
