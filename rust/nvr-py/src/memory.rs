@@ -13,8 +13,7 @@ const LARGEST_OF_HEAP: libc::c_int = 4 << 20;
 #[cfg(target_env = "gnu")]
 const KEPT: libc::c_int = 16 << 20;
 /// By these a user tells glibc what to do (mallopt(3)).
-const SETTINGS: [&str; 3] =
-    ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"];
+const SETTINGS: [&str; 3] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"];
 
 /// Lets malloc keep some memory that is free instead of giving it back to the system. Whether it
 /// does: not where the environment has settings for it, or where it is not glibc's. Done once.
