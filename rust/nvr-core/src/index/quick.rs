@@ -27,7 +27,8 @@ pub(super) struct Ends {
 
 impl Ends {
     /// Nothing lies between these.
-    pub(super) const NONE: Ends = Ends { first_us: i64::MAX, last_us: i64::MIN, count: 0, file: -1 };
+    pub(super) const NONE: Ends =
+        Ends { first_us: i64::MAX, last_us: i64::MIN, count: 0, file: -1 };
 }
 
 impl Quick {
