@@ -142,8 +142,8 @@ def restart(settings: Settings) -> list[Row]:
         "all segments, the last 20 minutes with their footers. Seek: random instants over all streams, on "
         "handles, each index open and in the page cache, each answer checked. Cold: a day that nobody has "
         "asked for; calls of the file system, counted. Coverage: one camera over gRPC, while the others are "
-        "recorded. Restart: kill -9 while all cameras are recorded; from the start of the process until it "
-        "answers, and until every camera is recorded again."
+        "recorded, asked by a client that waits on its own thread. Restart: kill -9 while all cameras are "
+        "recorded; from the start of the process until it answers, and until every camera is recorded again."
     )
     return [
         *rows,

@@ -132,6 +132,8 @@ async def test_coverage_that_is_known_at_once_is_one_message() -> None:
             return [message async for message in stub.Coverage(request)]
 
         (whole,), apart = await asked(True), await asked(False)
-        assert whole.WhichOneof("step") == "end" and len(whole.items) > 1
+        assert whole.WhichOneof("step") == "end"
+        assert len(whole.items) > 1
         assert [each.item for each in apart[:-1]] == list(whole.items)
-        assert apart[-1].end == whole.end and not any(each.items for each in apart)
+        assert apart[-1].end == whole.end
+        assert not any(each.items for each in apart)
