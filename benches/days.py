@@ -111,9 +111,12 @@ def restart(settings: Settings) -> list[Row]:
         with node(by_force=True) as first:
             wait_until(partial(records, first.address, count), f"{count} cameras are recorded", within_s=180)
             ids = [camera.id for camera in cameras_of(first.address)]
-        # What is noted at the root stays: since when all is durable, and which machine wrote it.
-        for camera in filter(Path.is_dir, root.iterdir()):
-            shutil.rmtree(camera)
+            # Without it, opening puts all of the month right, whose segments are not there.
+            wait_until((root / ".synced").exists, "a sync pass has ended", within_s=120)
+        # What is noted stays: since when all is durable, which machine wrote it, and who the cameras are.
+        for camera in root.iterdir():
+            if camera.is_dir() and not camera.name.startswith("."):
+                shutil.rmtree(camera)
         made = days_bench("make", root, days, *ids)
         settings.say(f"  a store of {count} streams × {days} days, made in {made['seconds']:.0f} s")
         size = f"{count} streams × {days} days"
