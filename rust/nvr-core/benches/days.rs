@@ -253,7 +253,7 @@ fn cold(root: &Path) -> Outcome {
         most = most.most(&calls.take());
     }
     let json = |c: Calls| {
-        let Calls { reads, opens, lists, sizes } = c;
+        let Calls { reads, opens, lists, sizes, .. } = c;
         format!(r#"{{"reads": {reads}, "opens": {opens}, "lists": {lists}, "sizes": {sizes}}}"#)
     };
     println!(
@@ -282,7 +282,7 @@ fn rebuild(root: &Path) -> Outcome {
     let start = Instant::now();
     let report = check::rebuild(&fs, &[root.to_owned()])?;
     let seconds = start.elapsed().as_secs_f64();
-    let Calls { reads, opens, lists, sizes } = fs.calls.take();
+    let Calls { reads, opens, lists, sizes, .. } = fs.calls.take();
     if !report.problems.is_empty() {
         return Err(report.problems.join("\n").into());
     }

@@ -228,7 +228,7 @@ impl Store {
         let mut work = recover::Work::new();
         // What was in the page cache may have gone with the disk.
         work.trust = Trust::Nothing;
-        work.doubtful = doubt::write_again(fs, path)?;
+        work.doubtful = Arc::new(doubt::write_again(fs, path)?);
         work.only = Some(path.to_owned());
         let first = !root.was_opened();
         let found = root.open(fs, false)?;

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::events::Event;
 use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
@@ -49,7 +50,7 @@ pub(crate) fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
 pub(super) struct Work {
     pub trust: Trust,
     /// Files whose sync failed when the store was open before.
-    pub doubtful: BTreeSet<PathBuf>,
+    pub doubtful: Arc<BTreeSet<PathBuf>>,
     /// For people.
     pub repairs: Vec<String>,
     /// Files that may not be durable yet.
@@ -58,18 +59,36 @@ pub(super) struct Work {
     pub failed: Vec<Error>,
     /// Only what lies here is put right: a disk came.
     pub only: Option<PathBuf>,
+    /// What concerns this time on need not be made durable at once: it is looked at again until the
+    /// watermark has moved on, which it does after a sync of the whole disk.
+    guarded_us: i64,
+    /// The latest of what was looked at in any folder of the stream.
+    since_us: i64,
 }
 
 impl Work {
     pub(super) fn new() -> Self {
         Work {
             trust: Trust::PageCache,
-            doubtful: BTreeSet::new(),
+            doubtful: Arc::default(),
             repairs: Vec::new(),
             looked_at: Vec::new(),
             failed: Vec::new(),
             only: None,
+            guarded_us: i64::MAX,
+            since_us: i64::MIN,
         }
+    }
+
+    /// Work on another stream of the same store.
+    pub(super) fn beside(&self) -> Self {
+        Work { trust: self.trust, doubtful: self.doubtful.clone(), ..Work::new() }
+    }
+
+    /// Takes in what was done for another stream.
+    pub(super) fn take_in(&mut self, other: Work) {
+        self.repairs.extend(other.repairs);
+        self.looked_at.extend(other.looked_at);
     }
 
     fn concerns(&self, path: &Path) -> bool {
@@ -79,6 +98,32 @@ impl Work {
     /// What fails on one disk, or for one run, is no reason to leave the others.
     fn attempt(&mut self, done: Result<()>) -> bool {
         done.map_err(|e| self.failed.push(e)).is_ok()
+    }
+
+    /// Makes a repair durable that concerns footage from an instant on: at once, unless the next start
+    /// would come upon it again. After a kill -9 that is nearly always so, and a sync for each of
+    /// hundreds of streams is what would keep readers and cameras waiting.
+    fn settle(&mut self, from_us: i64, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        if from_us >= self.guarded_us { Ok(()) } else { self.unless_unsynced(sync()) }
+    }
+
+    /// The same of an event in the log of a folder.
+    fn note(
+        &mut self,
+        stream: &StreamStore,
+        dir: &Path,
+        (from_us, event): (i64, Event),
+    ) -> Result<()> {
+        if from_us >= self.guarded_us {
+            stream.log(dir, event).map(drop)
+        } else {
+            self.unless_unsynced(stream.log_durably_in(dir, event))
+        }
+    }
+
+    /// Of segments that start before this the watermark says that they are durable.
+    fn guard(&mut self, since_us: i64) {
+        self.guarded_us = if self.trust == Trust::PageCache { since_us } else { i64::MAX };
     }
 
     /// A repair that could not be synced is one all the same: what is in doubt is noted, and the
@@ -121,6 +166,8 @@ pub(super) fn recover_files(
         // two days are looked at in any case.
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
+        work.guard(since_us);
+        work.since_us = work.since_us.max(since_us);
         // A disk that fails is no reason to leave the others.
         let done = recover_dir(fs, stream, &dir, (first, since_us), work);
         if work.attempt(done) {
@@ -133,6 +180,8 @@ pub(super) fn recover_files(
 
 /// Says in the logs what they do not say of what was put right.
 pub(super) fn tell(stream: &StreamStore, recovered: Vec<(PathBuf, i64)>, work: &mut Work) {
+    // Of several disks, by the watermark that says most.
+    work.guard(work.since_us);
     // Not before all indexes are right: what is asked is asked of all folders together. And not before
     // all runs have a name: what one has that nobody knows to have begun may not be shown.
     let begun = begin_unnamed_runs(stream, work);
@@ -152,13 +201,13 @@ fn recover_dir(
     (first, since_us): (i64, i64),
     work: &mut Work,
 ) -> Result<()> {
+    work.looked_at.push(dir.join(super::stream::EVENTS));
     for day in stream.days().into_iter().filter(|d| *d >= first) {
         recover_day(fs, stream, dir, day, since_us, work)?;
     }
     let doubtful = doubt::segments(&work.doubtful, dir);
     recover_noted(fs, stream, dir, doubtful, work)?;
     copying::recover(fs, stream, dir, work)?;
-    work.looked_at.push(dir.join(super::stream::EVENTS));
     Ok(())
 }
 
@@ -170,6 +219,8 @@ pub(super) fn recover_noted(
     noted: BTreeMap<(i64, RunId), BTreeSet<u32>>,
     work: &mut Work,
 ) -> Result<()> {
+    // They may be of any age: once the note is gone, nothing leads here again.
+    work.guarded_us = i64::MAX;
     for ((day, run), noted) in noted {
         let day_dir = dir.join(day_name(day));
         let entries = match fs.read_dir(&day_dir) {
@@ -224,7 +275,7 @@ fn tell_loss(
         if until_us - at_us > missing_us {
             let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
             let lost = Event::Lost { at_us, until_us, reason, detail };
-            work.unless_unsynced(stream.log_durably_in(dir, lost))?;
+            work.note(stream, dir, (at_us, lost))?;
         }
     }
     Ok(())
@@ -255,13 +306,13 @@ fn recover_day(
             remove(fs, &day_dir.join(&entry.name))?;
         }
     }
-    for (run, segments) in runs {
+    for (&run, segments) in &runs {
         // It is being written.
         if stream.is_writing(run, day) {
             continue;
         }
         let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
-        let segments: Vec<u32> = segments.into_iter().collect();
+        let segments: Vec<u32> = segments.iter().copied().collect();
         let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
         let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
         if let Some(&from_ms) = segments.get(recent) {
@@ -270,6 +321,18 @@ fn recover_day(
         }
     }
     stream.forget_day(day, false);
+    // A folder of some thousand names is not listed twice.
+    if stream.dirs() == [dir] {
+        let indexes = runs.into_keys().map(|run| (run, day_dir.join(index_name(run))));
+        let there = |path: &Path| match fs.file_len(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("look at", path, e)),
+        };
+        let found: Result<Vec<_>> =
+            indexes.map(|(run, path)| Ok((there(&path)?, run, path))).collect();
+        stream.list_day(day, found?.into_iter().filter(|f| f.0).map(|(_, run, path)| (run, path)));
+    }
     Ok(())
 }
 
@@ -288,6 +351,10 @@ pub(super) struct RunOfDay<'a> {
 }
 
 impl RunOfDay<'_> {
+    fn start_us(&self, segment_ms: u32) -> i64 {
+        self.day + i64::from(segment_ms) * 1000
+    }
+
     fn open(&self, segment_ms: u32) -> Result<Named> {
         let path = self.day_dir.join(super::layout::segment_name(segment_ms, self.run));
         let file = self.fs.open_rw(&path).map_err(|e| Error::io("open", &path, e))?;
@@ -322,7 +389,7 @@ impl RunOfDay<'_> {
             let file = self.open(segment_ms)?;
             let table = if in_doubt(segment_ms) {
                 work.looked_at.push(file.path.clone());
-                self.sealed(&file, work)?
+                self.sealed(&file, segment_ms, work)?
             } else {
                 whole_head(&file)?
                     .then(|| read_segment(&file, self.run))
@@ -344,21 +411,23 @@ impl RunOfDay<'_> {
             // All segments were read: records of any others are of segments that are gone.
             _ => 0,
         };
-        if index.as_ref().is_some_and(|index| agrees(index, kept, &records)) {
-            return Ok(());
-        }
+        let other = index.as_ref().map_or(Some(0), |index| differs_from(index, kept, &records));
+        let Some(other_ms) = other else { return Ok(()) };
         let mut writer = self.stream.index_writer(self.dir, self.run, epoch, self.day)?;
         writer.truncate(kept)?;
-        for record in &records {
-            writer.append(record)?;
-        }
+        writer.append_all(&records)?;
         work.repairs.push(format!("{}: agrees again with its segments", index_path.display()));
-        work.unless_unsynced(sync(self.fs, &writer, self.day_dir))
+        work.settle(self.start_us(other_ms), || sync(self.fs, &writer, self.day_dir))
     }
 
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
     /// in it, and it is gone.
-    fn sealed(&self, file: &Named, work: &mut Work) -> Result<Option<SegmentTable>> {
+    fn sealed(
+        &self,
+        file: &Named,
+        segment_ms: u32,
+        work: &mut Work,
+    ) -> Result<Option<SegmentTable>> {
         match read_own_footer(file) {
             Ok(Some((_, table))) if work.trust == Trust::PageCache || whole(file, &table)? => {
                 return Ok(Some(table));
@@ -375,7 +444,7 @@ impl RunOfDay<'_> {
             }
             other => other?,
         };
-        work.unless_unsynced(file.sync_data())?;
+        work.settle(self.start_us(segment_ms), || file.sync_data())?;
         match &table {
             Some(table) => work.repairs.push(format!(
                 "{}: sealed with {} fragments",
@@ -431,11 +500,22 @@ fn records_before(index: &IndexFile, segment_ms: u32) -> Result<u64> {
     Ok(kept)
 }
 
-fn agrees(index: &IndexFile, from: u64, records: &[Record]) -> bool {
-    let same =
-        |(n, record): (usize, &Record)| index.get(from + n as u64).is_ok_and(|r| r == *record);
-    index.count().is_ok_and(|count| count == from + records.len() as u64)
-        && records.iter().enumerate().all(same)
+/// The segment from which on an index does not say, from a position on, what these records say;
+/// `None`: it does.
+fn differs_from(index: &IndexFile, from: u64, records: &[Record]) -> Option<u32> {
+    for (at, record) in (from..).zip(records) {
+        match index.get(at) {
+            Ok(there) if there == *record => {}
+            Ok(there) => return Some(there.segment_ms.min(record.segment_ms)),
+            Err(_) => return Some(record.segment_ms),
+        }
+    }
+    let end = from + records.len() as u64;
+    match index.count() {
+        Ok(count) if count == end => None,
+        // Of what nobody knows, from the beginning.
+        _ => Some(index.get(end).map_or(0, |there| there.segment_ms)),
+    }
 }
 
 /// Cuts a segment behind its last complete fragment and writes the footer; `None` if there is no
@@ -458,7 +538,7 @@ fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
         let at_us = end_of(stream, &run)?.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
         let event = Event::RunEnded { at_us, run, reason: Reason::RECORDER_CRASHED, detail };
-        work.unless_unsynced(stream.log_durably_in(&dir, event))?;
+        work.note(stream, &dir, (at_us, event))?;
     }
     let since_us = stream.days().into_iter().rev().nth(1).unwrap_or(i64::MIN);
     for (dir, run, began_us, until_us) in stream.ended_runs(since_us) {
@@ -502,7 +582,7 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
                 // Had it begun before what the log tells of deletions, its start would stand there,
                 // or a hole.
                 let event = if stream.log_has_holes(dir) { event.late() } else { event };
-                work.unless_unsynced(stream.log_durably_in(dir, event))?;
+                work.note(stream, dir, (first.wall_start_us, event))?;
             }
         }
     }
