@@ -138,11 +138,11 @@ def restart(settings: Settings) -> list[Row]:
     shutil.rmtree(root)
     settings.conditions.append(
         f"A month: {size}, a record every 2 s, real names and indexes; the newest two days with the names of "
-        "all segments, the last 20 minutes and the last of each day with their footers. Seek: random instants "
-        "over all streams, on handles, each index open and in the page cache, each answer checked. Cold: a day "
-        "that nobody has asked for; calls of the file system, counted. Coverage: one camera over gRPC, while "
-        "the others are recorded. Restart: kill -9 while all cameras are recorded; from the start of the "
-        "process until it answers, and until every camera is recorded again."
+        "all segments, the last 20 minutes and the last of each day with their footers. Seek: random "
+        "instants over all streams, on handles, each index open and in the page cache, each answer checked. "
+        "Cold: a day that nobody has asked for; calls of the file system, counted. Coverage: one camera over "
+        "gRPC, while the others are recorded. Restart: kill -9 while all cameras are recorded; from the "
+        "start of the process until it answers, and until every camera is recorded again."
     )
     return [
         *rows,
