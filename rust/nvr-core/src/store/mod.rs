@@ -14,6 +14,7 @@ pub(crate) mod doubt;
 pub mod events;
 mod holds;
 pub mod layout;
+pub(crate) mod marks;
 pub mod mounts;
 #[cfg(test)]
 mod newest;

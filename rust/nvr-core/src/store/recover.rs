@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::events::Event;
 use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
+use super::marks::{self, Marks};
 use super::stream::StreamStore;
 use super::{copying, doubt};
 use crate::fs::{FileSystem, Named};
@@ -16,12 +17,12 @@ use crate::reason::Reason;
 use crate::segment::footer::write_footer;
 use crate::segment::read::{read_own_footer, read_segment};
 use crate::segment::scan::{Trust, read_head, scan};
-use crate::table::SegmentTable;
+use crate::table::{FragmentEntry, SegmentTable};
 use crate::time::{DAY_US, SECOND_US, day_start_us};
 use crate::{Error, Result};
 
 /// Segments that started so long before the watermark were sealed, and everything was durable.
-const MARGIN_US: i64 = 15 * 60 * SECOND_US;
+pub(crate) const MARGIN_US: i64 = 15 * 60 * SECOND_US;
 /// So many segments at the end of each run are looked at in any case: the clock by which the
 /// watermark counts may have been set.
 const NEWEST_SEGMENTS: usize = 3;
@@ -62,6 +63,8 @@ pub(super) struct Work {
     /// What concerns this time on need not be made durable at once: it is looked at again until the
     /// watermark has moved on, which it does after a sync of the whole disk.
     guarded_us: i64,
+    /// After a power failure: what is durable all the same, of the root whose files are looked at.
+    marks: Marks,
     /// The latest of what was looked at in any folder of the stream.
     since_us: i64,
 }
@@ -77,6 +80,7 @@ impl Work {
             only: None,
             guarded_us: i64::MAX,
             since_us: i64::MIN,
+            marks: Marks::new(),
         }
     }
 
@@ -118,6 +122,19 @@ impl Work {
             stream.log(dir, event).map(drop)
         } else {
             self.unless_unsynced(stream.log_durably_in(dir, event))
+        }
+    }
+
+    /// How much of a segment without a footer is to be checked.
+    fn trust_in(&self, file: &Named) -> Result<Trust> {
+        if self.trust == Trust::PageCache || self.marks.is_empty() {
+            return Ok(self.trust);
+        }
+        match read_head(file) {
+            Ok(Some((head, _))) => Ok(Trust::Behind(marks::durable_len(&self.marks, &head, false))),
+            // It is told apart by who reads all of it.
+            Ok(None) | Err(Error::Damaged { .. }) => Ok(Trust::Nothing),
+            Err(e) => Err(e),
         }
     }
 
@@ -167,6 +184,10 @@ pub(super) fn recover_files(
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
         work.guard(since_us);
+        work.marks = match root {
+            Some(root) if work.trust != Trust::PageCache => marks::read(fs, root).1,
+            _ => Marks::new(),
+        };
         work.since_us = work.since_us.max(since_us);
         // A disk that fails is no reason to leave the others.
         let done = recover_dir(fs, stream, &dir, (first, since_us), work);
@@ -221,6 +242,8 @@ pub(super) fn recover_noted(
 ) -> Result<()> {
     // They may be of any age: once the note is gone, nothing leads here again.
     work.guarded_us = i64::MAX;
+    // Nor does what is known of others concern them.
+    work.marks.clear();
     for ((day, run), noted) in noted {
         let day_dir = dir.join(day_name(day));
         let entries = match fs.read_dir(&day_dir) {
@@ -314,11 +337,16 @@ fn recover_day(
         let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
         let segments: Vec<u32> = segments.iter().copied().collect();
         let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
-        let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
-        if let Some(&from_ms) = segments.get(recent) {
-            let done = run.recover(&segments, from_ms, &|ms| ms >= from_ms, work);
-            work.attempt(done);
-        }
+        let newest = segments.len().saturating_sub(NEWEST_SEGMENTS);
+        let from = match work.trust {
+            Trust::PageCache => run.written_to_since(&segments, recent, newest),
+            _ => Ok(recent.min(newest)),
+        };
+        let done = from.and_then(|from| match segments.get(from) {
+            Some(&from_ms) => run.recover(&segments, from_ms, &|ms| ms >= from_ms, work),
+            None => Ok(()),
+        });
+        work.attempt(done);
     }
     stream.forget_day(day, false);
     // A folder of some thousand names is not listed twice.
@@ -359,6 +387,26 @@ impl RunOfDay<'_> {
         let path = self.day_dir.join(super::layout::segment_name(segment_ms, self.run));
         let file = self.fs.open_rw(&path).map_err(|e| Error::io("open", &path, e))?;
         Ok(Named { file, path })
+    }
+
+    /// The first of its segments that may have been written to when the process ended, and nothing but
+    /// the process did: what it wrote is there in the order in which it was written. So behind the
+    /// newest ones lie only those that a disk did not let it end, and before one that was ended well
+    /// all is well. `recent`: the first that the watermark does not speak of.
+    fn written_to_since(&self, segments: &[u32], recent: usize, newest: usize) -> Result<usize> {
+        let mut first = newest;
+        while first > recent && !self.is_sealed(segments[first])? {
+            first -= 1;
+        }
+        Ok(first)
+    }
+
+    fn is_sealed(&self, segment_ms: u32) -> Result<bool> {
+        match read_own_footer(&self.open(segment_ms)?) {
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Puts right those of its segments (all of the day, in order) that may have been written to,
@@ -429,13 +477,16 @@ impl RunOfDay<'_> {
         work: &mut Work,
     ) -> Result<Option<SegmentTable>> {
         match read_own_footer(file) {
-            Ok(Some((_, table))) if work.trust == Trust::PageCache || whole(file, &table)? => {
+            Ok(Some((_, table))) if work.trust == Trust::PageCache => return Ok(Some(table)),
+            Ok(Some((head, table)))
+                if whole(file, &table, marks::durable_len(&work.marks, &head, true))? =>
+            {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
             Err(e) => return Err(e),
         }
-        let table = match seal(file, work.trust) {
+        let table = match seal(file, work.trust_in(file)?) {
             // Of a later version, or with a damaged head: its fragments may be worth a lot, and
             // are not ours to judge.
             Err(e @ Error::Damaged { .. }) => {
@@ -470,9 +521,11 @@ fn whole_head(file: &Named) -> Result<bool> {
 }
 
 /// After a power failure the footer may be on disk, and what it speaks of may not.
-fn whole(file: &Named, table: &SegmentTable) -> Result<bool> {
+/// What lies before `durable_len` is.
+fn whole(file: &Named, table: &SegmentTable, durable_len: u64) -> Result<bool> {
     let mut bytes = Vec::new();
-    for fragment in &table.fragments {
+    let end = |f: &FragmentEntry| u64::from(f.offset) + u64::from(f.length);
+    for fragment in table.fragments.iter().filter(|f| end(f) > durable_len) {
         bytes.resize(fragment.length as usize, 0);
         let n = file.read_at(&mut bytes, u64::from(fragment.offset))?;
         if n < bytes.len() || !crate::segment::fragment::crc_holds(&bytes) {
@@ -606,6 +659,11 @@ pub(super) fn trust_of(fs: &dyn FileSystem, root: &Path) -> Trust {
 /// who dies meanwhile must not leave word that it was.
 pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
+}
+
+/// Until that is noted again, nothing is trusted.
+pub(super) fn forget_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
+    super::copying::remove(fs, &root.join(BOOT))
 }
 
 /// What a note says, as far as `most` bytes reach. Empty: there is no note.
