@@ -16,6 +16,8 @@ const NOTE: &str = ".durable";
 const PLACE: usize = 64 << 10;
 const HEADER: usize = 12;
 const ENTRY: usize = 24;
+/// What a disk writes at once.
+const BLOCK: u64 = 4096;
 /// So many runs fit.
 pub(crate) const MOST: usize = (PLACE - HEADER - 4) / ENTRY;
 
@@ -35,7 +37,10 @@ pub(crate) type Marks = BTreeMap<RunId, Mark>;
 /// and is its own.
 pub(super) fn durable_len(marks: &Marks, head: &SegmentHead, sealed: bool) -> u64 {
     match marks.get(&head.run) {
-        Some(mark) if head.first_sequence == mark.first_sequence => u64::from(mark.len),
+        // The block in which it ended was written again with what came behind.
+        Some(mark) if head.first_sequence == mark.first_sequence => {
+            u64::from(mark.len) / BLOCK * BLOCK
+        }
         // Without its footer nobody knows where what was written of it ended.
         Some(mark) if head.first_sequence < mark.first_sequence && sealed => u64::MAX,
         _ => 0,
