@@ -1,5 +1,6 @@
 """What a node's process keeps in memory."""
 
+import os
 import subprocess
 import sys
 
@@ -34,3 +35,43 @@ def test_code_that_only_starting_ran_leaves_memory_and_all_goes_on() -> None:
     assert released > 10 << 20
     # Some is in use again by the time it is looked at.
     assert before - after > released // 2
+
+
+USES = """
+import resource
+import nvr
+from nvr import _core
+
+def faults():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+print(_core.keep_freed_memory())
+for _ in range(3):
+    before = faults()
+    messages = [b"x" * (1 << 20) for _ in range(8)]
+    del messages
+print(faults() - before)
+"""
+"""What a clip does to memory, over and over; how many pages the last time asked the system for."""
+
+
+def faults_of_messages(**environment: str) -> tuple[bool, int]:
+    plain = {name: value for name, value in os.environ.items() if "MALLOC" not in name.upper()}
+    done = subprocess.run(
+        [sys.executable, "-c", USES], capture_output=True, text=True, check=True, env=plain | environment
+    )
+    kept, faults = done.stdout.split()
+    return kept == "True", int(faults)
+
+
+def test_memory_of_messages_is_used_again() -> None:
+    kept, faults = faults_of_messages()
+    assert kept
+    assert faults < 100
+
+
+def test_who_has_settings_for_malloc_keeps_them() -> None:
+    # These are glibc's own at the start: they stay, and nearly each page is asked for anew.
+    kept, faults = faults_of_messages(GLIBC_TUNABLES="glibc.malloc.mmap_threshold=131072")
+    assert not kept
+    assert faults > 1000

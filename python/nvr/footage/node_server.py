@@ -8,6 +8,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from nvr import _core
 from nvr.errors import ConfigError
 from nvr.footage.admin import CameraAdmin
 from nvr.footage.calls import CallObserver, CallRunner, Limits
@@ -82,6 +83,7 @@ class NodeServer:
         """
         self._runner = CallRunner(node=node, audit=audit, policy=policy, limits=limits, observers=observers)
         self._credentials = None if tls is None else server_credentials(tls)
+        _core.keep_freed_memory()
         self._server = grpc.aio.server(
             interceptors=[IdentityInterceptor(verifier, fixed=caller)], options=SERVER_OPTIONS
         )

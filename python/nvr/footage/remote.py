@@ -10,6 +10,7 @@ import grpc
 from nvr.errors import InternalError, InvalidArgument, NodeUnavailable
 from nvr.footage import convert, convert_admin, convert_places, onward, wire
 from nvr.footage.admin import CameraChanges, CameraSettings
+from nvr.footage.ahead import read_ahead
 from nvr.footage.places import FindRequest, Found, NextCamera, NextCamerasRequest
 from nvr.footage.problems import error_from_call
 from nvr.footage.source import Answer
@@ -218,7 +219,7 @@ class RemoteFootage(Remote):
     def read_clip(self, context: ReadContext, request: ClipRequest) -> Answer[ClipHead | ClipData]:
         """See :meth:`FootageSource.read_clip`."""
         message = convert.clip_request_to_pb(request, context)
-        return self._stream(self._read_clip, message, ItemConverter(_clip_item))
+        return read_ahead(self._stream(self._read_clip, message, ItemConverter(_clip_item)))
 
     def read_frames(
         self,
