@@ -174,7 +174,7 @@ class Watermark(NamedTuple):
 
 class DurableHeader(NamedTuple):
     generation: int
-    count: int
+    marks: int
 
 
 class DurableEntry(NamedTuple):
@@ -559,7 +559,7 @@ def read_durable(data: bytes) -> dict[UUID, tuple[int, int]]:
     places = []
     for at in range(0, len(data), 65_536):
         header = take(DurableHeader, place := data[at : at + 65_536])
-        end = 12 + header.count * 24
+        end = 12 + header.marks * 24
         if int.from_bytes(place[end : end + 4], "little") == crc32c(place[:end]):
             entries = [take(DurableEntry, place[n : n + 24]) for n in range(12, end, 24)]
             places.append(
