@@ -115,9 +115,12 @@ def restart(settings: Settings) -> list[Row]:
         with node(by_force=True) as first:
             wait_until(partial(records, first.address, count), f"{count} cameras are recorded", within_s=180)
             ids = [camera.id for camera in cameras_of(first.address)]
-        # What is noted at the root stays: since when all is durable, and which machine wrote it.
-        for camera in filter(Path.is_dir, root.iterdir()):
-            shutil.rmtree(camera)
+            # Without it, opening puts all of the month right, whose segments are not there.
+            wait_until((root / ".synced").exists, "a sync pass has ended", within_s=120)
+        # What is noted stays: since when all is durable, which machine wrote it, and who the cameras are.
+        for camera in root.iterdir():
+            if camera.is_dir() and not camera.name.startswith("."):
+                shutil.rmtree(camera)
         made = days_bench("make", root, days, *ids)
         settings.say(f"  a store of {count} streams × {days} days, made in {made['seconds']:.0f} s")
         size = f"{count} streams × {days} days"
@@ -139,11 +142,12 @@ def restart(settings: Settings) -> list[Row]:
     shutil.rmtree(root)
     settings.conditions.append(
         f"A month: {size}, a record every 2 s, real names and indexes; the newest two days with the names of "
-        "all segments, the last 20 minutes with their footers. Seek: random instants over all streams, on "
-        "handles, each index open and in the page cache, each answer checked. Cold: a day that nobody has "
-        "asked for; calls of the file system, counted. Coverage: one camera over gRPC, while the others are "
-        "recorded, asked by a client that waits on its own thread. Restart: kill -9 while all cameras are "
-        "recorded; from the start of the process until it answers, and until every camera is recorded again."
+        "all segments, the last 20 minutes and the last of each day with their footers. Seek: random "
+        "instants over all streams, on handles, each index open and in the page cache, each answer checked. "
+        "Cold: a day that nobody has asked for; calls of the file system, counted. Coverage: one camera over "
+        "gRPC, while the others are recorded, asked by a client that waits on its own thread. Restart: "
+        "kill -9 while all cameras are recorded; from the start of the process until it answers, and until "
+        "every camera is recorded again."
     )
     return [
         *rows,

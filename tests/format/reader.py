@@ -172,6 +172,17 @@ class Watermark(NamedTuple):
     crc: int
 
 
+class DurableHeader(NamedTuple):
+    generation: int
+    marks: int
+
+
+class DurableEntry(NamedTuple):
+    run: bytes
+    first_sequence: int
+    len: int
+
+
 LAYOUTS: dict[type[Any], struct.Struct] = {
     Header: struct.Struct(">I4s16s78s"),
     Identity: struct.Struct(">BB16s16sIIqqI16s"),
@@ -186,6 +197,8 @@ LAYOUTS: dict[type[Any], struct.Struct] = {
     IndexHeader: struct.Struct("<8s16s16sIB3sq4sI"),
     IndexRecord: struct.Struct("<qIIIIHHHHIiII"),
     Watermark: struct.Struct("<qI"),
+    DurableHeader: struct.Struct("<QI"),
+    DurableEntry: struct.Struct("<16sII"),
 }
 
 PARAMETERS = (
@@ -539,6 +552,20 @@ def read_watermark(data: bytes) -> int:
     mark = take(Watermark, data)
     check(len(data) == 12 and mark.crc == crc32c(data[:8]), "the watermark fails its CRC")
     return mark.synced_us
+
+
+def read_durable(data: bytes) -> dict[UUID, tuple[int, int]]:
+    """First sequence of the newest durable segment of each run, and its durable length."""
+    places = []
+    for at in range(0, len(data), 65_536):
+        header = take(DurableHeader, place := data[at : at + 65_536])
+        end = 12 + header.marks * 24
+        if int.from_bytes(place[end : end + 4], "little") == crc32c(place[:end]):
+            entries = [take(DurableEntry, place[n : n + 24]) for n in range(12, end, 24)]
+            places.append(
+                (header.generation, {UUID(bytes=e.run): (e.first_sequence, e.len) for e in entries})
+            )
+    return max(places, key=lambda place: place[0], default=(0, {}))[1]
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,8 @@ TYPES: dict[str, type[Any]] = {
     "index_header": reader.IndexHeader,
     "index_record": reader.IndexRecord,
     "watermark": reader.Watermark,
+    "durable_header": reader.DurableHeader,
+    "durable_entry": reader.DurableEntry,
 }
 
 

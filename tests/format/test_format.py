@@ -69,7 +69,7 @@ def run(request: pytest.FixtureRequest, stored: dict[str, Run]) -> Run:
 
 
 def test_the_tree_holds_nothing_else(recorded: Recorded, stored: dict[str, Run]) -> None:
-    expected = {recorded.root / name for name in (".boot", ".disks", ".store", ".synced")}
+    expected = {recorded.root / name for name in (".boot", ".disks", ".durable", ".store", ".synced")}
     for run in stored.values():
         expected |= {run.folder / "events"} | {segment.name.path for segment in run.segments}
         expected |= {segment.name.path.parent / f"{segment.name.run}.index" for segment in run.segments}
@@ -302,6 +302,15 @@ def test_an_expired_event_stands_in_the_log_before_footage_goes(recorded: Record
 def test_the_watermark_is_of_the_recording(recorded: Recorded) -> None:
     synced_us = reader.read_watermark(recorded.watermark)
     assert recorded.opened_us <= synced_us <= recorded.closed_us
+
+
+def test_what_is_durable_is_all_of_it(recorded: Recorded, stored: dict[str, Run]) -> None:
+    marks = reader.read_durable((recorded.root / ".durable").read_bytes())
+    newest = {run.segments[-1].name.run: run.segments[-1].segment for run in stored.values()}
+    assert marks == {
+        run: (segment.head.identity.first_sequence, segment.fragments[-1].end)
+        for run, segment in newest.items()
+    }
 
 
 def test_the_boot_id_is_the_machines(recorded: Recorded) -> None:

@@ -93,8 +93,8 @@ def restore(
     from nvr.gateway.config import load_settings
     from nvr.network_catalog.holder import CatalogHolder
     from nvr.network_catalog.store.backup import restore as fill
+    from nvr.node.data_folder import make_data_folder
     from nvr.node.folder_lock import FolderLocks
-    from nvr.node.lifecycle import make_data_folder
 
     gateway = load_settings(config)
     folder = gateway.node.data

@@ -36,7 +36,7 @@ def up(
 
     Until SIGTERM or Ctrl-C. They are opened in the order given, and closed in the reverse one.
     """
-    from nvr.node.process import allow_open_files, facts, log_to_stderr
+    from nvr.node.process import allow_open_files, facts, keep_what_started, log_to_stderr
 
     log_to_stderr(log_level)
     allow_open_files()
@@ -52,6 +52,7 @@ def up(
                 else:
                     typer.echo(f"node {node.info.name}: gRPC {node.addresses.grpc}")
             sys.stdout.flush()
+            keep_what_started()
             waits = [asyncio.create_task(node.wait()) for node in nodes]
             # A signal goes to the last that asked for it; the others stop with it.
             done, rest = await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)

@@ -2,7 +2,8 @@
 
 from nvr.gateway.config import load_settings
 from nvr.gateway.node import GatewayNode
-from nvr.node.process import ConfigOption, JsonOption, LogLevelOption, ReadyFileOption, run_node
+from nvr.node.options import ConfigOption, JsonOption, LogLevelOption, ReadyFileOption
+from nvr.node.process import run_node
 
 __all__ = ["gateway"]
 

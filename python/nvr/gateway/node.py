@@ -47,9 +47,10 @@ from nvr.network_catalog.service import (
     catalog_handlers,
     catalog_holder_handlers,
 )
+from nvr.node.data_folder import make_data_folder
 from nvr.node.events import EventBus
 from nvr.node.folder_lock import FolderLocks
-from nvr.node.lifecycle import Node, make_data_folder
+from nvr.node.lifecycle import Node
 from nvr.security.audit import AuditLog
 from nvr.security.identity import Caller, ServiceCallers
 from nvr.security.node_key import NodeKey

@@ -6,13 +6,11 @@ import signal
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from prometheus_client.registry import CollectorRegistry
 
-from nvr.errors import StoreError
 from nvr.footage.node_server import NodeServer
 from nvr.footage.source import FootageSource
 from nvr.footage.types import NodeInfo
@@ -27,7 +25,7 @@ from nvr.settings.fields import Address, TlsSettings
 from nvr.uplink.child import UplinkChild
 from nvr.uplink.settings import UplinkSettings
 
-__all__ = ["Addresses", "Node", "make_data_folder"]
+__all__ = ["Addresses", "Node"]
 
 logger = logging.getLogger("nvr.node")
 
@@ -191,13 +189,3 @@ class Node:
         self.addresses = replace(self.addresses, grpc=address.with_port(server.listen(str(address))))
         if not tls and not address.is_loopback:
             logger.warning("gRPC on %s has no TLS: only callers on this machine are answered", address)
-
-
-def make_data_folder(folder: Path) -> None:
-    """The folder for a node's key, catalog and audit record, for its user only. Raises :exc:`StoreError`."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise StoreError(
-            f"{folder}: the node's data folder cannot be made: {error.strerror}", error.errno, str(folder)
-        ) from error

@@ -1,46 +1,28 @@
 """A node as a process: what it prints when it serves, and where its log goes."""
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import resource
 import sys
-import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
 from nvr import _core
 from nvr.footage.calls import RequestIdFilter
 from nvr.node.lifecycle import Node
+from nvr.node.logs import log_plainly
 
-__all__ = [
-    "ConfigOption",
-    "JsonOption",
-    "LogLevelOption",
-    "ReadyFileOption",
-    "allow_open_files",
-    "facts",
-    "log_to_stderr",
-    "run_node",
-]
+__all__ = ["allow_open_files", "facts", "keep_what_started", "log_to_stderr", "run_node"]
 
 logger = logging.getLogger("nvr.node")
 
-_LEVELS = ("debug", "info", "warning", "error")
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", help="Settings of the node, TOML.", dir_okay=False)
-]
-JsonOption = Annotated[
-    bool, typer.Option("--json", help="Print the node's name, id and addresses as one line of JSON.")
-]
-ReadyFileOption = Annotated[
-    Path | None, typer.Option(help="Write the same line to this file once the node serves.")
-]
-LogLevelOption = Annotated[str, typer.Option(help="debug, info, warning or error.")]
+_COLLECTING = (700, 10, 10)
+"""The interpreter's own thresholds, which the command line raises while it loads."""
 
 
 def run_node(node: Node, does: str, *, as_json: bool, ready_file: Path | None, log_level: str) -> None:
@@ -60,6 +42,12 @@ def allow_open_files() -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
+def keep_what_started() -> None:
+    """What starting has made stays: it is not looked through for garbage again and again."""
+    gc.freeze()
+    gc.set_threshold(*_COLLECTING)
+
+
 def facts(node: Node) -> dict[str, Any]:
     """Who a node is and where it is reached, for programs."""
     return {
@@ -75,6 +63,7 @@ def facts(node: Node) -> dict[str, Any]:
 
 async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) -> None:
     async with node:
+        keep_what_started()
         with node.stopped_by_signals():
             await _announce(node, does, as_json, ready_file)
             await asyncio.to_thread(_release_code)
@@ -117,14 +106,6 @@ def _write_whole(path: Path, text: str) -> None:
 
 def log_to_stderr(level: str) -> None:
     """Log lines with UTC time, and the request and trace that they belong to."""
-    if level not in _LEVELS:
-        raise typer.BadParameter(f"one of {', '.join(_LEVELS)}", param_hint="--log-level")
-    formatter = logging.Formatter(
-        "%(asctime)s.%(msecs)03dZ %(levelname)s %(name)s [%(request_id)s %(trace_id)s] %(message)s",
-        "%Y-%m-%dT%H:%M:%S",
-    )
-    formatter.converter = time.gmtime
-    handler = logging.StreamHandler()
-    handler.setFormatter(formatter)
-    handler.addFilter(RequestIdFilter())
-    logging.basicConfig(level=level.upper(), handlers=[handler])
+    log_plainly(level)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RequestIdFilter())

@@ -12,7 +12,7 @@ from nvr.catalog.leases import LeaseBook
 from nvr.directory.directory import Directory
 from nvr.directory.feed import DIRECTORY_SERVICE, directory_handlers
 from nvr.directory.types import node_entry
-from nvr.errors import InternalError, StoreError
+from nvr.errors import InternalError
 from nvr.footage.admin import CameraAdmin
 from nvr.footage.channel import dial
 from nvr.footage.node_server import NodeServer
@@ -33,8 +33,7 @@ from nvr.network_catalog.service import (
     catalog_holder_handlers,
 )
 from nvr.node.events import EventBus
-from nvr.node.folder_lock import FolderLocks
-from nvr.node.lifecycle import Node, make_data_folder
+from nvr.node.lifecycle import Node
 from nvr.recorder.assigned import AssignedCameras
 from nvr.recorder.backfill import Backfill
 from nvr.recorder.config import Settings
@@ -45,6 +44,7 @@ from nvr.recorder.frames import Decoders
 from nvr.recorder.leases import LeaseKeeper, with_leases
 from nvr.recorder.live import LiveHub
 from nvr.recorder.local_footage import LocalFootage
+from nvr.recorder.opening import Opening
 from nvr.recorder.rate_limit import TokenBucket
 from nvr.recorder.read_pool import ReadPool
 from nvr.recorder.scrub import Scrubber
@@ -73,9 +73,11 @@ class RecorderNode(Node):
     open by then is closed again.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, opening: Opening | None = None) -> None:
+        """``opening``: of the same settings, if it was begun before."""
         super().__init__(settings.node.name)
         self._settings = settings
+        self._opening = opening
         self._events = EventBus()
         self._supervisor: Supervisor | None = None
         self._footage: LocalFootage | None = None
@@ -100,17 +102,8 @@ class RecorderNode(Node):
         from nvr import _core
 
         # The loop serves nobody yet: what follows may block it.
-        stores = [str(root) for root in settings.node.stores]
-        away = _core.Store.missing(stores, beside=[str(folder)])
-        if any(folder.is_relative_to(root) for root in away):
-            raise StoreError(
-                f"{folder}: the node's data folder lies on a disk that is not there: is it mounted?",
-                filename=str(folder),
-            )
-        # Nothing is written where a disk is to be mounted.
-        there = [root for root in settings.node.stores if root not in away]
-        locks = stack.enter_context(FolderLocks(there, f"node {settings.node.name}"))
-        make_data_folder(folder)
+        opening = self._opening or Opening(settings)
+        stack.callback(opening.close)
         key = NodeKey.load_or_create(folder)
         catalog = Catalog(folder, key)
         stack.callback(catalog.close)
@@ -121,7 +114,7 @@ class RecorderNode(Node):
         stack.callback(audit.close)
 
         limits = settings.limits
-        store = _core.Store(stores, beside=[str(folder)], sync_interval_ms=limits.sync_interval // 1000)
+        store = opening.store()
         pool = ReadPool(limits.read_threads, "nvr-read")
         stack.callback(pool.close)
         scrub_pool = ReadPool(1, "nvr-scrub")
@@ -217,7 +210,7 @@ class RecorderNode(Node):
         self._run("retention", self._supervisor.keep_space())
         disks = DiskWatch(
             store,
-            locks,
+            opening.locks,
             pool=pool,
             events=self._events,
             node=settings.node.name,

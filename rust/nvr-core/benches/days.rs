@@ -3,7 +3,7 @@
 //!
 //! - `make ROOT DAYS CAMERA…`: indexes of so many days before today with a record every 2 s, under
 //!   real names. Of the newest two days there are the names of all segments as well, and the last
-//!   20 minutes' have real footers; media are holes.
+//!   20 minutes' and each day's last have real footers; media are holes.
 //! - `seek ROOT QUESTIONS`: random instants over all streams; times in nanoseconds.
 //! - `cold ROOT`: the calls of opening, and of the first seeks in days nobody asked for yet.
 //! - `day ROOT`: one camera-day of sealed segments (media are holes).
@@ -45,6 +45,8 @@ const FRAGMENT_BYTES: u32 = 500_000;
 const HEAD_BYTES: u32 = 4096;
 /// Recovery reads the last quarter of an hour anew.
 const REAL_SEGMENTS: i64 = 20;
+/// And so many at the end of each of the newest two days.
+const NEWEST_SEGMENTS: i64 = 3;
 
 fn stream_of(camera: &str) -> Result<StreamId, Box<dyn std::error::Error>> {
     let camera: CameraId = camera.parse()?;
@@ -150,7 +152,8 @@ fn make_stream(root: &Path, id: StreamId, days: i64, now_us: i64) -> Outcome {
         let mut index = IndexWriter::open(&fs, &day_dir.join(index_name(run)), id, run, 0, day_us)?;
         index.append_all(&records)?;
         for minute in 0..if number + 1 >= days { minutes } else { 0 } {
-            if now_us - day_us - minute * 60 * SECOND_US < REAL_SEGMENTS * 60 * SECOND_US {
+            let age_us = now_us - day_us - minute * 60 * SECOND_US;
+            if minute + NEWEST_SEGMENTS >= minutes || age_us < REAL_SEGMENTS * 60 * SECOND_US {
                 write_segment(&day_dir, id, run, (day_us, number * 43_200), minute)?;
             } else {
                 let name = segment_name(segment_ms(minute * SEGMENT_FRAGMENTS), run);
@@ -274,7 +277,7 @@ fn cold(root: &Path) -> Outcome {
         most = most.most(&calls.take());
     }
     let json = |c: Calls| {
-        let Calls { reads, opens, lists, sizes } = c;
+        let Calls { reads, opens, lists, sizes, .. } = c;
         format!(r#"{{"reads": {reads}, "opens": {opens}, "lists": {lists}, "sizes": {sizes}}}"#)
     };
     println!(
@@ -303,7 +306,7 @@ fn rebuild(root: &Path) -> Outcome {
     let start = Instant::now();
     let report = check::rebuild(&fs, &[root.to_owned()])?;
     let seconds = start.elapsed().as_secs_f64();
-    let Calls { reads, opens, lists, sizes } = fs.calls.take();
+    let Calls { reads, opens, lists, sizes, .. } = fs.calls.take();
     if !report.problems.is_empty() {
         return Err(report.problems.join("\n").into());
     }

@@ -20,6 +20,10 @@ pub struct Calls {
     pub lists: u64,
     /// Questions for a file's size.
     pub sizes: u64,
+    /// Bytes that were read.
+    pub read_bytes: u64,
+    /// Files, folders and disks made durable.
+    pub syncs: u64,
 }
 
 impl Calls {
@@ -30,6 +34,8 @@ impl Calls {
             opens: self.opens.max(other.opens),
             lists: self.lists.max(other.lists),
             sizes: self.sizes.max(other.sizes),
+            read_bytes: self.read_bytes.max(other.read_bytes),
+            syncs: self.syncs.max(other.syncs),
         }
     }
 }
@@ -41,6 +47,8 @@ pub struct Counters {
     opens: AtomicU64,
     lists: AtomicU64,
     sizes: AtomicU64,
+    read_bytes: AtomicU64,
+    syncs: AtomicU64,
 }
 
 impl Counters {
@@ -52,6 +60,8 @@ impl Counters {
             opens: take(&self.opens),
             lists: take(&self.lists),
             sizes: take(&self.sizes),
+            read_bytes: take(&self.read_bytes),
+            syncs: take(&self.syncs),
         }
     }
 }
@@ -89,7 +99,9 @@ struct CountedFile {
 impl File for CountedFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         count(&self.calls.reads);
-        self.inner.read_at(buf, offset)
+        let n = self.inner.read_at(buf, offset)?;
+        self.calls.read_bytes.fetch_add(n as u64, Ordering::Relaxed);
+        Ok(n)
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {
@@ -114,6 +126,7 @@ impl File for CountedFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        count(&self.calls.syncs);
         self.inner.sync_data()
     }
 }
@@ -153,10 +166,12 @@ impl FileSystem for Counted {
     }
 
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        count(&self.calls.syncs);
         self.inner.sync_dir(path)
     }
 
     fn sync_all(&self, path: &Path) -> io::Result<()> {
+        count(&self.calls.syncs);
         self.inner.sync_all(path)
     }
 

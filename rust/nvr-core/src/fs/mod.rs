@@ -142,6 +142,10 @@ pub trait FileSystem: Send + Sync + Debug {
     fn file_len(&self, path: &Path) -> io::Result<u64>;
     /// Which folder lies at a path: another one after a disk was mounted there, or unmounted.
     fn identity(&self, path: &Path) -> io::Result<(u64, u64)>;
+    /// How many threads may ask it at once and be answered sooner than by turns.
+    fn at_once(&self) -> usize {
+        1
+    }
     /// Changes when the machine starts anew: until then, what was written is at least in the page
     /// cache, whatever became of the process. Empty: cannot be told.
     fn boot_id(&self) -> String;
@@ -218,6 +222,11 @@ fn begin_writeback(file: &fs::File) -> io::Result<()> {
 }
 
 impl FileSystem for RealFs {
+    fn at_once(&self) -> usize {
+        // A disk with nothing in the cache answers several sooner than one after the other.
+        std::thread::available_parallelism().map_or(4, |cores| cores.get().max(4))
+    }
+
     fn create_new(&self, path: &Path) -> io::Result<Arc<dyn File>> {
         let file = fs::OpenOptions::new().read(true).write(true).create_new(true).open(path)?;
         Ok(Arc::new(RealFile(file)))

@@ -9,7 +9,9 @@ use parking_lot::Mutex;
 
 use super::stats::Histogram;
 use crate::fs::{FileSystem, Named};
-use crate::store::recover::{set_watermark, watermark};
+use crate::ids::RunId;
+use crate::store::marks::{self, Mark, Marks};
+use crate::store::recover::{MARGIN_US, set_watermark, watermark};
 use crate::store::stream::EVENTS;
 use crate::store::{Root, Store};
 use crate::{Error, Result};
@@ -22,6 +24,11 @@ pub(super) struct Dirty {
     watermark: Mutex<Watermark>,
     /// Logs whose sync failed, and that could not be written again.
     doubtful_logs: Mutex<BTreeSet<PathBuf>>,
+    /// Up to where each run is written, and will be durable after the next pass.
+    written: Mutex<BTreeMap<RunId, Written>>,
+    /// As which number marks were noted last. One pass at a time: what another has taken and not yet
+    /// synced is not durable.
+    noted: Mutex<u64>,
     /// There was a pass that took in what an earlier process left in the page cache.
     took_over: AtomicBool,
     /// It was said that the disks could not be noted.
@@ -32,7 +39,12 @@ impl Dirty {
     pub(super) fn of(store: &Store, root: &Root) -> Self {
         let at_us = watermark(&**store.fs(), &root.path).unwrap_or(i64::MIN);
         let watermark = Mutex::new(Watermark { at_us, begun_us: i64::MAX });
-        Dirty { watermark, ..Dirty::default() }
+        // What the process before said of its runs stays true.
+        let (noted, marks) = marks::read(&**store.fs(), &root.path);
+        let mono_us = store.clock().now().mono_us;
+        let written = marks.into_iter().map(|(run, mark)| (run, Written { mark, mono_us }));
+        let (written, noted) = (Mutex::new(written.collect()), Mutex::new(noted));
+        Dirty { watermark, written, noted, ..Dirty::default() }
     }
 
     /// A segment begins. If the clock was set back, that is before the watermark, which must not
@@ -56,6 +68,22 @@ impl Dirty {
         }
     }
 
+    /// A fragment is written whole, and the index names it: nothing before `len` changes any more. Its
+    /// file was added before.
+    pub(super) fn wrote(&self, run: RunId, mark: Mark) {
+        self.written.lock().insert(run, Written { mark, mono_us: i64::MAX });
+    }
+
+    /// Up to where everything will be durable once all files are synced that are to be synced now.
+    fn marks(&self, now_us: i64) -> Marks {
+        let mut written = self.written.lock();
+        written.values_mut().for_each(|w| w.mono_us = w.mono_us.min(now_us));
+        written.retain(|_, w| now_us - w.mono_us < MARKED_US);
+        let mut newest: Vec<_> = written.iter().map(|(run, w)| (w.mono_us, *run, w.mark)).collect();
+        newest.sort_unstable_by_key(|(mono_us, run, _)| std::cmp::Reverse((*mono_us, *run)));
+        newest.into_iter().take(marks::MOST).map(|(_, run, mark)| (run, mark)).collect()
+    }
+
     pub(super) fn add_dir(&self, dir: &Path) {
         self.dirs.lock().insert(dir.to_owned());
     }
@@ -76,6 +104,7 @@ impl Dirty {
 
     /// Makes all of it durable, and notes so. What fails is tried again with the next pass.
     pub(super) fn sync(&self, store: &Store, root: &Root, took: &Histogram) -> Result<()> {
+        let mut noted_as = self.noted.lock();
         let (fs, since_us) = (&**store.fs(), store.now_us());
         // What is open can be synced wherever it lies; nothing else is to be written there.
         let here = root.look(fs, store.clock().now());
@@ -91,6 +120,8 @@ impl Dirty {
             }
         }
         self.watermark.lock().begun_us = i64::MAX;
+        // Before the files are taken: of what is marked, each is among them or was synced.
+        let marks = self.marks(store.clock().now().mono_us);
         let files = std::mem::take(&mut *self.files.lock());
         let dirs = std::mem::take(&mut *self.dirs.lock());
         for file in files.values() {
@@ -156,12 +187,24 @@ impl Dirty {
             return Err(e);
         }
         noted?;
+        marks::write(fs, &root.path, *noted_as + 1, &marks)?;
+        *noted_as += 1;
         let mut watermark = self.watermark.lock();
         let at_us = since_us.min(watermark.begun_us);
         set_watermark(fs, &root.path, at_us)?;
         watermark.at_us = at_us;
         Ok(())
     }
+}
+
+/// Runs that nobody has written to for so long are not marked: the watermark has passed all of them.
+const MARKED_US: i64 = 2 * MARGIN_US;
+
+/// Up to where a run is written, and the first pass since, by the clock that never steps.
+#[derive(Clone, Copy, Debug)]
+struct Written {
+    mark: Mark,
+    mono_us: i64,
 }
 
 /// Before when everything is durable.

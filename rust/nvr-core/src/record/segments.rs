@@ -14,6 +14,7 @@ use crate::segment::footer::write_footer;
 use crate::segment::head::SegmentHead;
 use crate::segment::scan::place;
 use crate::store::layout::{day_name, segment_name};
+use crate::store::marks::Mark;
 use crate::store::{OpenSegment, StreamStore};
 use crate::table::SegmentTable;
 use crate::time::day_start_us;
@@ -156,6 +157,9 @@ impl SegmentWriter {
         }
         self.stream.set_written(entry.wall_start_us + i64::from(entry.duration_us));
         open.len += muxed.byte_count() as u64;
+        let len = u32::try_from(open.len).unwrap_or(0);
+        let mark = Mark { first_sequence: open.head.first_sequence, len };
+        dirty.wrote(open.head.run, mark);
         Ok(muxed.byte_count() as u64)
     }
 
@@ -245,6 +249,8 @@ impl Open {
             file.set_len(self.len).map_err(cut)?;
             return Err(e);
         }
+        // A pass may have taken it in between.
+        dirty.add(&self.file);
         Ok(footer.len() as u64)
     }
 }

@@ -38,6 +38,8 @@ pub enum Trust {
     PageCache,
     /// Nothing: check every byte (after a power failure, or on request).
     Nothing,
+    /// What lies before this is durable: check every byte behind.
+    Behind(u64),
 }
 
 /// Reads the head of a segment file. `Ok(None)`: the file ends within it.
@@ -209,8 +211,13 @@ fn read_fragment(
     buf.truncate(n);
     let Some(end) = end_within(at, peek_length(buf), len) else { return Ok(None) };
     let length = usize::try_from(end - at).unwrap_or(usize::MAX);
+    let durable = match trust {
+        Trust::PageCache => true,
+        Trust::Nothing => false,
+        Trust::Behind(durable) => end <= durable,
+    };
     // The last fragment is always checked: its pages may have been cut in the middle.
-    if trust == Trust::Nothing || end == len {
+    if !durable || end == len {
         buf.resize(length, 0);
         if file.read_at(buf, at)? < buf.len() || !crc_holds(buf) {
             return Ok(None);

@@ -37,6 +37,11 @@ impl Day {
         *self = Day::new(self.day_us);
     }
 
+    /// All of its indexes are these; they are opened when somebody asks.
+    pub(super) fn list(&mut self, indexes: impl Iterator<Item = (RunId, PathBuf)>) {
+        *self = Day { listed: true, unopened: indexes.collect(), ..Day::new(self.day_us) };
+    }
+
     fn knows(&self, path: &Path) -> bool {
         self.runs.iter().any(|(_, index)| index.path() == path)
             || self.unopened.iter().any(|(_, p)| p == path)

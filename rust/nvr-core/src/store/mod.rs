@@ -14,6 +14,7 @@ pub(crate) mod doubt;
 pub mod events;
 mod holds;
 pub mod layout;
+pub(crate) mod marks;
 pub mod mounts;
 #[cfg(test)]
 mod newest;
@@ -23,10 +24,11 @@ mod retention;
 pub(crate) mod sacrifice;
 pub mod scrub;
 pub mod stream;
+mod threads;
 pub mod unknown;
 pub mod visible;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -110,7 +112,7 @@ impl Store {
         let mut noted = mounts::noted(&*fs, roots, beside);
         let disks = Arc::new(Disks::new(fs.clone(), clock.clone(), roots, beside));
         let opened = &disks.roots;
-        let mut work = recover::Work::new();
+        let (mut work, mut doubtful) = (recover::Work::new(), BTreeSet::new());
         let mut dirs: BTreeMap<StreamId, Vec<PathBuf>> = BTreeMap::new();
         let mut failed = None;
         for root in opened {
@@ -126,7 +128,7 @@ impl Store {
             }
             if !read_only {
                 match doubt::write_again(&*fs, &root.path) {
-                    Ok(noted) => work.doubtful.extend(noted),
+                    Ok(noted) => doubtful.extend(noted),
                     Err(e) => root.tolerate(now, e)?,
                 }
             }
@@ -139,16 +141,16 @@ impl Store {
                 Err(e) => failed = Some(root.is_missing(now, noted, e)),
             }
         }
-        if !work.doubtful.is_empty() {
+        if !doubtful.is_empty() {
             // The pages may be gone, though the machine has not been started anew.
             work.trust = Trust::Nothing;
         }
+        work.doubtful = Arc::new(doubtful);
         let usable = |root: &&Arc<Root>| root.trouble().is_none();
         if let Some(e) = failed.filter(|_| !opened.iter().any(|root| usable(&root))) {
             return Err(e);
         }
-        let mut streams = BTreeMap::new();
-        for (id, dirs) in dirs {
+        let one = |(id, dirs): (StreamId, Vec<PathBuf>)| {
             let (mut readable, mut unread) = (Vec::new(), Vec::new());
             for dir in dirs {
                 match Folder::open(&*fs, dir.clone(), !read_only) {
@@ -157,14 +159,21 @@ impl Store {
                 }
             }
             let stream = StreamStore::new(&disks, id, readable);
+            unread.iter().for_each(|(dir, e)| stream.folder_unread(dir, e));
+            let mut own = work.beside();
+            if !read_only {
+                recover::recover(&*fs, &stream, roots, &mut own);
+            }
+            (stream, own, unread)
+        };
+        let threads = if read_only { 1 } else { fs.at_once() };
+        let put_right = threads::on_threads(threads, dirs.into_iter().collect(), one);
+        let mut streams = BTreeMap::new();
+        for (stream, mut own, unread) in put_right {
             for (dir, e) in unread {
-                stream.folder_unread(&dir, &e);
                 of_path(opened, &dir).map_or(Ok(()), |r| r.tolerate(now, e))?;
             }
-            if !read_only {
-                recover::recover(&*fs, &stream, roots, &mut work);
-            }
-            for e in work.failed.drain(..) {
+            for e in own.failed.drain(..) {
                 let path = e.path().map(Path::to_owned);
                 let Some(root) = path.and_then(|path| of_path(opened, &path)) else {
                     return Err(e);
@@ -174,7 +183,8 @@ impl Store {
                 }
                 root.tolerate(now, e)?;
             }
-            streams.insert(id, Arc::new(stream));
+            work.take_in(own);
+            streams.insert(stream.id, Arc::new(stream));
         }
         for root in opened.iter().filter(usable).filter(|_| !read_only) {
             let noted =

@@ -228,7 +228,9 @@ impl Store {
         let mut work = recover::Work::new();
         // What was in the page cache may have gone with the disk.
         work.trust = Trust::Nothing;
-        work.doubtful = doubt::write_again(fs, path)?;
+        // Who dies meanwhile must not leave word that all is in the page cache.
+        recover::forget_boot(fs, path)?;
+        work.doubtful = Arc::new(doubt::write_again(fs, path)?);
         work.only = Some(path.to_owned());
         let first = !root.was_opened();
         let found = root.open(fs, false)?;

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use super::events::Event;
 use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
+use super::marks::{self, Marks};
 use super::stream::StreamStore;
 use super::{copying, doubt};
 use crate::fs::{FileSystem, Named};
@@ -15,12 +17,12 @@ use crate::reason::Reason;
 use crate::segment::footer::write_footer;
 use crate::segment::read::{read_own_footer, read_segment};
 use crate::segment::scan::{Trust, read_head, scan};
-use crate::table::SegmentTable;
+use crate::table::{FragmentEntry, SegmentTable};
 use crate::time::{DAY_US, SECOND_US, day_start_us};
 use crate::{Error, Result};
 
 /// Segments that started so long before the watermark were sealed, and everything was durable.
-const MARGIN_US: i64 = 15 * 60 * SECOND_US;
+pub(crate) const MARGIN_US: i64 = 15 * 60 * SECOND_US;
 /// So many segments at the end of each run are looked at in any case: the clock by which the
 /// watermark counts may have been set.
 const NEWEST_SEGMENTS: usize = 3;
@@ -49,7 +51,7 @@ pub(crate) fn watermark(fs: &dyn FileSystem, root: &Path) -> Option<i64> {
 pub(super) struct Work {
     pub trust: Trust,
     /// Files whose sync failed when the store was open before.
-    pub doubtful: BTreeSet<PathBuf>,
+    pub doubtful: Arc<BTreeSet<PathBuf>>,
     /// For people.
     pub repairs: Vec<String>,
     /// Files that may not be durable yet.
@@ -58,18 +60,39 @@ pub(super) struct Work {
     pub failed: Vec<Error>,
     /// Only what lies here is put right: a disk came.
     pub only: Option<PathBuf>,
+    /// What concerns this time on need not be made durable at once: it is looked at again until the
+    /// watermark has moved on, which it does after a sync of the whole disk.
+    guarded_us: i64,
+    /// After a power failure: what is durable all the same, of the root whose files are looked at.
+    marks: Marks,
+    /// The latest of what was looked at in any folder of the stream.
+    since_us: i64,
 }
 
 impl Work {
     pub(super) fn new() -> Self {
         Work {
             trust: Trust::PageCache,
-            doubtful: BTreeSet::new(),
+            doubtful: Arc::default(),
             repairs: Vec::new(),
             looked_at: Vec::new(),
             failed: Vec::new(),
             only: None,
+            guarded_us: i64::MAX,
+            since_us: i64::MIN,
+            marks: Marks::new(),
         }
+    }
+
+    /// Work on another stream of the same store.
+    pub(super) fn beside(&self) -> Self {
+        Work { trust: self.trust, doubtful: self.doubtful.clone(), ..Work::new() }
+    }
+
+    /// Takes in what was done for another stream.
+    pub(super) fn take_in(&mut self, other: Work) {
+        self.repairs.extend(other.repairs);
+        self.looked_at.extend(other.looked_at);
     }
 
     fn concerns(&self, path: &Path) -> bool {
@@ -79,6 +102,45 @@ impl Work {
     /// What fails on one disk, or for one run, is no reason to leave the others.
     fn attempt(&mut self, done: Result<()>) -> bool {
         done.map_err(|e| self.failed.push(e)).is_ok()
+    }
+
+    /// Makes a repair durable that concerns footage from an instant on: at once, unless the next start
+    /// would come upon it again. After a kill -9 that is nearly always so, and a sync for each of
+    /// hundreds of streams is what would keep readers and cameras waiting.
+    fn settle(&mut self, from_us: i64, sync: impl FnOnce() -> Result<()>) -> Result<()> {
+        if from_us >= self.guarded_us { Ok(()) } else { self.unless_unsynced(sync()) }
+    }
+
+    /// The same of an event in the log of a folder.
+    fn note(
+        &mut self,
+        stream: &StreamStore,
+        dir: &Path,
+        (from_us, event): (i64, Event),
+    ) -> Result<()> {
+        if from_us >= self.guarded_us {
+            stream.log(dir, event).map(drop)
+        } else {
+            self.unless_unsynced(stream.log_durably_in(dir, event))
+        }
+    }
+
+    /// How much of a segment without a footer is to be checked.
+    fn trust_in(&self, file: &Named) -> Result<Trust> {
+        if self.trust == Trust::PageCache || self.marks.is_empty() {
+            return Ok(self.trust);
+        }
+        match read_head(file) {
+            Ok(Some((head, _))) => Ok(Trust::Behind(marks::durable_len(&self.marks, &head, false))),
+            // It is told apart by who reads all of it.
+            Ok(None) | Err(Error::Damaged { .. }) => Ok(Trust::Nothing),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Of segments that start before this the watermark says that they are durable.
+    fn guard(&mut self, since_us: i64) {
+        self.guarded_us = if self.trust == Trust::PageCache { since_us } else { i64::MAX };
     }
 
     /// A repair that could not be synced is one all the same: what is in doubt is noted, and the
@@ -121,6 +183,12 @@ pub(super) fn recover_files(
         // two days are looked at in any case.
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
+        work.guard(since_us);
+        work.marks = match root {
+            Some(root) if work.trust != Trust::PageCache => marks::read(fs, root).1,
+            _ => Marks::new(),
+        };
+        work.since_us = work.since_us.max(since_us);
         // A disk that fails is no reason to leave the others.
         let done = recover_dir(fs, stream, &dir, (first, since_us), work);
         if work.attempt(done) {
@@ -133,6 +201,8 @@ pub(super) fn recover_files(
 
 /// Says in the logs what they do not say of what was put right.
 pub(super) fn tell(stream: &StreamStore, recovered: Vec<(PathBuf, i64)>, work: &mut Work) {
+    // Of several disks, by the watermark that says most.
+    work.guard(work.since_us);
     // Not before all indexes are right: what is asked is asked of all folders together. And not before
     // all runs have a name: what one has that nobody knows to have begun may not be shown.
     let begun = begin_unnamed_runs(stream, work);
@@ -152,13 +222,13 @@ fn recover_dir(
     (first, since_us): (i64, i64),
     work: &mut Work,
 ) -> Result<()> {
+    work.looked_at.push(dir.join(super::stream::EVENTS));
     for day in stream.days().into_iter().filter(|d| *d >= first) {
         recover_day(fs, stream, dir, day, since_us, work)?;
     }
     let doubtful = doubt::segments(&work.doubtful, dir);
     recover_noted(fs, stream, dir, doubtful, work)?;
     copying::recover(fs, stream, dir, work)?;
-    work.looked_at.push(dir.join(super::stream::EVENTS));
     Ok(())
 }
 
@@ -170,6 +240,10 @@ pub(super) fn recover_noted(
     noted: BTreeMap<(i64, RunId), BTreeSet<u32>>,
     work: &mut Work,
 ) -> Result<()> {
+    // They may be of any age: once the note is gone, nothing leads here again.
+    work.guarded_us = i64::MAX;
+    // Nor does what is known of others concern them.
+    work.marks.clear();
     for ((day, run), noted) in noted {
         let day_dir = dir.join(day_name(day));
         let entries = match fs.read_dir(&day_dir) {
@@ -224,7 +298,7 @@ fn tell_loss(
         if until_us - at_us > missing_us {
             let (reason, detail) = (Reason::RECORDER_CRASHED, LOST.to_owned());
             let lost = Event::Lost { at_us, until_us, reason, detail };
-            work.unless_unsynced(stream.log_durably_in(dir, lost))?;
+            work.note(stream, dir, (at_us, lost))?;
         }
     }
     Ok(())
@@ -255,21 +329,38 @@ fn recover_day(
             remove(fs, &day_dir.join(&entry.name))?;
         }
     }
-    for (run, segments) in runs {
+    for (&run, segments) in &runs {
         // It is being written.
         if stream.is_writing(run, day) {
             continue;
         }
         let run = RunOfDay { fs, stream, dir, day_dir: &day_dir, day, run };
-        let segments: Vec<u32> = segments.into_iter().collect();
+        let segments: Vec<u32> = segments.iter().copied().collect();
         let recent = segments.partition_point(|ms| day + i64::from(*ms) * 1000 < since_us);
-        let recent = recent.min(segments.len().saturating_sub(NEWEST_SEGMENTS));
-        if let Some(&from_ms) = segments.get(recent) {
-            let done = run.recover(&segments, from_ms, &|ms| ms >= from_ms, work);
-            work.attempt(done);
-        }
+        let newest = segments.len().saturating_sub(NEWEST_SEGMENTS);
+        let from = match work.trust {
+            Trust::PageCache => run.written_to_since(&segments, recent, newest),
+            _ => Ok(recent.min(newest)),
+        };
+        let done = from.and_then(|from| match segments.get(from) {
+            Some(&from_ms) => run.recover(&segments, from_ms, &|ms| ms >= from_ms, work),
+            None => Ok(()),
+        });
+        work.attempt(done);
     }
     stream.forget_day(day, false);
+    // A folder of some thousand names is not listed twice.
+    if stream.dirs() == [dir] {
+        let indexes = runs.into_keys().map(|run| (run, day_dir.join(index_name(run))));
+        let there = |path: &Path| match fs.file_len(path) {
+            Ok(_) => Ok(true),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(false),
+            Err(e) => Err(Error::io("look at", path, e)),
+        };
+        let found: Result<Vec<_>> =
+            indexes.map(|(run, path)| Ok((there(&path)?, run, path))).collect();
+        stream.list_day(day, found?.into_iter().filter(|f| f.0).map(|(_, run, path)| (run, path)));
+    }
     Ok(())
 }
 
@@ -288,10 +379,34 @@ pub(super) struct RunOfDay<'a> {
 }
 
 impl RunOfDay<'_> {
+    fn start_us(&self, segment_ms: u32) -> i64 {
+        self.day + i64::from(segment_ms) * 1000
+    }
+
     fn open(&self, segment_ms: u32) -> Result<Named> {
         let path = self.day_dir.join(super::layout::segment_name(segment_ms, self.run));
         let file = self.fs.open_rw(&path).map_err(|e| Error::io("open", &path, e))?;
         Ok(Named { file, path })
+    }
+
+    /// The first of its segments that may have been written to when the process ended, and nothing but
+    /// the process did: what it wrote is there in the order in which it was written. So behind the
+    /// newest ones lie only those that a disk did not let it end, and before one that was ended well
+    /// all is well. `recent`: the first that the watermark does not speak of.
+    fn written_to_since(&self, segments: &[u32], recent: usize, newest: usize) -> Result<usize> {
+        let mut first = newest;
+        while first > recent && !self.is_sealed(segments[first])? {
+            first -= 1;
+        }
+        Ok(first)
+    }
+
+    fn is_sealed(&self, segment_ms: u32) -> Result<bool> {
+        match read_own_footer(&self.open(segment_ms)?) {
+            Ok(found) => Ok(found.is_some()),
+            Err(Error::Damaged { .. }) => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 
     /// Puts right those of its segments (all of the day, in order) that may have been written to,
@@ -322,7 +437,7 @@ impl RunOfDay<'_> {
             let file = self.open(segment_ms)?;
             let table = if in_doubt(segment_ms) {
                 work.looked_at.push(file.path.clone());
-                self.sealed(&file, work)?
+                self.sealed(&file, segment_ms, work)?
             } else {
                 whole_head(&file)?
                     .then(|| read_segment(&file, self.run))
@@ -344,29 +459,34 @@ impl RunOfDay<'_> {
             // All segments were read: records of any others are of segments that are gone.
             _ => 0,
         };
-        if index.as_ref().is_some_and(|index| agrees(index, kept, &records)) {
-            return Ok(());
-        }
+        let other = index.as_ref().map_or(Some(0), |index| differs_from(index, kept, &records));
+        let Some(other_ms) = other else { return Ok(()) };
         let mut writer = self.stream.index_writer(self.dir, self.run, epoch, self.day)?;
         writer.truncate(kept)?;
-        for record in &records {
-            writer.append(record)?;
-        }
+        writer.append_all(&records)?;
         work.repairs.push(format!("{}: agrees again with its segments", index_path.display()));
-        work.unless_unsynced(sync(self.fs, &writer, self.day_dir))
+        work.settle(self.start_us(other_ms), || sync(self.fs, &writer, self.day_dir))
     }
 
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
     /// in it, and it is gone.
-    fn sealed(&self, file: &Named, work: &mut Work) -> Result<Option<SegmentTable>> {
+    fn sealed(
+        &self,
+        file: &Named,
+        segment_ms: u32,
+        work: &mut Work,
+    ) -> Result<Option<SegmentTable>> {
         match read_own_footer(file) {
-            Ok(Some((_, table))) if work.trust == Trust::PageCache || whole(file, &table)? => {
+            Ok(Some((_, table))) if work.trust == Trust::PageCache => return Ok(Some(table)),
+            Ok(Some((head, table)))
+                if whole(file, &table, marks::durable_len(&work.marks, &head, true))? =>
+            {
                 return Ok(Some(table));
             }
             Ok(_) | Err(Error::Damaged { .. }) => {}
             Err(e) => return Err(e),
         }
-        let table = match seal(file, work.trust) {
+        let table = match seal(file, work.trust_in(file)?) {
             // Of a later version, or with a damaged head: its fragments may be worth a lot, and
             // are not ours to judge.
             Err(e @ Error::Damaged { .. }) => {
@@ -375,7 +495,7 @@ impl RunOfDay<'_> {
             }
             other => other?,
         };
-        work.unless_unsynced(file.sync_data())?;
+        work.settle(self.start_us(segment_ms), || file.sync_data())?;
         match &table {
             Some(table) => work.repairs.push(format!(
                 "{}: sealed with {} fragments",
@@ -401,9 +521,11 @@ fn whole_head(file: &Named) -> Result<bool> {
 }
 
 /// After a power failure the footer may be on disk, and what it speaks of may not.
-fn whole(file: &Named, table: &SegmentTable) -> Result<bool> {
+/// What lies before `durable_len` is.
+fn whole(file: &Named, table: &SegmentTable, durable_len: u64) -> Result<bool> {
     let mut bytes = Vec::new();
-    for fragment in &table.fragments {
+    let end = |f: &FragmentEntry| u64::from(f.offset) + u64::from(f.length);
+    for fragment in table.fragments.iter().filter(|f| end(f) > durable_len) {
         bytes.resize(fragment.length as usize, 0);
         let n = file.read_at(&mut bytes, u64::from(fragment.offset))?;
         if n < bytes.len() || !crate::segment::fragment::crc_holds(&bytes) {
@@ -431,11 +553,22 @@ fn records_before(index: &IndexFile, segment_ms: u32) -> Result<u64> {
     Ok(kept)
 }
 
-fn agrees(index: &IndexFile, from: u64, records: &[Record]) -> bool {
-    let same =
-        |(n, record): (usize, &Record)| index.get(from + n as u64).is_ok_and(|r| r == *record);
-    index.count().is_ok_and(|count| count == from + records.len() as u64)
-        && records.iter().enumerate().all(same)
+/// The segment from which on an index does not say, from a position on, what these records say;
+/// `None`: it does.
+fn differs_from(index: &IndexFile, from: u64, records: &[Record]) -> Option<u32> {
+    for (at, record) in (from..).zip(records) {
+        match index.get(at) {
+            Ok(there) if there == *record => {}
+            Ok(there) => return Some(there.segment_ms.min(record.segment_ms)),
+            Err(_) => return Some(record.segment_ms),
+        }
+    }
+    let end = from + records.len() as u64;
+    match index.count() {
+        Ok(count) if count == end => None,
+        // Of what nobody knows, from the beginning.
+        _ => Some(index.get(end).map_or(0, |there| there.segment_ms)),
+    }
 }
 
 /// Cuts a segment behind its last complete fragment and writes the footer; `None` if there is no
@@ -458,7 +591,7 @@ fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
         let at_us = end_of(stream, &run)?.unwrap_or(at_us);
         let detail = "the recorder ended without closing its files".to_owned();
         let event = Event::RunEnded { at_us, run, reason: Reason::RECORDER_CRASHED, detail };
-        work.unless_unsynced(stream.log_durably_in(&dir, event))?;
+        work.note(stream, &dir, (at_us, event))?;
     }
     let since_us = stream.days().into_iter().rev().nth(1).unwrap_or(i64::MIN);
     for (dir, run, began_us, until_us) in stream.ended_runs(since_us) {
@@ -502,7 +635,7 @@ fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
                 // Had it begun before what the log tells of deletions, its start would stand there,
                 // or a hole.
                 let event = if stream.log_has_holes(dir) { event.late() } else { event };
-                work.unless_unsynced(stream.log_durably_in(dir, event))?;
+                work.note(stream, dir, (first.wall_start_us, event))?;
             }
         }
     }
@@ -526,6 +659,11 @@ pub(super) fn trust_of(fs: &dyn FileSystem, root: &Path) -> Trust {
 /// who dies meanwhile must not leave word that it was.
 pub(super) fn note_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
     write_note(fs, &root.join(BOOT), fs.boot_id().as_bytes()).map(drop)
+}
+
+/// Until that is noted again, nothing is trusted.
+pub(super) fn forget_boot(fs: &dyn FileSystem, root: &Path) -> Result<()> {
+    super::copying::remove(fs, &root.join(BOOT))
 }
 
 /// What a note says, as far as `most` bytes reach. Empty: there is no note.

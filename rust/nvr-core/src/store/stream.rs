@@ -261,6 +261,13 @@ impl StreamStore {
         }
     }
 
+    /// All indexes of a day are these.
+    pub(super) fn list_day(&self, day: i64, indexes: impl Iterator<Item = (RunId, PathBuf)>) {
+        if let Some(d) = self.days.write().get_mut(day) {
+            d.list(indexes);
+        }
+    }
+
     /// The index of a run's day, to be written to; readers see it from now on.
     pub fn index_writer(
         &self,
