@@ -52,7 +52,11 @@ def recorder(
     config.write_text("\n".join(lines) + "\n")
     command = [str(Path(sys.executable).with_name("nvr")), "recorder", "--config", str(config)]
     log = work / "recorder.log"
-    with process(command, log, by_force=by_force) as running, grpc.insecure_channel(address) as channel:
+    # Else who asks too early asks again after a second, and then after 1.6: that would be measured.
+    names = ("initial_reconnect_backoff_ms", "min_reconnect_backoff_ms", "max_reconnect_backoff_ms")
+    soon = [(f"grpc.{name}", 100) for name in names]
+    channel = grpc.insecure_channel(address, options=soon)
+    with process(command, log, by_force=by_force) as running, channel:
         # The stubs are typed for grpc.aio; they serve a blocking channel as well.
         service: Any = node_pb2_grpc.NodeServiceStub(cast(Any, channel))
 
