@@ -57,22 +57,11 @@ __all__ = [
     "StreamWriter",
     "__debug_build__",
     "__version__",
-    "keep_freed_memory",
     "release_code",
 ]
 
 __version__: str
 __debug_build__: bool
-
-def keep_freed_memory() -> bool:
-    """Lets ``malloc`` keep up to 16 MiB that are free at the end of a heap, to be used again.
-
-    A message of footage is 1 MiB and lives for a millisecond. By itself glibc gives most of what such a
-    message took back to the system, and gets it again, page by page and zeroed, for the next one: a third
-    of what a clip over gRPC costs. Process-wide, done once. False: nothing is changed, since the
-    environment says how malloc is to be (mallopt(3): ``MALLOC_MMAP_THRESHOLD_``, ``MALLOC_TRIM_THRESHOLD_``,
-    ``GLIBC_TUNABLES``), or since this is not glibc.
-    """
 
 def release_code() -> int:
     """Takes code and constants that nobody runs at the moment out of resident memory.

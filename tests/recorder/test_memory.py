@@ -39,13 +39,12 @@ def test_code_that_only_starting_ran_leaves_memory_and_all_goes_on() -> None:
 
 USES = """
 import resource
-import nvr
-from nvr import _core
+from nvr.footage.malloc import keep_freed_memory
 
 def faults():
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
-print(_core.keep_freed_memory())
+print(keep_freed_memory())
 for _ in range(3):
     before = faults()
     messages = [b"x" * (1 << 20) for _ in range(8)]

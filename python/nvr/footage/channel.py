@@ -4,7 +4,7 @@ from typing import Any
 
 import grpc
 
-from nvr import _core
+from nvr.footage.malloc import keep_freed_memory
 from nvr.security.tls import TlsFiles, channel_credentials
 
 __all__ = ["MAX_REQUEST_BYTES", "SERVER_OPTIONS", "dial"]
@@ -60,7 +60,7 @@ def dial(
     :exc:`nvr.errors.ConfigError` when a file of ``tls`` cannot be read.
     Nothing is sent before the first call.
     """
-    _core.keep_freed_memory()
+    keep_freed_memory()
     options = (("grpc.max_receive_message_length", max_answer_bytes), *_CHANNEL_OPTIONS)
     if tls is None:
         return grpc.aio.insecure_channel(target, options=options)

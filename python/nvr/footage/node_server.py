@@ -8,11 +8,11 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from nvr import _core
 from nvr.errors import ConfigError
 from nvr.footage.admin import CameraAdmin
 from nvr.footage.calls import CallObserver, CallRunner, Limits
 from nvr.footage.channel import SERVER_OPTIONS
+from nvr.footage.malloc import keep_freed_memory
 from nvr.footage.server import (
     CAMERA_SERVICE,
     FOOTAGE_SERVICE,
@@ -83,7 +83,7 @@ class NodeServer:
         """
         self._runner = CallRunner(node=node, audit=audit, policy=policy, limits=limits, observers=observers)
         self._credentials = None if tls is None else server_credentials(tls)
-        _core.keep_freed_memory()
+        keep_freed_memory()
         self._server = grpc.aio.server(
             interceptors=[IdentityInterceptor(verifier, fixed=caller)], options=SERVER_OPTIONS
         )

@@ -4,11 +4,10 @@ isort:skip_file
 Reading footage. A recorder serves what is in its stores; whatever stands
 above it serves the same contract over many recorders.
 
-Every request carries a ReadContext. Every stream is a sequence of `item`
-and `warning` and ends with exactly one `end`; a stream without `end` was
-cut and may be asked for again. A camera is named by its id, by its name
-where that is unique, or by `node/name`; an unknown name is NOT_FOUND, an
-ambiguous one INVALID_ARGUMENT with the candidates.
+Every request carries a ReadContext. Every stream is a sequence of `item` and `warning` and ends
+with exactly one `end`; a stream without `end` was cut and may be asked for again. A camera is
+named by its id, by its name where that is unique, or by `node/name`; an unknown name is
+NOT_FOUND, an ambiguous one INVALID_ARGUMENT with the candidates.
 """
 
 from collections import abc as _abc
@@ -428,8 +427,8 @@ class CoverageRequest(_message.Message):
     stream: _common_pb2.StreamKind.ValueType
     """Which stream."""
     source: _builtins.str
-    """Only footage of the node of this name; empty: of all that have some, as one
-    timeline (the higher epoch where two have the same instant).
+    """Only footage of the node of this name; empty: of all that have some, as one timeline (the higher epoch
+    where two have the same instant).
     """
     joined: _builtins.bool
     """Spans and gaps that are known at the same time may come in one message, in `items`."""
@@ -515,15 +514,13 @@ class Gap(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     reason: _builtins.str
-    """Stable, lower_snake_case. Known so far: `not_recorded` (before the first or with no
-    cause on record), `refused`, `unreachable`, `auth_failed`, `no_such_path`,
-    `codec_not_supported`, `silent`, `no_keyframe`, `protocol_error`, `disconnected`,
-    `disabled`, `removed`, `recorder_stopped`, `recorder_crashed`, `clock_step`,
-    `overload`, `disk_full`, `disk_error`, `parameter_flood`, `yielded` (another node took
-    the camera), `not_copied` (this node keeps a copy, which does not have it), `expired`
-    (deleted by retention), `damaged`, `pending` (received, not yet on disk), `future`.
-    With a warning `disk_error`: what a disk that is not there has of it cannot be told. A
-    reader must accept others.
+    """Stable, lower_snake_case. Known so far: `not_recorded` (before the first or with no cause on record),
+    `refused`, `unreachable`, `auth_failed`, `no_such_path`, `codec_not_supported`, `silent`, `no_keyframe`,
+    `protocol_error`, `disconnected`, `disabled`, `removed`, `recorder_stopped`, `recorder_crashed`,
+    `clock_step`, `overload`, `disk_full`, `disk_error`, `parameter_flood`, `yielded` (another node took the
+    camera), `not_copied` (this node keeps a copy, which does not have it), `expired` (deleted by retention),
+    `damaged`, `pending` (received, not yet on disk), `future`. With a warning `disk_error`: what a disk
+    that is not there has of it cannot be told. A reader must accept others.
     """
     detail: _builtins.str
     """For people, without secrets."""
@@ -837,9 +834,8 @@ class Fragment(_message.Message):
     config_id: _builtins.int
     """The CodecConfig that it decodes with."""
     data_bytes: _builtins.int
-    """How many bytes follow in FragmentData; less than `ref.size_bytes` when
-    only the keyframe was asked for (then: its NAL units, each after its
-    length in 4 bytes, big-endian).
+    """How many bytes follow in FragmentData; less than `ref.size_bytes` when only the keyframe was
+    asked for (then: its NAL units, each after its length in 4 bytes, big-endian).
     """
     node: _builtins.str
     """Name of the node that holds it."""

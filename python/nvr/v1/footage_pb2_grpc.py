@@ -128,10 +128,9 @@ class FootageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ReadClip(self, request, context):
-        """A playable MP4 of exactly [start, end): movie time is wall time minus
-        start. One part for each set of codec parameters (nearly always one).
-        Resumable: the same request with `part`, `offset` and `if_etag` goes on
-        where a cut stream stopped.
+        """A playable MP4 of exactly [start, end): movie time is wall time minus start. One part for each
+        set of codec parameters (nearly always one). Resumable: the same request with `part`, `offset`
+        and `if_etag` goes on where a cut stream stopped.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,11 +170,10 @@ class FootageServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def NextCameras(self, request, context):
-        """Where somebody seen by a camera can be seen next: the cameras that can be
-        reached from it at the given speeds, nearest first, each with the window of
-        time. Answered from the node's directory: no recorder is asked. Nothing
-        farther than 100 km away is looked at; a `truncated` warning says so where
-        more could be reached.
+        """Where somebody seen by a camera can be seen next: the cameras that can be reached from it at
+        the given speeds, nearest first, each with the window of time. Answered from the node's
+        directory: no recorder is asked. Nothing farther than 100 km away is looked at; a `truncated`
+        warning says so where more could be reached.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

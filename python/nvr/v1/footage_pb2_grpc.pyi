@@ -4,11 +4,10 @@ isort:skip_file
 Reading footage. A recorder serves what is in its stores; whatever stands
 above it serves the same contract over many recorders.
 
-Every request carries a ReadContext. Every stream is a sequence of `item`
-and `warning` and ends with exactly one `end`; a stream without `end` was
-cut and may be asked for again. A camera is named by its id, by its name
-where that is unique, or by `node/name`; an unknown name is NOT_FOUND, an
-ambiguous one INVALID_ARGUMENT with the candidates.
+Every request carries a ReadContext. Every stream is a sequence of `item` and `warning` and ends
+with exactly one `end`; a stream without `end` was cut and may be asked for again. A camera is
+named by its id, by its name where that is unique, or by `node/name`; an unknown name is
+NOT_FOUND, an ambiguous one INVALID_ARGUMENT with the candidates.
 """
 
 from collections import abc as _abc
@@ -38,10 +37,9 @@ class FootageServiceStub:
     against it. Bytes of one fragment arrive in order and contiguous.
     """
     ReadClip: _aio.UnaryStreamMultiCallable[_footage_pb2.ReadClipRequest, _footage_pb2.ReadClipResponse]
-    """A playable MP4 of exactly [start, end): movie time is wall time minus
-    start. One part for each set of codec parameters (nearly always one).
-    Resumable: the same request with `part`, `offset` and `if_etag` goes on
-    where a cut stream stopped.
+    """A playable MP4 of exactly [start, end): movie time is wall time minus start. One part for each
+    set of codec parameters (nearly always one). Resumable: the same request with `part`, `offset`
+    and `if_etag` goes on where a cut stream stopped.
     """
     ReadFrames: _aio.UnaryStreamMultiCallable[_footage_pb2.ReadFramesRequest, _footage_pb2.ReadFramesResponse]
     """Decoded pictures of a range: the one shown at start, start + interval, …
@@ -60,11 +58,10 @@ class FootageServiceStub:
     as soon as it and all before it are answered.
     """
     NextCameras: _aio.UnaryStreamMultiCallable[_footage_pb2.NextCamerasRequest, _footage_pb2.NextCamerasResponse]
-    """Where somebody seen by a camera can be seen next: the cameras that can be
-    reached from it at the given speeds, nearest first, each with the window of
-    time. Answered from the node's directory: no recorder is asked. Nothing
-    farther than 100 km away is looked at; a `truncated` warning says so where
-    more could be reached.
+    """Where somebody seen by a camera can be seen next: the cameras that can be reached from it at
+    the given speeds, nearest first, each with the window of time. Answered from the node's
+    directory: no recorder is asked. Nothing farther than 100 km away is looked at; a `truncated`
+    warning says so where more could be reached.
     """
     WatchEvents: _aio.UnaryStreamMultiCallable[_footage_pb2.WatchEventsRequest, _footage_pb2.WatchEventsResponse]
     """What happens to cameras and their streams, as it happens."""
@@ -115,10 +112,9 @@ class FootageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _footage_pb2.ReadClipRequest,
         context: _aio.ServicerContext[_footage_pb2.ReadClipRequest, _abc.AsyncIterator[_footage_pb2.ReadClipResponse]],
     ) -> _abc.AsyncIterator[_footage_pb2.ReadClipResponse]:
-        """A playable MP4 of exactly [start, end): movie time is wall time minus
-        start. One part for each set of codec parameters (nearly always one).
-        Resumable: the same request with `part`, `offset` and `if_etag` goes on
-        where a cut stream stopped.
+        """A playable MP4 of exactly [start, end): movie time is wall time minus start. One part for each
+        set of codec parameters (nearly always one). Resumable: the same request with `part`, `offset`
+        and `if_etag` goes on where a cut stream stopped.
         """
 
     @_abc_1.abstractmethod
@@ -167,11 +163,10 @@ class FootageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _footage_pb2.NextCamerasRequest,
         context: _aio.ServicerContext[_footage_pb2.NextCamerasRequest, _abc.AsyncIterator[_footage_pb2.NextCamerasResponse]],
     ) -> _abc.AsyncIterator[_footage_pb2.NextCamerasResponse]:
-        """Where somebody seen by a camera can be seen next: the cameras that can be
-        reached from it at the given speeds, nearest first, each with the window of
-        time. Answered from the node's directory: no recorder is asked. Nothing
-        farther than 100 km away is looked at; a `truncated` warning says so where
-        more could be reached.
+        """Where somebody seen by a camera can be seen next: the cameras that can be reached from it at
+        the given speeds, nearest first, each with the window of time. Answered from the node's
+        directory: no recorder is asked. Nothing farther than 100 km away is looked at; a `truncated`
+        warning says so where more could be reached.
         """
 
     @_abc_1.abstractmethod

@@ -33,7 +33,7 @@ mod _core {
     #[pymodule_export]
     use super::ingest::{EventWatch, Ingest, LiveUnit, LiveWatch, StreamEvent, StreamStatus};
     #[pymodule_export]
-    use super::memory::{keep_freed_memory, release_code};
+    use super::memory::release_code;
     #[pymodule_export]
     use super::rtsp::{
         RtspDescribe, RtspFeed, RtspFormat, RtspPlay, RtspReplay, RtspServer, RtspSignal,

@@ -1,46 +1,9 @@
-//! What the process does with memory that it needs no longer.
+//! Memory of the process that starting up needed and serving does not.
 
 use std::fs;
 use std::io;
-use std::sync::LazyLock;
 
 use pyo3::prelude::*;
-
-/// What is larger than this, glibc maps and unmaps each time. Messages of footage are 1 MiB.
-#[cfg(target_env = "gnu")]
-const LARGEST_OF_HEAP: libc::c_int = 4 << 20;
-/// So much may stay free at the end of a heap. 8 MiB are not enough for what a clip has on its way.
-#[cfg(target_env = "gnu")]
-const KEPT: libc::c_int = 16 << 20;
-/// By these a user tells glibc what to do (mallopt(3)).
-const SETTINGS: [&str; 3] = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES"];
-
-/// Lets malloc keep some memory that is free instead of giving it back to the system. Whether it
-/// does: not where the environment has settings for it, or where it is not glibc's. Done once.
-#[pyfunction]
-pub(crate) fn keep_freed_memory() -> bool {
-    static KEEPS: LazyLock<bool> =
-        LazyLock::new(|| SETTINGS.iter().all(|name| std::env::var_os(name).is_none()) && keep());
-    *KEEPS
-}
-
-/// # Safety
-/// `mallopt` stores a number under malloc's own lock, and may be called at any time; what is
-/// allocated already is freed as it was allocated.
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code)]
-fn keep() -> bool {
-    let set = |what, bytes| {
-        // SAFETY: as above.
-        unsafe { libc::mallopt(what, bytes) == 1 }
-    };
-    set(libc::M_MMAP_THRESHOLD, LARGEST_OF_HEAP) && set(libc::M_TRIM_THRESHOLD, KEPT)
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn keep() -> bool {
-    false
-}
 
 /// Takes code and constants out of the process's resident memory: most of what importing and
 /// starting ran is never run again. What is needed comes back from the page cache, 64 KiB at a
