@@ -1,5 +1,6 @@
 """A disk that is full: its camera goes on on another one, and everybody is told in words."""
 
+import json
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from nvr.footage.time import to_datetime
 from nvr.footage.types import Gap, TimeRange
 from tests.e2e.recorder import SECOND, Recorder, recorded_range, wait_recorded
 from tests.e2e.station import Station
-from tests.support.processes import wait_for
+from tests.support.processes import ChildProcess, wait_for
 
 
 @pytest.fixture
@@ -72,6 +73,23 @@ def on_disks(
     text = text.replace(f'stores = ["{recorder.store}"]', folders)
     recorder.settings.write_text(text + '\n[retention]\nmin_free = "1B"\n')
     return recorder
+
+
+@contextmanager
+def gateway_over(address: str, folder: Path) -> Iterator[str]:
+    """A gateway above a node; gives its address."""
+    folder.mkdir()
+    settings = folder / "nvr.toml"
+    settings.write_text(
+        f'[node]\nname = "ward"\ndata = "{folder / "data"}"\ngrpc = "127.0.0.1:0"\n'
+        f'[[child]]\naddress = "{address}"\n'
+    )
+    process = ChildProcess(["-m", "nvr", "gateway", "--config", str(settings), "--json"])
+    try:
+        facts = json.loads(process.wait_line(lambda line: line.startswith("{")))
+        yield str(facts["grpc"])
+    finally:
+        assert process.stop() == 0, process.errors
 
 
 @pytest.mark.timeout(600)
@@ -205,6 +223,23 @@ def test_readers_are_told_what_lies_on_a_disk_that_is_gone(
                 assert [warning.code for warning in nearest.notices] == ["disk_error"]
                 with pytest.raises(Incomplete):
                     strict.camera("gate").clip(asked.start, asked.end).plan()
+                with (
+                    gateway_over(recorder.address, tmp_path / "gateway") as ward,
+                    nvr.connect(ward) as above,
+                    nvr.connect(ward, partial="refuse") as strict_above,
+                ):
+                    wait_for(lambda: bool(above.cameras()), "the gateway knows the camera")
+                    camera_above = above.camera("gate")
+                    found = camera_above.coverage(asked.start, asked.end)
+                    # Another node may have it: what one cannot tell is no gap there.
+                    assert (found.complete, found.items) == (False, ()), found
+                    of_node = [(*told[0], "station-1")]
+                    assert [(w.code, w.range, w.node) for w in found.warnings] == of_node
+                    plan = camera_above.clip(asked.start, asked.end).plan()
+                    assert (plan.complete, plan.parts) == (False, ()), plan
+                    assert [(w.code, w.range, w.node) for w in plan.warnings] == of_node
+                    with pytest.raises(Incomplete):
+                        strict_above.camera("gate").clip(asked.start, asked.end).plan()
 
                 # It is there again, and nothing is lost.
                 subprocess.run(["mount", "--bind", str(disks[0]), str(first)], check=True)
