@@ -6,6 +6,7 @@ import re
 import select
 import shlex
 import subprocess
+import sys
 import termios
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 import nvr
 from nvr.footage.time import format_instant
 from tests.docs.running import ALL, CAMERA, Running, run, that_run, with_programs
+from tests.support import gstreamer
 from tests.support.documents import Block, blocks
 from tests.support.processes import ChildProcess, free_port, wait_for
 from tests.support.skips import needs_program
@@ -123,6 +125,7 @@ def playing(camera_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterat
             "ffplay -rtsp_transport tcp": "player -i",
             "vlc ": "player -i ",
             "player": "ffmpeg -nostdin -v error -rtsp_transport tcp -frames:v 5 -f null /dev/null",
+            "gst-launch-1.0": f"{sys.executable} {gstreamer.__file__}",
             "autovideosink": "fakesink num-buffers=5",
         }
     finally:

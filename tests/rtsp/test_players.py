@@ -14,6 +14,7 @@ from tests.rtsp.running import WAYS
 from tests.rtsp.station import SCENES, SECOND, Station
 from tests.simulate.rtsp import Client
 from tests.simulate.test_players import decoded, is_played_in_turn, sound
+from tests.support import gstreamer
 from tests.support.skips import needs_program
 
 _TIMEOUT_S = 120
@@ -68,8 +69,8 @@ def test_gstreamer_plays_what_comes(
     codec = SCENES[name].codec
     out = tmp_path / f"got.{format_of(name)}"
     url = station.outs[way].url(name)
-    run(
-        *("gst-launch-1.0", "-q", "rtspsrc", f"location={url}", f"protocols={transport}", _PATIENT),
+    gstreamer.play(
+        *("rtspsrc", f"location={url}", f"protocols={transport}", _PATIENT),
         *("!", f"rtp{codec}depay", "!", f"video/x-{codec},stream-format=byte-stream,alignment=au"),
         *("!", "identity", f"eos-after={_PICTURES}", "!", "filesink", f"location={out}"),
     )
@@ -160,8 +161,8 @@ def test_gstreamer_plays_what_was(name: str, transport: str, station: Station, t
     codec = SCENES[name].codec
     out = tmp_path / f"got.{format_of(name)}"
     url = station.outs["local"].url(name, query(range_))
-    run(
-        *("gst-launch-1.0", "-q", "rtspsrc", f"location={url}", f"protocols={transport}", _PATIENT),
+    gstreamer.play(
+        *("rtspsrc", f"location={url}", f"protocols={transport}", _PATIENT),
         *("!", f"rtp{codec}depay", "!", f"video/x-{codec},stream-format=byte-stream,alignment=au"),
         *("!", "filesink", f"location={out}"),
     )
