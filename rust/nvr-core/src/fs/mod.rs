@@ -13,7 +13,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::fs::OFlags;
 
 use crate::{Error, Result};
 
@@ -238,8 +237,7 @@ impl FileSystem for RealFs {
 
     fn open_read(&self, path: &Path) -> io::Result<ReadFile> {
         // Else the first read in a day writes to the disk, and each looks whether it is the first.
-        let flags = i32::try_from(OFlags::NOATIME.bits()).unwrap_or(0);
-        let file = fs::OpenOptions::new().read(true).custom_flags(flags).open(path);
+        let file = fs::OpenOptions::new().read(true).custom_flags(libc::O_NOATIME).open(path);
         match file {
             // Only for who owns the file.
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => fs::File::open(path),

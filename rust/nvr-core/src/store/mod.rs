@@ -146,6 +146,9 @@ impl Store {
             work.trust = Trust::Nothing;
         }
         work.doubtful = Arc::new(doubtful);
+        if !read_only {
+            work.read_marks(&*fs, roots);
+        }
         let usable = |root: &&Arc<Root>| root.trouble().is_none();
         if let Some(e) = failed.filter(|_| !opened.iter().any(|root| usable(&root))) {
             return Err(e);

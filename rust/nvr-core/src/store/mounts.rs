@@ -231,6 +231,7 @@ impl Store {
         // Who dies meanwhile must not leave word that all is in the page cache.
         recover::forget_boot(fs, path)?;
         work.doubtful = Arc::new(doubt::write_again(fs, path)?);
+        work.read_marks(fs, std::slice::from_ref(&root.path));
         work.only = Some(path.to_owned());
         let first = !root.was_opened();
         let found = root.open(fs, false)?;

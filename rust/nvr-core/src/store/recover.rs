@@ -63,8 +63,10 @@ pub(super) struct Work {
     /// What concerns this time on need not be made durable at once: it is looked at again until the
     /// watermark has moved on, which it does after a sync of the whole disk.
     guarded_us: i64,
-    /// After a power failure: what is durable all the same, of the root whose files are looked at.
-    marks: Marks,
+    /// After a power failure: what is durable all the same, by root.
+    noted: Arc<BTreeMap<PathBuf, Arc<Marks>>>,
+    /// The same of the root whose files are looked at.
+    marks: Arc<Marks>,
     /// The latest of what was looked at in any folder of the stream.
     since_us: i64,
 }
@@ -80,13 +82,23 @@ impl Work {
             only: None,
             guarded_us: i64::MAX,
             since_us: i64::MIN,
-            marks: Marks::new(),
+            noted: Arc::default(),
+            marks: Arc::default(),
         }
     }
 
     /// Work on another stream of the same store.
     pub(super) fn beside(&self) -> Self {
-        Work { trust: self.trust, doubtful: self.doubtful.clone(), ..Work::new() }
+        let (doubtful, noted) = (self.doubtful.clone(), self.noted.clone());
+        Work { trust: self.trust, doubtful, noted, ..Work::new() }
+    }
+
+    /// Reads what is noted to be durable, once for all streams, if nothing else is to be trusted.
+    pub(super) fn read_marks(&mut self, fs: &dyn FileSystem, roots: &[PathBuf]) {
+        if self.trust != Trust::PageCache {
+            let of = |root: &PathBuf| (root.clone(), Arc::new(marks::read(fs, root).1));
+            self.noted = Arc::new(roots.iter().map(of).collect());
+        }
     }
 
     /// Takes in what was done for another stream.
@@ -184,10 +196,7 @@ pub(super) fn recover_files(
         let first = days.iter().rev().nth(1).copied().unwrap_or(i64::MIN);
         let first = first.min(day_start_us(since_us.max(0)) - DAY_US);
         work.guard(since_us);
-        work.marks = match root {
-            Some(root) if work.trust != Trust::PageCache => marks::read(fs, root).1,
-            _ => Marks::new(),
-        };
+        work.marks = root.and_then(|root| work.noted.get(root)).cloned().unwrap_or_default();
         work.since_us = work.since_us.max(since_us);
         // A disk that fails is no reason to leave the others.
         let done = recover_dir(fs, stream, &dir, (first, since_us), work);
@@ -243,7 +252,7 @@ pub(super) fn recover_noted(
     // They may be of any age: once the note is gone, nothing leads here again.
     work.guarded_us = i64::MAX;
     // Nor does what is known of others concern them.
-    work.marks.clear();
+    work.marks = Arc::default();
     for ((day, run), noted) in noted {
         let day_dir = dir.join(day_name(day));
         let entries = match fs.read_dir(&day_dir) {
