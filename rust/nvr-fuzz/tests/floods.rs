@@ -25,7 +25,7 @@ fn boxes_in_a_torn_fragment_do_not_multiply_what_recovery_reads() {
         bytes.extend(claimed.to_be_bytes());
     }
     bytes.extend(behind);
-    for trust in [Trust::Nothing, Trust::PageCache] {
+    for trust in [Trust::Nothing, Trust::Behind(len as u64 / 2), Trust::PageCache] {
         let file = MemoryFile::new(bytes.clone());
         let found = scan(&file.named(), trust).unwrap().unwrap();
         let sequences: Vec<_> = found.table.fragments.iter().map(|f| f.sequence).collect();

@@ -114,6 +114,8 @@ pub(crate) fn write(
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::fs::sim::SimFs;
     use crate::record::tests::roots;
@@ -156,5 +158,31 @@ mod tests {
         write(&fs, root, 9, &marks(MOST as u32)).unwrap();
         assert_eq!(read(&fs, root), (9, marks(MOST as u32)));
         write(&fs, root, 10, &marks(MOST as u32 + 1)).unwrap_err();
+    }
+
+    proptest! {
+        /// Whatever is on the disk: no panic, and nothing but what could have been noted.
+        #[test]
+        fn what_is_read_is_what_would_be_written(
+            mut place in prop::collection::vec(any::<u8>(), 0..400),
+            count in 0..20u32,
+            checksum in any::<bool>(),
+        ) {
+            let end = HEADER + count as usize * ENTRY;
+            if checksum && end + 4 <= place.len() {
+                place[8..HEADER].copy_from_slice(&count.to_le_bytes());
+                let crc = crc32c::crc32c(&place[..end]);
+                place[end..end + 4].copy_from_slice(&crc.to_le_bytes());
+            }
+            if let Some((generation, marks)) = decode(&place) {
+                // Two of one run, which nobody writes, are one.
+                if marks.len() == count as usize {
+                    let again = decode(&encode(generation, &marks));
+                    prop_assert_eq!(again, Some((generation, marks)));
+                }
+            } else {
+                prop_assert!(!checksum || end + 4 > place.len());
+            }
+        }
     }
 }

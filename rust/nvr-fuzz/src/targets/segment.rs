@@ -30,7 +30,7 @@ pub fn run(data: &[u8]) {
         let again = parse_footer(&write_footer(&head, &table)).expect("what was read is written");
         assert_eq!(again, (head, table));
     }
-    for trust in [Trust::Nothing, Trust::PageCache] {
+    for trust in [Trust::Nothing, Trust::Behind(len / 2), Trust::PageCache] {
         let before = file.bytes_read();
         if let Ok(Some(found)) = scan(&named, trust) {
             assert!(found.good_len <= len && found.head_len <= found.good_len);
