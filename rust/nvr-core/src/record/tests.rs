@@ -1,10 +1,13 @@
 //! What survives: power failures at any moment, killed processes, full and failing disks.
 
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use proptest::prelude::*;
 
 use super::disk::RecordOptions;
@@ -20,6 +23,7 @@ use crate::reason::Reason;
 use crate::segment::footer::write_footer;
 use crate::segment::head::SegmentHead;
 use crate::store::check::{Depth, check, rebuild};
+use crate::store::marks;
 use crate::store::scrub::SETTLED_US;
 use crate::store::{Limits, Store};
 use crate::time::{Clock, SECOND_US, SimClock};
@@ -645,4 +649,64 @@ fn who_watches_live_takes_nothing_from_the_disk() {
     let shown: Vec<usize> = watches.iter().map(|watch| watch.take().len()).collect();
     assert_eq!(shown, [60, 50, 40, 20]);
     assert_eq!(calls.take(), Calls::default());
+}
+
+/// Writing and passes overlap, each in its own thread, as in a node (0036). Should the power fail then,
+/// what the marks call durable is there.
+#[test]
+fn marks_are_true_while_passes_and_writing_overlap() {
+    let (fs, clock) = (SimFs::default(), clock());
+    let store = Store::open(Arc::new(fs.clone()), clock.clone(), &roots(), false).unwrap();
+    let mux = MuxOptions::with_segment_s(2);
+    let interval = Duration::from_millis(1);
+    let options =
+        RecordOptions { sync_interval: interval, main: mux, sub: mux, ..RecordOptions::default() };
+    let hub = Arc::new(Hub::new().unwrap());
+    let entropy = Arc::new(SeededEntropy::new(1));
+    let mut recorder = Recorder::new(Arc::new(store), hub, options, entropy).unwrap();
+    let mut stream = recorder.stream(ID, 0).unwrap();
+    stream.begin(clock.now(), params(), None);
+    let failures = Arc::new(Mutex::new(Vec::new()));
+    let (failing, failed_fs) = (failures.clone(), fs.clone());
+    fs.between(move |op, path| {
+        let mut failures = failing.lock();
+        // As soon as the marks are noted, and until the pass notes the watermark.
+        if op == "write" && path.ends_with(".synced") && failures.len() < 200 {
+            let failed = failed_fs.after_power_failure(failures.len() as u64);
+            let (generation, marks) = marks::read(&failed, &roots()[0]);
+            failures.push((generation, marks, failed.files()));
+        }
+    });
+    let mut picture = 0;
+    while failures.lock().len() < 200 {
+        let mut data = vec![0, 0, 0xb, 0xb8, if picture % 5 == 0 { 0x65 } else { 0x41 }, 0x88];
+        data.resize(4 + 0xbb8, picture as u8);
+        let (arrival, data) = (clock.now(), Bytes::from(data));
+        stream.video(AccessUnit { pts_90k: picture * PICTURE_90K, arrival, data });
+        clock.advance(PICTURE_US);
+        picture += 1;
+        std::thread::sleep(Duration::from_micros(30));
+    }
+    recorder.close().unwrap();
+    let segments = |files: Vec<(PathBuf, Vec<u8>)>| -> BTreeMap<PathBuf, Vec<u8>> {
+        files.into_iter().filter(|(path, _)| path.extension().is_some_and(|e| e == "mp4")).collect()
+    };
+    // A segment only grows: what was written then is in it still.
+    let whole = segments(fs.files());
+    let mut durable = BTreeMap::new();
+    for (generation, marks, files) in failures.lock().drain(..) {
+        let left = segments(files);
+        for (path, bytes) in &whole {
+            let (head, _) = SegmentHead::from_bytes(bytes).unwrap();
+            let Some(mark) = marks.get(&head.run) else { continue };
+            let len = match head.first_sequence.cmp(&mark.first_sequence) {
+                Ordering::Less => bytes.len(),
+                Ordering::Equal => mark.len as usize,
+                Ordering::Greater => continue,
+            };
+            assert!(left.get(path).is_some_and(|left| left.starts_with(&bytes[..len])), "{path:?}");
+            durable.insert(generation, mark.len);
+        }
+    }
+    assert!(durable.len() > 50, "the same marks again and again: {durable:?}");
 }
