@@ -4,10 +4,13 @@
 use super::Store;
 use super::events::Event;
 use crate::ids::StreamId;
+use crate::time::SECOND_US;
 use crate::{Error, Result};
 
 /// A longer id is none of ours.
 const MAX_ID: usize = 100;
+/// A segment that nobody sees now does not reach further: it lasts five minutes and a GOP, at most.
+const REACH_US: i64 = 600 * SECOND_US;
 
 impl Store {
     /// Holds a stream's footage of [from, until), also what is yet to come: whole segments. What
@@ -21,24 +24,30 @@ impl Store {
         &self,
         id: StreamId,
         hold: &str,
-        (from_us, until_us): (i64, i64),
+        (asked_us, until_us): (i64, i64),
         detail: &str,
     ) -> Result<(i64, i64)> {
         self.writable()?;
         if hold.is_empty() || hold.len() > MAX_ID || hold.chars().any(char::is_control) {
             return Err(Error::Invalid(format!("a hold needs an id of 1 to {MAX_ID} characters")));
         }
-        if from_us >= until_us {
+        if asked_us >= until_us {
             return Err(Error::Invalid("a hold's start must be before its end".to_owned()));
         }
         let (stream, root) = self.stream_for_writing(id)?;
         stream.dir_under(&root.path)?;
         // Held are segments by their start: one that reaches into the range is part of it.
-        let shown = stream.fragments(from_us, until_us)?;
+        let shown = stream.fragments(asked_us, until_us)?;
         let open_us = stream.open_segment_start_us();
         let reaching = shown.iter().map(super::Located::segment_start_us);
         let first_us = reaching.chain((open_us < until_us).then_some(open_us)).min();
-        let from_us = first_us.map_or(from_us, |first| first.min(from_us));
+        let from_us = first_us.map_or(asked_us, |first| first.min(asked_us));
+        // On a disk that is not there, too, there may be one.
+        let from_us = if stream.may_be_unknown() {
+            from_us.min(asked_us.saturating_sub(REACH_US))
+        } else {
+            from_us
+        };
         let range = (from_us, until_us);
         let event = Event::Hold {
             at_us: self.now_us(),

@@ -422,6 +422,33 @@ mod tests {
     }
 
     #[test]
+    fn what_is_held_while_a_disk_is_away_holds_what_reaches_in_from_there() {
+        let dir = tempfile::tempdir().unwrap();
+        let [a, b, beside, away] = ["a", "b", "beside", "away"].map(|name| dir.path().join(name));
+        std::fs::create_dir(&beside).unwrap();
+        let id = StreamId { camera: CameraId(uuid::Uuid::from_u128(1)), kind: StreamKind::Main };
+        let roots = [a.clone(), b];
+        let store = open(&roots, &beside).unwrap();
+        store.stream_or_new(id).dir_under(&a).unwrap();
+        store.note_disks().unwrap();
+        drop(store);
+        std::fs::rename(&a, &away).unwrap();
+        let store = open(&roots, &beside).unwrap();
+        let noon_us = 1_795_521_600_000_000;
+        let range = store.hold(id, "case", (noon_us, noon_us + 1), "").unwrap();
+        assert!(range.0 <= noon_us - 320_000_000, "a segment and a GOP of 20 s");
+        std::fs::rename(&away, &a).unwrap();
+        store.take_up(&a).unwrap();
+        let stream = store.stream(id).unwrap().unwrap();
+        let day = super::super::layout::stream_dir(&a, id).join("2026-11-24");
+        let run = crate::ids::RunId(uuid::Uuid::from_u128(2));
+        let held = |start_us| stream.visible().holds(&day, run, start_us);
+        assert!(held(noon_us) && held(noon_us - 320_000_000) && !held(noon_us + 1));
+        // All is there: as much as reaches in, and no more.
+        assert_eq!(store.hold(id, "next", (noon_us, noon_us + 1), "").unwrap().0, noon_us);
+    }
+
+    #[test]
     fn a_disk_whose_mark_may_not_last_is_not_missed() {
         use crate::fs::sim::{EIO, Fault, SimFs};
         let clock = Arc::new(SimClock::at(1_795_478_400_000_000));
