@@ -47,7 +47,7 @@ def faults():
 print(keep_freed_memory())
 for _ in range(3):
     before = faults()
-    messages = [b"x" * (1 << 20) for _ in range(8)]
+    messages = [b"x" * (1 << 20) for _ in range(6)]
     del messages
 print(faults() - before)
 """
