@@ -58,7 +58,11 @@ impl IndexWriter {
         match fs.create_new(path) {
             Ok(file) => {
                 let file = Named { file, path: path.to_owned() };
-                file.write_all_at(&header(stream, run, epoch, day_start_us), 0)?;
+                if let Err(e) = file.write_all_at(&header(stream, run, epoch, day_start_us), 0) {
+                    // Half a header is damage to whoever reads; no file is an index without records.
+                    let _ = fs.remove_file(path);
+                    return Err(e);
+                }
                 Ok(IndexWriter { file, records: 0 })
             }
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
@@ -303,5 +307,26 @@ impl IndexFile {
     /// Position of the last record that starts at or before an instant; `None`: all are later.
     pub fn last_at_or_before(&self, at_us: i64) -> Result<Option<u64>> {
         Ok(self.find(at_us)?.map(|found| found.position))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fs::sim::{EIO, Fault, SimFs};
+    use crate::ids::{CameraId, StreamKind};
+
+    /// A reader would call the day damaged, and give nothing of it.
+    #[test]
+    fn half_a_header_does_not_stay() {
+        let (fs, path) = (SimFs::default(), Path::new("/a.index"));
+        let stream = StreamId { camera: CameraId(uuid::Uuid::nil()), kind: StreamKind::Main };
+        let begin = || IndexWriter::open(&fs, path, stream, RunId(uuid::Uuid::nil()), 0, 0);
+        fs.set_faults(vec![Fault { short: true, ..Fault::of("write", "/", EIO) }]);
+        begin().unwrap_err();
+        fs.set_faults(Vec::new());
+        assert!(fs.files().is_empty());
+        begin().unwrap();
+        assert_eq!(IndexFile::open(&fs, path).unwrap().count().unwrap(), 0);
     }
 }
