@@ -40,14 +40,10 @@ impl Store {
         let shown = stream.fragments(asked_us, until_us)?;
         let open_us = stream.open_segment_start_us();
         let reaching = shown.iter().map(super::Located::segment_start_us);
-        let first_us = reaching.chain((open_us < until_us).then_some(open_us)).min();
-        let from_us = first_us.map_or(asked_us, |first| first.min(asked_us));
+        let open_us = (open_us < until_us).then_some(open_us);
         // On a disk that is not there, too, there may be one.
-        let from_us = if stream.may_be_unknown() {
-            from_us.min(asked_us.saturating_sub(REACH_US))
-        } else {
-            from_us
-        };
+        let away_us = stream.may_be_unknown().then_some(asked_us.saturating_sub(REACH_US));
+        let from_us = reaching.chain(open_us).chain(away_us).fold(asked_us, i64::min);
         let range = (from_us, until_us);
         let event = Event::Hold {
             at_us: self.now_us(),

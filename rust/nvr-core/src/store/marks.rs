@@ -169,7 +169,8 @@ mod tests {
             checksum in any::<bool>(),
         ) {
             let end = HEADER + count as usize * ENTRY;
-            if checksum && end + 4 <= place.len() {
+            let whole = checksum && end + 4 <= place.len();
+            if whole {
                 place[8..HEADER].copy_from_slice(&count.to_le_bytes());
                 let crc = crc32c::crc32c(&place[..end]);
                 place[end..end + 4].copy_from_slice(&crc.to_le_bytes());
@@ -181,7 +182,7 @@ mod tests {
                     prop_assert_eq!(again, Some((generation, marks)));
                 }
             } else {
-                prop_assert!(!checksum || end + 4 > place.len());
+                prop_assert!(!whole);
             }
         }
     }
