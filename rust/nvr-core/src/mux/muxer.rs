@@ -31,6 +31,8 @@ const MAX_FRAGMENT_ARRIVAL_US: i64 = 10 * SECOND_US;
 pub struct MuxOptions {
     /// Segments end at the first random-access point after so much time.
     pub segment_us: i64,
+    /// The same for the first segment of a run: streams that began together do not end theirs together.
+    pub first_segment_us: i64,
     /// Fragments end at a random-access point once they last so long …
     pub min_fragment_us: i64,
     /// … and anywhere once they last so long: the most that a crash can lose.
@@ -42,6 +44,7 @@ impl MuxOptions {
     pub fn with_segment_s(seconds: i64) -> Self {
         MuxOptions {
             segment_us: seconds * SECOND_US,
+            first_segment_us: seconds * SECOND_US,
             min_fragment_us: 900_000,
             max_fragment_us: 2_500_000,
         }
@@ -425,8 +428,7 @@ impl Muxer {
         };
 
         let old = run.segment.as_ref();
-        let lasts_enough =
-            old.is_some_and(|s| wall_start_us - s.wall_start_us >= self.options.segment_us);
+        let lasts_enough = old.is_some_and(|s| wall_start_us - s.wall_start_us >= s.lasts_us);
         // A camera that never sends another random-access point must not grow one file for ever.
         let new_segment = (random_access && (lasts_enough || self.new_segment_wanted))
             || old.is_none_or(|s| s.len >= MAX_SEGMENT_LEN);
@@ -437,9 +439,14 @@ impl Muxer {
             let early = !share.samples.is_empty()
                 && (0..=i64::from(VIDEO_TIMESCALE)).contains(&(first_dts - audio_90k));
             let base_90k = if early { audio_90k - 1 } else { first_dts };
+            let lasts_us = match run.sequence {
+                0 => self.options.first_segment_us,
+                _ => self.options.segment_us,
+            };
             run.segment = Some(OpenSegment {
                 base_90k,
                 wall_start_us,
+                lasts_us,
                 len: 0,
                 audio_end: 0,
                 metadata_end_90k: base_90k,

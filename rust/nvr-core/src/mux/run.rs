@@ -49,6 +49,8 @@ impl Unit {
 pub(super) struct OpenSegment {
     pub base_90k: i64,
     pub wall_start_us: i64,
+    /// It ends at the first random-access point after so long.
+    pub lasts_us: i64,
     /// Bytes so far.
     pub len: u64,
     /// Where the sound so far ends, in ticks since `base_90k`.

@@ -294,6 +294,30 @@ fn what_waits_in_memory_is_bounded_whatever_times_say() {
 }
 
 #[test]
+fn the_first_segment_of_a_run_may_be_shorter() {
+    let mut fed = Fed::new(params(0));
+    let options = MuxOptions { first_segment_us: 20_000_000, ..MuxOptions::with_segment_s(60) };
+    fed.muxer = Muxer::new(ID, 0, options, Arc::new(SeededEntropy::new(1)));
+    fed.muxer.begin(params(0), None).unwrap();
+    let begins = |fed: &Fed| -> Vec<i64> {
+        let begins = |f: &&Muxed| Some((f.new_segment.as_ref()?.wall_start_us - T0) / 1_000_000);
+        fed.fragments().iter().filter_map(begins).collect()
+    };
+    for second in 0..150 {
+        fed.picture(second * 90_000, second * 1_000_000, &[IDR]);
+    }
+    assert_eq!(begins(&fed), [0, 20, 80, 140]);
+    // What comes after it was away is another run.
+    fed.end();
+    fed.out.clear();
+    fed.muxer.begin(params(0), None).unwrap();
+    for second in 200..300 {
+        fed.picture(second * 90_000, second * 1_000_000, &[IDR]);
+    }
+    assert_eq!(begins(&fed), [200, 220, 280]);
+}
+
+#[test]
 fn a_picture_larger_than_any_level_is_refused() {
     // An SPS of Baseline that claims so many macroblocks across and down: 4,095 are 65,520 pixels.
     let bits = |macroblocks: u32| {

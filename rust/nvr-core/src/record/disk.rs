@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -146,6 +146,8 @@ pub struct Recorder {
     doors: Arc<Vec<Door>>,
     /// Counters outlive a session: a camera whose address was changed counts on.
     stats: Mutex<HashMap<StreamId, Arc<StreamStats>>>,
+    /// How many streams were begun.
+    begun: AtomicU32,
     /// Durations of writes.
     pub write_times: Arc<Histogram>,
     /// Durations of syncs.
@@ -239,8 +241,18 @@ impl Recorder {
         };
         let doors = Arc::new(store.roots().iter().map(door).collect());
         let (disks, stats) = (Vec::new(), Mutex::default());
-        let recorder =
-            Recorder { store, hub, options, entropy, disks, doors, stats, write_times, sync_times };
+        let recorder = Recorder {
+            store,
+            hub,
+            options,
+            entropy,
+            disks,
+            doors,
+            stats,
+            begun: AtomicU32::new(0),
+            write_times,
+            sync_times,
+        };
         (recorder, threads)
     }
 
@@ -295,10 +307,12 @@ impl Recorder {
         let stats = self.stats.lock().entry(id).or_default().clone();
         let (hub, broken, untold) = (self.hub.clone(), AtomicUsize::new(0), Mutex::default());
         let lane = Lane { stream, stats, hub, broken, untold };
-        let options = match id.kind {
+        let mut options = match id.kind {
             StreamKind::Main => self.options.main,
             StreamKind::Sub => self.options.sub,
         };
+        let number = self.begun.fetch_add(1, Ordering::Relaxed);
+        options.first_segment_us = spread(number, options.segment_us);
         let muxer = crate::mux::Muxer::new(id, epoch, options, self.entropy.clone());
         let doors = self.doors.clone();
         Ok(StreamRecorder::new(self.store.clone(), Arc::new(lane), (doors, disk), muxer, epoch))
@@ -642,4 +656,12 @@ impl OnDisk {
         }
         untold.events = left;
     }
+}
+
+/// How long the first segment of the stream with this number lasts: what is left of the usual time at the
+/// multiples of the golden ratio, which lie evenly however many there are (Knuth, TAOCP 3, 6.4). Streams
+/// that begin together then seal their segments, and give back their tables, in turn.
+pub(super) fn spread(number: u32, segment_us: i64) -> i64 {
+    const GOLDEN: u32 = 0x9E37_79B9;
+    segment_us - (segment_us >> 16) * i64::from(number.wrapping_mul(GOLDEN) >> 16)
 }

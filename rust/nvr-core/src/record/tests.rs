@@ -10,7 +10,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use proptest::prelude::*;
 
-use super::disk::RecordOptions;
+use super::disk::{RecordOptions, spread};
 use super::{Recorder, StreamRecorder};
 use crate::codec::tests::hex;
 use crate::fs::counted::{Calls, Counted};
@@ -649,6 +649,20 @@ fn who_watches_live_takes_nothing_from_the_disk() {
     let shown: Vec<usize> = watches.iter().map(|watch| watch.take().len()).collect();
     assert_eq!(shown, [60, 50, 40, 20]);
     assert_eq!(calls.take(), Calls::default());
+}
+
+#[test]
+fn first_segments_end_evenly_over_a_segment() {
+    for streams in [16, 100, 400] {
+        let mut ends = [0; 8];
+        for number in 0..streams {
+            let lasts_us = spread(number, 60_000_000);
+            assert!((1..=60_000_000).contains(&lasts_us));
+            ends[usize::try_from((lasts_us - 1) * 8 / 60_000_000).unwrap()] += 1;
+        }
+        assert!(ends.iter().all(|n| n * 8 >= streams / 2 && n * 8 <= streams * 3 / 2), "{ends:?}");
+    }
+    assert_eq!(spread(0, 60_000_000), 60_000_000);
 }
 
 /// Writing and passes overlap, each in its own thread, as in a node (0036). Should the power fail then,
