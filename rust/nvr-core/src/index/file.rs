@@ -55,30 +55,23 @@ impl IndexWriter {
         epoch: u32,
         day_start_us: i64,
     ) -> Result<Self> {
-        match fs.create_new(path) {
-            Ok(file) => {
-                let file = Named { file, path: path.to_owned() };
-                if let Err(e) = file.write_all_at(&header(stream, run, epoch, day_start_us), 0) {
-                    // Half a header is damage to whoever reads; no file is an index without records.
-                    let _ = fs.remove_file(path);
-                    return Err(e);
-                }
-                Ok(IndexWriter { file, records: 0 })
-            }
+        let named = |file| Named { file, path: path.to_owned() };
+        let (file, len) = match fs.create_new(path) {
             Err(e) if e.kind() == std::io::ErrorKind::AlreadyExists => {
-                let file = fs.open_rw(path).map_err(|e| Error::io("open", path, e))?;
-                let file = Named { file, path: path.to_owned() };
+                let file = named(fs.open_rw(path).map_err(|e| Error::io("open", path, e))?);
                 let len = file.size()?;
-                if len < HEADER_LEN {
-                    file.write_all_at(&header(stream, run, epoch, day_start_us), 0)?;
-                }
-                Ok(IndexWriter {
-                    file,
-                    records: len.saturating_sub(HEADER_LEN) / RECORD_LEN as u64,
-                })
+                (file, len)
             }
-            Err(e) => Err(Error::io("create", path, e)),
+            created => (named(created.map_err(|e| Error::io("create", path, e))?), 0),
+        };
+        if len < HEADER_LEN
+            && let Err(e) = file.write_all_at(&header(stream, run, epoch, day_start_us), 0)
+        {
+            // Half a header is damage to whoever reads; no file is an index without records.
+            let _ = fs.remove_file(path);
+            return Err(e);
         }
+        Ok(IndexWriter { file, records: len.saturating_sub(HEADER_LEN) / RECORD_LEN as u64 })
     }
 
     /// Appends one record.
@@ -322,10 +315,15 @@ mod tests {
         let (fs, path) = (SimFs::default(), Path::new("/a.index"));
         let stream = StreamId { camera: CameraId(uuid::Uuid::nil()), kind: StreamKind::Main };
         let begin = || IndexWriter::open(&fs, path, stream, RunId(uuid::Uuid::nil()), 0, 0);
-        fs.set_faults(vec![Fault { short: true, ..Fault::of("write", "/", EIO) }]);
-        begin().unwrap_err();
-        fs.set_faults(Vec::new());
-        assert!(fs.files().is_empty());
+        for left_by_power_failure in [None, Some([7; 10])] {
+            if let Some(left) = left_by_power_failure {
+                fs.create_new(path).unwrap().write_all_at(&left, 0).unwrap();
+            }
+            fs.set_faults(vec![Fault { short: true, ..Fault::of("write", "/", EIO) }]);
+            begin().unwrap_err();
+            fs.set_faults(Vec::new());
+            assert!(fs.files().is_empty());
+        }
         begin().unwrap();
         assert_eq!(IndexFile::open(&fs, path).unwrap().count().unwrap(), 0);
     }
