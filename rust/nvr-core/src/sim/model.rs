@@ -8,7 +8,7 @@ use super::node::{Found, Key};
 use crate::fs::sim::SimFs;
 use crate::ids::StreamId;
 use crate::reason::Reason;
-use crate::store::check::{Depth, check};
+use crate::store::check::{Depth, check, problems_but_of_lost_heads};
 use crate::store::{Gap, Span, Store};
 use crate::time::SECOND_US;
 
@@ -206,15 +206,12 @@ fn union(ranges: &[(i64, i64)]) -> Vec<(i64, i64)> {
     joined
 }
 
-/// The store holds what it says; a segment whose head was never durable is no lie.
+/// The store holds what it says.
 pub(super) fn check_store(fs: &SimFs, after_power_cut: bool) {
-    let mut problems = check(fs, &super::node::roots(), Depth::Digests).unwrap().problems;
-    // A file whose first write failed, and that could not be removed either.
-    problems.retain(|p| !p.contains("holds no complete fragment"));
-    let headless = after_power_cut
-        && fs.files().iter().any(|(path, bytes)| {
-            let segment = path.extension().is_some_and(|e| e == "mp4");
-            segment && crate::segment::head::SegmentHead::from_bytes(bytes).is_err()
-        });
-    assert!(problems.is_empty() || headless, "{problems:#?}");
+    let roots = super::node::roots();
+    let problems = match after_power_cut {
+        true => problems_but_of_lost_heads(fs, &roots),
+        false => check(fs, &roots, Depth::Digests).unwrap().problems,
+    };
+    assert!(problems.is_empty(), "{problems:#?}");
 }
