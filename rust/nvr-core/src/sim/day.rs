@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::camera::Camera;
+use super::loss::Safety;
 use super::model::{Fragments, Model, check_store};
 use super::node::{Key, Node, ROOTS};
 use super::steps::{Crash, Step, any};
@@ -62,6 +63,7 @@ pub(super) struct Ack {
 
 pub(super) struct Day {
     acks: Vec<Ack>,
+    safety: Safety,
     random: Random,
     tells: bool,
     fs: SimFs,
@@ -103,6 +105,7 @@ impl Day {
         fs.sync_dir(&PathBuf::from("/")).unwrap();
         let mut day = Day {
             acks: Vec::new(),
+            safety: Safety::default(),
             random,
             tells,
             fs,
@@ -201,6 +204,10 @@ impl Day {
 
     pub(super) fn acks(&self) -> &[Ack] {
         &self.acks
+    }
+
+    pub(super) fn safety(&self) -> &Safety {
+        &self.safety
     }
 
     pub(super) fn model(&self) -> &Model {
@@ -409,8 +416,18 @@ impl Day {
             self.clock.advance(SECOND_US);
             if self.faulty {
                 self.excuse(now.mono_us);
+            } else if stalled.is_none() {
+                self.safety.written(self.fs.changes(), &self.cameras);
             }
         }
+    }
+
+    /// A pass has succeeded.
+    fn synced(&mut self, found: Fragments) {
+        let in_doubt = self.in_doubt();
+        let doubtful = self.model.synced(found, &in_doubt);
+        self.safety.durable(self.fs.changes(), doubtful);
+        self.acknowledge(self.fs.changes());
     }
 
     pub(super) fn carry_out(&mut self, step: &Step) {
@@ -435,6 +452,9 @@ impl Day {
                     stream.end(now, reason.clone(), "");
                 }
                 node.recorder.flush();
+                if !self.faulty {
+                    self.safety.written(self.fs.changes(), &self.cameras);
+                }
             }
             Step::Jump(n, by_90k, within) => self.cameras[*n].jump(*by_90k, *within),
             Step::Params(n) => {
@@ -459,11 +479,7 @@ impl Day {
                 self.take_up();
                 let synced = self.node().recorder.sync();
                 match synced {
-                    Ok(()) if !self.faulty => {
-                        let in_doubt = self.in_doubt();
-                        self.model.synced(self.found_now(), &in_doubt);
-                        self.acknowledge(self.fs.changes());
-                    }
+                    Ok(()) if !self.faulty => self.synced(self.found_now()),
                     Ok(()) => {}
                     Err(e) => assert!(self.faulty, "{e}"),
                 }
@@ -537,6 +553,10 @@ impl Day {
                 node.store.close();
                 drop(node);
                 let all = closed.is_ok() && !self.faulty;
+                if all {
+                    self.cameras.iter_mut().for_each(|camera| camera.up = false);
+                    self.safety.written(self.fs.changes(), &self.cameras);
+                }
                 if !all {
                     // Its last words may not be in the log.
                     self.model.reasons.insert("recorder_crashed".to_owned());
@@ -546,9 +566,7 @@ impl Day {
                 let found = self.found_now();
                 if all {
                     self.model.check_durable(&found);
-                    let in_doubt = self.in_doubt();
-                    self.model.synced(found, &in_doubt);
-                    self.acknowledge(self.fs.changes());
+                    self.synced(found);
                 } else {
                     self.excuse_missing(&found);
                 }
@@ -615,7 +633,7 @@ impl Day {
         if before.len() > after.len() {
             self.model.reasons.insert("expired".to_owned());
         }
-        self.model.deleted(before, &after, told);
+        self.model.deleted(before, &after, told, start);
         // Meanwhile what goes may be there, or gone.
         let durable = self.model.durable.clone();
         self.acks.push(Ack { changes: start, durable, gone });
@@ -632,6 +650,9 @@ impl Day {
         self.fs.remember_after(crash.changes);
         self.carry_out(step);
         let fs = self.fs.remembered();
+        let change = fs.changes();
+        self.safety.ends_at(change);
+        self.model.ends_at(change);
         self.node = None;
         self.fs = if crash.power {
             self.lived.power_cuts += 1;
@@ -659,6 +680,10 @@ impl Day {
                 found.contains_key(key),
                 "{key:?} {f:?} is lost: {crash:?} {len:?} {repairs:#?}"
             );
+        }
+        let safe = self.safety.at(change, crash.power);
+        for camera in &self.cameras {
+            self.model.check_safe(camera.id, &found, &safe, change);
         }
         self.lived.lost += known_keys.iter().filter(|k| !found.contains_key(k)).count();
         self.model.gone = gone;

@@ -9,6 +9,7 @@ mod camera;
 mod clocks;
 mod day;
 mod disks;
+mod loss;
 mod model;
 mod node;
 mod retention;
