@@ -81,8 +81,9 @@ impl SimFs {
         self.0.lock()
     }
 
-    /// From now on this is called before a file is opened (`"open"`) or written to (`"write"`), but
-    /// for what it does itself.
+    /// From now on this is called before a file is opened (`"open"`), written to (`"write"`) or synced
+    /// (`"sync"`), and before it is asked which folder lies at a path (`"identity"`), but for what it does
+    /// itself, or somebody else does meanwhile.
     pub(crate) fn between(&self, between: impl FnMut(&'static str, &Path) + Send + 'static) {
         *self.1.0.lock() = Some(Box::new(between));
     }
