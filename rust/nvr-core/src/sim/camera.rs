@@ -156,6 +156,11 @@ impl Camera {
 }
 
 impl Camera {
+    /// For how long it has had something to send and did not.
+    pub(super) fn behind_us(&self, now_us: i64) -> i64 {
+        if self.up { (now_us - self.next_mono_us).max(0) } else { 0 }
+    }
+
     /// The number of the first picture that may still be in the fragment in the making: that has at most
     /// 2.5 s of media and the picture after, or a GOP and what there was in the 0.9 s before it.
     pub(super) fn handed_over(&self) -> u64 {

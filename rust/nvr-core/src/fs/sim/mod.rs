@@ -101,9 +101,13 @@ impl SimFs {
         self.lock().room = room;
     }
 
-    /// A disk of this size is mounted at a folder.
-    pub(crate) fn set_disk(&self, at: &Path, bytes: u64) {
-        self.lock().disks.insert(at.to_owned(), bytes);
+    /// A disk of this size is mounted at a folder (`None`: one whose size nobody notices).
+    pub(crate) fn set_disk(&self, at: &Path, bytes: impl Into<Option<u64>>) {
+        let disks = &mut self.lock().disks;
+        match bytes.into() {
+            Some(bytes) => disks.insert(at.to_owned(), bytes),
+            None => disks.remove(at),
+        };
     }
 
     /// From now on another folder lies at a path, by its number: an empty one, unless it is 0, which is
