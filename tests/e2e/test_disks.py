@@ -80,8 +80,17 @@ def test_a_full_disk_costs_seconds_and_says_so(
             assert (told.camera_id, told.reason, told.node) == ("", "disk_full", "station-1")
             assert f"store {disks[0] / 'store'}: " in told.detail
             assert "No space left on device" in told.detail
-        # With room again, and after a restart, all of it is there.
-        filler.unlink()
+            # With room again it is used again: the streams that were there went, and nobody else writes
+            # there who would notice.
+            before = set(disks[0].glob("store/*/main/*/*.mp4"))
+            filler.unlink()
+            well = wait_event(events, "disk_recovered", within_s=120)
+            assert (well.reason, well.detail) == ("disk_full", f"store {disks[0] / 'store'}: records again")
+            assert label not in recorder.metrics()
+            wait_for(lambda: bool(set(disks[0].glob("store/*/main/*/*.mp4")) - before), "it comes back")
+            # Once each, however often the disk is looked at.
+            assert [e.kind for e in events if e.kind.startswith("disk_")] == ["disk_full", "disk_recovered"]
+        # After a restart all of it is there.
         recorder.stop()
         recorder.start()
         with nvr.connect(recorder.address) as net:
