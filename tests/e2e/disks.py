@@ -25,6 +25,33 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
 
 
 @contextmanager
+def ext4_disk(folder: Path, size: int) -> Iterator[Path]:
+    """A disk of so many bytes at a folder, with a file system that can be :func:`frozen`."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting a disk needs root")
+    folder.mkdir()
+    image = folder.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(size)
+    subprocess.run(["mkfs.ext4", "-q", "-m", "0", str(image)], check=True)
+    subprocess.run(["mount", "-o", "loop", str(image), str(folder)], check=True)
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+@contextmanager
+def frozen(disk: Path) -> Iterator[None]:
+    """Whoever writes to the disk waits, and cannot even be killed; reading goes on."""
+    subprocess.run(["fsfreeze", "--freeze", str(disk)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["fsfreeze", "--unfreeze", str(disk)], check=True)
+
+
+@contextmanager
 def bound(to: Path, at: Path) -> Iterator[None]:
     """The disk that lies at ``to`` is mounted at a second folder."""
     at.mkdir(exist_ok=True)
