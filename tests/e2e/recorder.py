@@ -4,10 +4,11 @@ import json
 import os
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,9 @@ import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 import nvr
+from nvr.errors import Closed
 from nvr.footage.time import to_datetime
-from nvr.footage.types import FragmentRef, Span, StreamState
+from nvr.footage.types import Event, FragmentRef, Span, StreamState
 from tests.support.processes import REPOSITORY, ChildProcess, wait_for
 
 SECOND = 1_000_000
@@ -25,21 +27,34 @@ SECOND = 1_000_000
 class Recorder:
     """A node with its settings and its store in one folder; it can be started again and again."""
 
-    def __init__(self, folder: Path, cameras: Mapping[str, str]) -> None:
-        """``cameras``: addresses by name, imported when it first starts."""
+    def __init__(
+        self, folder: Path, cameras: Mapping[str, str], *, stores: Sequence[Path] = (), more: str = ""
+    ) -> None:
+        """``cameras``: addresses by name, imported when it first starts.
+
+        ``stores``: instead of the folder's; what the node itself writes lies in the folder all the same.
+        ``more``: settings beside ``[node]`` and cameras.
+        """
         self.folder = folder
-        self.store = folder / "store"
+        self.stores = list(stores) or [folder / "store"]
         self.settings = folder / "nvr.toml"
         self.output: list[str] = []
         """All that its processes wrote, those that have ended too."""
         self._process: ChildProcess | None = None
         self._facts: dict[str, Any] = {}
-        lines = ["[node]", 'name = "station-1"', f'stores = ["{self.store}"]']
+        lines = ["[node]", 'name = "station-1"', f"stores = {[str(store) for store in self.stores]}"]
         lines += ['grpc = "127.0.0.1:0"', 'metrics = "127.0.0.1:0"']
+        lines += [f'data = "{folder / "data"}"'] if stores else []
+        lines.append(more)
         for name, url in cameras.items():
             lines += ["[[camera]]", f'name = "{name}"', f'main = "{url}"']
         folder.mkdir(parents=True, exist_ok=True)
         self.settings.write_text("\n".join(lines))
+
+    @property
+    def store(self) -> Path:
+        """Its only store, or the first."""
+        return self.stores[0]
 
     @property
     def address(self) -> str:
@@ -119,7 +134,7 @@ class Recorder:
         return text
 
     def segments(self, camera_id: str) -> list[Path]:
-        """Segment files of a camera's main stream, oldest first."""
+        """Segment files of a camera's main stream in its only store, or the first; oldest first."""
         return sorted((self.store / camera_id / "main").glob("*/*.mp4"))
 
 
@@ -176,6 +191,40 @@ def runs(camera: nvr.Camera) -> list[str]:
     """The runs that the camera's footage consists of, in order of time."""
     start, end = map(to_datetime, recorded_range(camera))
     return [item.run_id for item in camera.coverage(start, end) if isinstance(item, Span)]
+
+
+@contextmanager
+def watched(address: str, camera_name: str) -> Iterator[list[Event]]:
+    """A node's events, as they come. A change of the camera shows that they do."""
+    seen: list[Event] = []
+
+    def read() -> None:
+        with suppress(Closed):
+            for event in net.events():
+                seen.append(event)  # noqa: PERF402 - as they come
+
+    with nvr.connect(address) as net:
+        reader = threading.Thread(target=read)
+        reader.start()
+        camera = net.camera(camera_name)
+
+        def arrives() -> bool:
+            camera.update(title="watched")
+            return bool(seen)
+
+        try:
+            # Whoever is told of this change is told of all that comes after it.
+            wait_for(arrives, "the first event", every_s=0.1)
+            yield seen
+        finally:
+            net.close()
+            reader.join()
+
+
+def wait_event(seen: Sequence[Event], kind: str, *, within_s: float = 60) -> Event:
+    """The first event of a kind, once it has come."""
+    wait_for(lambda: any(event.kind == kind for event in seen), f"event {kind}", within_s=within_s)
+    return next(event for event in seen if event.kind == kind)
 
 
 def bytes_under(folder: Path) -> Sequence[tuple[Path, bytes]]:

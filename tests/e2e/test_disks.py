@@ -1,7 +1,6 @@
 """A disk that is full: its camera goes on on another one, and everybody is told in words."""
 
 import json
-import os
 import re
 import subprocess
 from collections.abc import Iterator, Sequence
@@ -14,7 +13,8 @@ import nvr
 from nvr.errors import Incomplete, StoreError
 from nvr.footage.time import to_datetime
 from nvr.footage.types import Gap, TimeRange
-from tests.e2e.recorder import SECOND, Recorder, recorded_range, wait_recorded
+from tests.e2e.disks import bound, fill, small_disk
+from tests.e2e.recorder import SECOND, Recorder, recorded_range, wait_event, wait_recorded, watched
 from tests.e2e.station import Station
 from tests.support.processes import ChildProcess, wait_for
 
@@ -22,57 +22,18 @@ from tests.support.processes import ChildProcess, wait_for
 @pytest.fixture
 def disks(tmp_path: Path) -> Iterator[tuple[Path, Path]]:
     """Two small disks; the first has more room."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting a disk needs root")
-    folders = (tmp_path / "one", tmp_path / "two")
-    mounted: list[Path] = []
-    try:
-        for folder, size in zip(folders, ("64m", "48m"), strict=True):
-            folder.mkdir()
-            subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", str(folder)], check=True)
-            mounted.append(folder)
-        yield folders
-    finally:
-        for folder in filter(os.path.ismount, mounted):
-            subprocess.run(["umount", str(folder)], check=True)
-
-
-@contextmanager
-def bound(to: Path, at: Path) -> Iterator[None]:
-    """The disk that lies at ``to`` is mounted at a second folder."""
-    at.mkdir(exist_ok=True)
-    subprocess.run(["mount", "--bind", str(to), str(at)], check=True)
-    try:
-        yield
-    finally:
-        while os.path.ismount(at):
-            subprocess.run(["umount", "-l", str(at)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """A file that leaves no room on a disk."""
-    path = disk / "filler"
-    # Unbuffered: what a buffer still held would be refused once more when the file is closed.
-    with path.open("wb", buffering=0) as file:
-        try:
-            while True:
-                file.write(bytes(1 << 16))
-        except OSError:
-            return path
+    with small_disk(tmp_path / "one", "64m") as one, small_disk(tmp_path / "two", "48m") as two:
+        yield one, two
 
 
 def on_disks(
     folder: Path, url: str, disks: tuple[Path, Path], cameras: Sequence[str] = ("gate",)
 ) -> Recorder:
     """A recorder of these cameras whose stores lie on these disks, and nothing else of it."""
-    recorder = Recorder(folder / "node", dict.fromkeys(cameras, url))
-    text = recorder.settings.read_text()
-    stores = ", ".join(f'"{disk / "store"}"' for disk in disks)
     # What the node itself writes is elsewhere: without its audit record nothing is answered.
-    folders = f'stores = [{stores}]\ndata = "{folder / "data"}"'
-    text = text.replace(f'stores = ["{recorder.store}"]', folders)
-    recorder.settings.write_text(text + '\n[retention]\nmin_free = "1B"\n')
-    return recorder
+    stores = [disk / "store" for disk in disks]
+    more = '[retention]\nmin_free = "1B"'
+    return Recorder(folder / "node", dict.fromkeys(cameras, url), stores=stores, more=more)
 
 
 @contextmanager
@@ -99,7 +60,7 @@ def test_a_full_disk_costs_seconds_and_says_so(
     recorder = on_disks(tmp_path, station.cameras.url("h264"), disks)
     try:
         recorder.start()
-        with nvr.connect(recorder.address) as net:
+        with nvr.connect(recorder.address) as net, watched(recorder.address, "gate") as events:
             camera = net.camera("gate")
             wait_recorded(camera, 3 * SECOND)
             assert list(disks[0].glob("store/*/main/*/*.mp4")), "the disk with more room is taken first"
@@ -115,8 +76,21 @@ def test_a_full_disk_costs_seconds_and_says_so(
             assert [gap.reason for gap in gaps] == ["disk_full"], gaps
             assert "No space left on device" in recorder.written()
             assert f"moved to {disks[1] / 'store'}" in recorder.written()
-        # With room again, and after a restart, all of it is there.
-        filler.unlink()
+            told = wait_event(events, "disk_full")
+            assert (told.camera_id, told.reason, told.node) == ("", "disk_full", "station-1")
+            assert f"store {disks[0] / 'store'}: " in told.detail
+            assert "No space left on device" in told.detail
+            # With room again it is used again: the streams that were there went, and nobody else writes
+            # there who would notice.
+            before = set(disks[0].glob("store/*/main/*/*.mp4"))
+            filler.unlink()
+            well = wait_event(events, "disk_recovered", within_s=120)
+            assert (well.reason, well.detail) == ("disk_full", f"store {disks[0] / 'store'}: records again")
+            assert label not in recorder.metrics()
+            wait_for(lambda: bool(set(disks[0].glob("store/*/main/*/*.mp4")) - before), "it comes back")
+            # Once each, however often the disk is looked at.
+            assert [e.kind for e in events if e.kind.startswith("disk_")] == ["disk_full", "disk_recovered"]
+        # After a restart all of it is there.
         recorder.stop()
         recorder.start()
         with nvr.connect(recorder.address) as net:
@@ -139,7 +113,7 @@ def test_a_disk_that_is_unmounted_is_noticed_and_nothing_is_lost(
     recorder = on_disks(tmp_path, station.cameras.url("h264"), disks)
     try:
         recorder.start()
-        with nvr.connect(recorder.address) as net:
+        with nvr.connect(recorder.address) as net, watched(recorder.address, "gate") as events:
             camera = net.camera("gate")
             wait_recorded(camera, 3 * SECOND)
             assert list(disks[0].glob("store/*/main/*/*.mp4"))
@@ -154,6 +128,10 @@ def test_a_disk_that_is_unmounted_is_noticed_and_nothing_is_lost(
             assert (found.complete, found.gaps) == (True, ()), found
             assert "was its disk unmounted?" in recorder.written()
             assert f"moved to {disks[1] / 'store'}" in recorder.written()
+            told = wait_event(events, "disk_error")
+            assert (told.camera_id, told.reason, told.node) == ("", "disk_error", "station-1")
+            assert f"store {disks[0] / 'store'}: " in told.detail
+            assert "was its disk unmounted?" in told.detail
         # In good order, whatever it cannot sync.
         recorder.stop()
         assert f"closed without the disk of {disks[0] / 'store'}" in recorder.written()
@@ -296,10 +274,10 @@ def test_a_disk_that_is_not_mounted_is_missed_and_used_once_it_comes(
                 whole = net.camera(kept).coverage(of_other.start, of_other.end)
                 assert (whole.complete, whole.gaps) == (True, ()), "it never lay there"
                 # It comes: what lies there is found, and it is recorded on.
-                events = net.events()
-                subprocess.run(["mount", "--bind", str(disks[0]), str(first)], check=True)
-                came = next(event for event in events if event.kind == "disk_recovered")
-                assert str(first / "store") in came.detail
+                with watched(recorder.address, kept) as events:
+                    subprocess.run(["mount", "--bind", str(disks[0]), str(first)], check=True)
+                    came = wait_event(events, "disk_recovered")
+                assert (came.reason, came.detail) == ("disk_error", f"store {first / 'store'}: records again")
                 found = net.camera(lost).coverage(asked.start, asked.end)
                 assert (found.complete, found.gaps) == (True, ()), found
                 wait_for(lambda: bool(on_first() - before), "it is recorded on")

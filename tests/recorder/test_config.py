@@ -35,6 +35,10 @@ client_ca = "/etc/nvr/ca.pem"
 max_age = "30d"
 max_bytes = "20GB"
 min_free = "1.5GiB"
+[[retention.groups]]
+cameras = ["market-gate", "pier"]
+max_age = "7d"
+max_bytes = "5GB"
 
 [limits]
 read_threads = 3
@@ -96,6 +100,9 @@ def test_every_key() -> None:
     assert settings.retention.max_age == 30 * 86_400_000_000
     assert settings.retention.max_bytes == 20_000_000_000
     assert settings.retention.min_free == 3 * 1024**3 // 2
+    (group,) = settings.retention.groups
+    assert group.cameras == ["market-gate", "pier"]
+    assert (group.max_age, group.max_bytes) == (7 * 86_400_000_000, 5_000_000_000)
     assert settings.limits.silent_after == 15_000_000
     assert settings.limits.sync_interval == 500_000
     (camera,) = settings.camera
@@ -133,6 +140,8 @@ def test_every_key() -> None:
         (('"30d"', "30"), "retention.max_age: write it as text"),
         (('"20GB"', '"20"'), "retention.max_bytes: not a size"),
         (('"20GB"', '"20gb"'), "retention.max_bytes: not a size"),
+        (('["market-gate", "pier"]', "[]"), "retention.groups[1].cameras: "),
+        (('"7d"', '"7"'), "retention.groups[1].max_age: '7' is not a duration"),
         (("decoders = 1", "decoders = 0"), "limits.decoders: must be at least 1"),
         (("decoders = 1", "decoders = true"), "limits.decoders: must be a whole number"),
         (("handshakes = 4", "handshakes = 1001"), "limits.handshakes: must be at most 1000"),

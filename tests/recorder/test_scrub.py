@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TypeVar
@@ -60,6 +61,10 @@ class Answers:
     gaps: list[tuple[int, int, str]]
     fragments: dict[tuple[str, int], bytes | None]
     """By run and sequence; None: told to be damaged."""
+    initial: set[bytes]
+    """What a decoder has to know before."""
+    clip: list[bytes]
+    """A digest of each part."""
 
 
 # What differs from one recording to the next is chosen by number, so that an example means the same.
@@ -82,12 +87,17 @@ def opened(folder: Path) -> _core.Store:
 def ask(store: _core.Store, camera: str) -> Answers:
     _, gaps = store.coverage(camera, "main", START_US, END_US)
     found: dict[tuple[str, int], bytes | None] = {}
-    for fragment in store.fragments(camera, "main", START_US, END_US):
+    fragments = store.fragments(camera, "main", START_US, END_US)
+    for fragment in fragments:
         try:
             found[fragment.run_id, fragment.sequence] = store.read_fragment(fragment)
         except DamagedError:
             found[fragment.run_id, fragment.sequence] = None
-    return Answers([(gap.start_us, gap.end_us, gap.reason) for gap in gaps], found)
+    given = [(gap.start_us, gap.end_us, gap.reason) for gap in gaps]
+    initial = {store.config(fragment).init_segment for fragment in fragments}
+    parts = store.clip(camera, "main", START_US, END_US).parts
+    clip = [sha256(part.read(0, part.size_bytes)).digest() for part in parts]
+    return Answers(given, found, initial, clip)
 
 
 def scrub(store: _core.Store) -> list[_core.Scrubbed]:
@@ -197,8 +207,12 @@ def test_a_bit_of_a_head_or_footer_is_found_and_costs_nothing(
         found = scrub(store)
         assert [step.segment for step in found if step.problems] == [str(folder / path)]
         assert not any(step.damaged or step.repaired for step in found)
-        if not in_head:
-            assert {camera: ask(store, camera) for camera in CAMERAS} == original.answers
+        assert {camera: ask(store, camera) for camera in CAMERAS} == original.answers
+        # Also for who opens the store, and puts right what it finds.
+        store.close()
+        store = opened(folder)
+        assert not (in_head and store.repairs())
+        assert {camera: ask(store, camera) for camera in CAMERAS} == original.answers
         store.close()
 
 

@@ -1,16 +1,22 @@
-"""Writes the fixture of a version: what its recorder leaves on disk, and what it says of that.
+"""Writes the fixtures of a version: what its recorder leaves on disk, and what it says of that.
 
-Run with that version's code, from this commit's tree, once for each release::
+Run with that version's code, from this commit's tree, once for each release (and before it, once
+nothing more is to change on disk)::
 
     git worktree add --detach ../nvr-0.1.0 v0.1.0   # and build its extension module there
     PYTHONPATH=../nvr-0.1.0/python:. python -m tests.upgrade.make v0.1.0
+    PYTHONPATH=../nvr-0.1.0/python:. python -m tests.upgrade.make v0.1.0 --killed
 
 A recorder records simulated cameras: sound, two codecs, a camera that vanishes and comes back, one
 that is switched off. Where the version has a network catalog, a gateway writes one. The node's key
 is part of it, as camera passwords are sealed to it; it is nobody's.
+
+``--killed``: it is stopped, footage of its first run is held where the version has holds, and its
+next run ends with kill -9. What it says of that is what it says when it is started again.
 """
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -30,11 +36,13 @@ from av.audio.stream import AudioStream
 from av.video.stream import VideoStream
 
 import nvr
+from nvr._core import Store
 from nvr.simulate.server import SimulatedCameras
 from tests.upgrade.asking import STREAMS, answers, instant
 
 HERE = Path(__file__).parent
 LOGIN = ("admin", "mật khẩu/1")
+HOLD = "case-7"
 AREAS = (
     ["areas", "add", "38", "Thanh Hóa", "--level", "province"],
     ["areas", "add", "14815", "Ba Đình", "--parent", "38", "--level", "ward"],
@@ -82,8 +90,8 @@ def media(path: Path, codec: str, *, sound: bool) -> Path:
 
 
 @contextmanager
-def node(kind: str, settings: Path) -> Iterator[str]:
-    """A node as a process; its address."""
+def node(kind: str, settings: Path, end: signal.Signals = signal.SIGTERM) -> Iterator[str]:
+    """A node as a process, until it is sent a signal; its address."""
     process = subprocess.Popen(
         [sys.executable, "-m", "nvr", kind, "--config", str(settings), "--json"],
         stdout=subprocess.PIPE,
@@ -93,7 +101,7 @@ def node(kind: str, settings: Path) -> Iterator[str]:
     try:
         yield json.loads(process.stdout.readline())["grpc"]
     finally:
-        process.send_signal(signal.SIGTERM)
+        process.send_signal(end)
         process.wait(60)
         process.stdout.close()
 
@@ -143,6 +151,38 @@ def record(folder: Path, work: Path) -> tuple[int, int]:
     return start_us - 2_000_000, time.time_ns() // 1000
 
 
+def record_killed(folder: Path, work: Path) -> tuple[int, int]:
+    """The same, of a recorder that is killed in its second run."""
+    gate = media(work / "gate.mp4", "libx264", sound=True)
+    sub = media(work / "sub.mp4", "libx265", sound=False)
+    start_us = time.time_ns() // 1000
+    with SimulatedCameras(user=LOGIN[0], password=LOGIN[1]) as cameras:
+        for name in STREAMS:
+            cameras.add(name, gate, sub)
+        settings = recorder_settings(folder, cameras.port)
+        record_all(settings, 4, signal.SIGTERM)
+        hold_first(folder)
+        record_all(settings, 8, signal.SIGKILL)
+        return start_us - 2_000_000, time.time_ns() // 1000
+
+
+def record_all(settings: Path, least: int, end: signal.Signals) -> None:
+    """Until there are so many fragments of each stream."""
+    with node("recorder", settings, end) as address, nvr.connect(address) as net:
+        wait(lambda: all(fragments(net, c, s) >= least for c, ss in STREAMS.items() for s in ss))
+
+
+def hold_first(folder: Path) -> None:
+    """Holds the oldest segment of each stream."""
+    store: Any = Store([str(folder / "store")])
+    try:
+        for camera_id, stream in store.streams() if hasattr(store, "hold") else []:
+            start_us, _ = store.range(camera_id, stream)
+            store.hold(camera_id, stream, HOLD, start_us, start_us + 1)
+    finally:
+        store.close()
+
+
 def recorder_settings(folder: Path, port: int) -> Path:
     login = "admin:m%E1%BA%ADt%20kh%E1%BA%A9u%2F1"
     lines = [
@@ -182,25 +222,43 @@ def nobodys(info: tarfile.TarInfo) -> tarfile.TarInfo | None:
     return None if info.name.endswith(".lock") else info
 
 
-def main(version: str) -> None:
+def left_in_order(folder: Path, work: Path) -> dict[str, Any]:
+    """Writes the fixture of a recorder that was stopped; what it says of it."""
+    start_us, end_us = record(folder, work)
+    expected: dict[str, Any] = {"range_us": [start_us, end_us]}
+    # As this version reads it when it starts again.
+    with node("recorder", recorder_settings(folder, 9)) as address, nvr.connect(address) as net:
+        expected["footage"] = answers(net, start_us, end_us)
+    if find_spec("nvr.network_catalog"):
+        with node("gateway", gateway_settings(folder)) as address:
+            for command in AREAS:
+                nvr_command(address, *command)
+            expected["catalog"] = catalog_answers(address)
+    return expected
+
+
+def left_by_kill(folder: Path, work: Path) -> dict[str, Any]:
+    """Writes the fixture of a recorder that was killed; what it says of it."""
+    start_us, end_us = record_killed(folder, work)
+    # It puts right what it finds: that is for whoever reads the fixture.
+    again = work / "again" / folder.name
+    shutil.copytree(folder, again)
+    with node("recorder", recorder_settings(again, 9)) as address, nvr.connect(address) as net:
+        return {"range_us": [start_us, end_us], "footage": answers(net, start_us, end_us)}
+
+
+def main(version: str, *options: str) -> None:
+    killed = options == ("--killed",)
     with tempfile.TemporaryDirectory() as work_name:
         work = Path(work_name)
         folder = work / "fixture"
         folder.mkdir()
-        start_us, end_us = record(folder, work)
-        expected: dict[str, Any] = {"range_us": [start_us, end_us]}
-        # As this version reads it when it starts again.
-        with node("recorder", recorder_settings(folder, 9)) as address, nvr.connect(address) as net:
-            expected["footage"] = answers(net, start_us, end_us)
-        if find_spec("nvr.network_catalog"):
-            with node("gateway", gateway_settings(folder)) as address:
-                for command in AREAS:
-                    nvr_command(address, *command)
-                expected["catalog"] = catalog_answers(address)
+        expected = (left_by_kill if killed else left_in_order)(folder, work)
         (folder / "expected.json").write_text(json.dumps(expected, indent=1, ensure_ascii=False))
-        with tarfile.open(HERE / f"{version}.tar.xz", "w:xz", preset=9) as archive:
+        name = f"{version}-killed" if killed else version
+        with tarfile.open(HERE / f"{name}.tar.xz", "w:xz", preset=9) as archive:
             archive.add(folder, arcname=".", filter=nobodys)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(*sys.argv[1:])

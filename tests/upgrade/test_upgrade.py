@@ -4,9 +4,11 @@ Each archive was written by that version's own code, with what it answered then 
 """
 
 import json
+import re
 import shutil
 import tarfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,11 +20,15 @@ import nvr
 from nvr._core import Store
 from nvr.catalog.catalog import Catalog
 from nvr.security.node_key import NodeKey
+from tests.format.reader import read_segment
+from tests.support.processes import REPOSITORY
 from tests.upgrade.asking import STREAMS, answers
-from tests.upgrade.make import LOGIN, catalog_answers, gateway_settings, node, recorder_settings
+from tests.upgrade.make import HOLD, LOGIN, catalog_answers, gateway_settings, node, recorder_settings
 
 HERE = Path(__file__).parent
-VERSIONS = sorted(path.name.removesuffix(".tar.xz") for path in HERE.glob("*.tar.xz"))
+FIXTURES = sorted(path.name.removesuffix(".tar.xz") for path in HERE.glob("*.tar.xz"))
+KILLED = [name for name in FIXTURES if name.endswith("-killed")]
+VERSIONS = [name for name in FIXTURES if name not in KILLED]
 
 
 @dataclass(frozen=True)
@@ -32,17 +38,82 @@ class Fixture:
     expected: dict[str, Any]
 
 
-@pytest.fixture(params=VERSIONS)
-def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
+@contextmanager
+def extracted(name: str, tmp_path: Path) -> Iterator[Fixture]:
     folder = tmp_path / "fixture"
-    with tarfile.open(HERE / f"{request.param}.tar.xz") as archive:
+    with tarfile.open(HERE / f"{name}.tar.xz") as archive:
         archive.extractall(folder, filter="data")
-    yield Fixture(request.param, folder, json.loads((folder / "expected.json").read_text()))
+    yield Fixture(name, folder, json.loads((folder / "expected.json").read_text()))
     shutil.rmtree(folder)
 
 
+@pytest.fixture(params=VERSIONS)
+def left(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
+    """What a recorder left that was stopped."""
+    with extracted(request.param, tmp_path) as found:
+        yield found
+
+
+@pytest.fixture(params=KILLED)
+def killed(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Fixture]:
+    """What a recorder left that was killed while it recorded."""
+    with extracted(request.param, tmp_path) as found:
+        yield found
+
+
+def released() -> list[str]:
+    """By the headings of the changelog: ``## 0.1.0 – 2026-11-25``; what is not released has no date."""
+    text = (REPOSITORY / "CHANGELOG.md").read_text()
+    return [f"v{version}" for version in re.findall(r"^## (\S+) – \d{4}-\d\d-\d\d$", text, re.MULTILINE)]
+
+
 def test_there_is_a_fixture_of_each_release() -> None:
-    assert {"v0.1.0", "v0.2.0"} <= set(VERSIONS)
+    assert {"v0.1.0", "v0.2.0"} <= set(released())
+    assert set(released()) <= set(VERSIONS), "make it: see tests/upgrade/make.py"
+    # None was made of what was killed before.
+    assert set(released()) - {"v0.1.0"} <= {name.removesuffix("-killed") for name in KILLED}
+
+
+def test_a_killed_recorders_footage_reads_as_it_did(killed: Fixture) -> None:
+    store = killed.folder / "store"
+    left = [read_segment(path.read_bytes()) for path in store.glob("*/*/*/*.mp4")]
+    # There is something to put right: of each stream the segment that was being written.
+    assert sum(segment.footer is None for segment in left) == 3
+    start_us, end_us = killed.expected["range_us"]
+    with node("recorder", recorder_settings(killed.folder, 9)) as address, nvr.connect(address) as net:
+        now = answers(net, start_us, end_us)
+    assert now == killed.expected["footage"]
+    gate = now["gate"]["streams"]["main"]
+    assert len({run for run, *_ in gate["fragments"]}) == 2
+    assert gate["coverage"][-1][2] == "recorder_crashed"
+    report = Store.check([str(store)], digests=True)
+    assert report.problems == []
+    assert report.fragments == sum(len(segment.fragments) for segment in left)
+
+
+def test_what_was_held_stays_held(killed: Fixture) -> None:
+    root = killed.folder / "store"
+    store = Store([str(root)])
+    try:
+        held = {each: store.holds(*each) for each in store.streams()}
+        assert all((HOLD in holds) == (killed.version != "v0.2.0-killed") for holds in held.values())
+        before = {each: sorted(root.joinpath(*each).glob("*/*.mp4")) for each in held}
+        assert {len(paths) for paths in before.values()} == {2}
+        store.enforce_retention(max_age_us=1)
+        for each, paths in before.items():
+            assert sorted(root.joinpath(*each).glob("*/*.mp4")) == (paths[:1] if held[each] else [])
+    finally:
+        store.close()
+
+
+def test_a_scrub_finds_nothing(left: Fixture) -> None:
+    store = Store([str(left.folder / "store")])
+    try:
+        found = list(iter(store.scrub_next, None))
+    finally:
+        store.close()
+    assert len(found) > 3
+    assert not any(step.damaged or step.problems or step.repaired for step in found)
 
 
 def test_footage_reads_as_it_did(left: Fixture) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,6 +13,7 @@ from nvr.cli.exit_codes import ExitCode
 from nvr.cli.records import range_ as range_record
 from nvr.cli.settings import Settings, with_output
 from nvr.client._show import size_text
+from nvr.errors import Closed
 from nvr.footage.types import TimeRange
 
 if TYPE_CHECKING:
@@ -102,7 +105,8 @@ def scrub(
                 store.scrub_again()
             _scrub(settings, store, bytes_per_s)
         finally:
-            store.close()
+            with suppress(Closed):
+                store.close()
 
 
 def _scrub(settings: Settings, store: Store, bytes_per_s: int) -> None:
@@ -115,7 +119,7 @@ def _scrub(settings: Settings, store: Store, bytes_per_s: int) -> None:
     columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not output.progress) as progress:
         task = progress.add_task("scrub", total=total)
-        while found := store.scrub_next(bytes_per_s=bytes_per_s):
+        for found in _scrubbed(store, bytes_per_s):
             segments, fragments, read = segments + 1, fragments + found.fragments, read + found.bytes
             faults += len(found.damaged) + len(found.problems)
             progress.update(task, completed=read)
@@ -128,6 +132,30 @@ def _scrub(settings: Settings, store: Store, bytes_per_s: int) -> None:
             output.line("no new damage")
     if faults:
         raise typer.Exit(ExitCode.DAMAGED)
+
+
+def _scrubbed(store: Store, bytes_per_s: int) -> Iterator[Scrubbed]:
+    """What is found in one segment after another.
+
+    Ctrl-C does not wait for a segment that is read slowly: it is the first one the next time. What was
+    found until then is given all the same, since nobody tells it twice.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as thread:
+        while True:
+            step = thread.submit(store.scrub_next, bytes_per_s=bytes_per_s)
+            try:
+                found = step.result()
+            except KeyboardInterrupt:
+                store.close()
+                with suppress(Closed):
+                    if found := step.result():
+                        yield found
+                raise
+            if found is None:
+                return
+            yield found
 
 
 def _show_found(output: Output, found: Scrubbed) -> None:
@@ -144,12 +172,16 @@ def _show_found(output: Output, found: Scrubbed) -> None:
                         "sequence": stretch.sequence,
                         "fragments": stretch.fragments,
                         **range_record(range_),
+                        "segment": found.segment,
                         "detail": stretch.detail,
                     }
                 )
             else:
                 count = f"{stretch.fragments} fragment{'s' if stretch.fragments > 1 else ''}"
-                output.line(f"{word}: {output.range(range_)}, {count}: {stretch.detail}")
+                # In which of the folders, too: what is remembered names the file within the store.
+                within = Path(*Path(found.segment).parts[-4:])
+                detail = f"{found.segment}{stretch.detail.removeprefix(str(within))}"
+                output.line(f"{word}: {output.range(range_)}, {count}: {detail}")
     for word, lines in (("problem", found.problems), ("repaired", found.repaired)):
         for line in lines:
             if output.as_json:

@@ -55,7 +55,7 @@ class NodeSettings(Section):
 class RetentionGroup(Section):
     """``[[retention.groups]]``: limits of some cameras."""
 
-    cameras: tuple[str, ...] = Field(min_length=1)
+    cameras: list[str] = Field(min_length=1)
     """Their names."""
     max_age: DurationUs | None = None
     """Instead of the node's; of several groups, the shortest."""
@@ -72,7 +72,7 @@ class RetentionSettings(Section):
     """Footage in all stores together."""
     min_free: SizeBytes | None = 2_000_000_000
     """Free space on each store's disk; default 2 GB."""
-    groups: tuple[RetentionGroup, ...] = ()
+    groups: list[RetentionGroup] = Field(default=[])
     """Limits of some cameras."""
 
 

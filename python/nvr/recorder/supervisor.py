@@ -29,7 +29,7 @@ T = TypeVar("T")
 logger = logging.getLogger("nvr.recorder")
 
 _RETENTION_PERIOD_S = 60.0
-_QUIET = frozenset({"run_started", "segments_expired"})
+_QUIET = frozenset({"run_started"})
 
 
 class Supervisor:
@@ -91,8 +91,9 @@ class Supervisor:
         """Deletes what retention says, every minute, for ever."""
         while True:
             try:
-                if await self._pool.run(self._enforce_retention):
+                if deleted := await self._pool.run(self._enforce_retention):
                     await self._told.tell_all()
+                    self._tell_expired(deleted)
             # Whatever is wrong with one pass, the next one may mend it; recording goes on.
             except Exception:
                 logger.exception("retention failed; it is tried again in a minute")
@@ -260,16 +261,26 @@ class Supervisor:
 
         return await self._pool.run(view)
 
-    def _enforce_retention(self) -> bool:
-        """One pass; whether anything was deleted. Blocks."""
+    def _tell_expired(self, segments: int) -> None:
+        now_us, detail = time.time_ns() // 1000, f"retention deleted {segments} segments"
+        logger.info("%s", detail)
+        self._events.publish(
+            Event(now_us, "segments_expired", reason="expired", detail=detail, node=self._node_name)
+        )
+
+    def _enforce_retention(self) -> int:
+        """One pass; how many segments were deleted. Blocks."""
         limits = self._retention
-        ids = {camera.settings.name: camera.id for camera in self._directory.active()}
+        # Removed ones too: their footage keeps the limits that it had.
+        ids: dict[str, list[str]] = {}
+        for camera in self._directory.all():
+            ids.setdefault(camera.settings.name, []).append(camera.id)
         unknown = {name for group in limits.groups for name in group.cameras} - ids.keys()
         if unknown - self._unknown:
             logger.warning("retention: no camera is named %s", ", ".join(sorted(unknown)))
         self._unknown = unknown
         groups = [
-            ([ids[name] for name in group.cameras if name in ids], group.max_age, group.max_bytes)
+            ([each for name in group.cameras for each in ids.get(name, ())], group.max_age, group.max_bytes)
             for group in limits.groups
         ]
         deleted, bytes_over = self._store.enforce_retention(
@@ -278,8 +289,6 @@ class Supervisor:
             min_free_bytes=limits.min_free,
             groups=groups,
         )
-        if deleted:
-            logger.info("retention deleted %d segments", deleted)
         if bytes_over and not self._over:
             logger.error(
                 "retention: %d MB are too many, and nothing is left that may be deleted: it is held, "
@@ -302,7 +311,7 @@ class Supervisor:
                     what,
                 )
             (self._low_on_space.add if low else self._low_on_space.discard)(disk.root)
-        return bool(deleted)
+        return deleted
 
     def _publish(
         self,

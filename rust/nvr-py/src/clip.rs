@@ -135,7 +135,7 @@ fn read_pictures(pictures: &[Picture]) -> nvr_core::Result<Vec<Vec<u8>>> {
 }
 
 fn config(py: Python<'_>, segment: &SegmentRef) -> PyResult<Py<CodecConfig>> {
-    let init = py.detach(|| init_segment(&segment.file)).py()?;
+    let init = py.detach(|| init_segment(&segment.file, segment.table.run)).py()?;
     Py::new(py, CodecConfig::new(py, &segment.table.video, segment.table.audio.as_ref(), &init))
 }
 

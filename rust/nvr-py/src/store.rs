@@ -220,7 +220,7 @@ impl Store {
         let id = fragment.stream_id();
         let read = py.detach(|| {
             let segment = self.store.segment_of(id, &fragment.segment_path())?;
-            Ok((init_segment(&segment.file)?, segment.table))
+            Ok((init_segment(&segment.file, segment.table.run)?, segment.table))
         });
         let (init, table) = read.py()?;
         Ok(CodecConfig::new(py, &table.video, table.audio.as_ref(), &init))

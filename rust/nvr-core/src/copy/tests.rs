@@ -42,7 +42,8 @@ fn given(node: &Node) -> Vec<Given> {
     let found = node.store.fragments(ID, 0, i64::MAX).unwrap();
     let one = |f: &crate::store::Located| {
         let path = f.segment_path();
-        let init = init_segment(&node.store.segment_of(ID, &path).unwrap().file).unwrap();
+        let segment = node.store.segment_of(ID, &path).unwrap();
+        let init = init_segment(&segment.file, segment.table.run).unwrap();
         let (offset, sequence) = (f.record.offset, f.record.sequence);
         (init, node.store.read_fragment(ID, &path, offset, sequence).unwrap())
     };

@@ -52,7 +52,7 @@ pub struct StreamRecorder {
     metadata_dropped: bool,
     /// Why pictures that come are not recorded.
     not_recorded: Option<Reason>,
-    /// How many disks had come when it was last looked for one with more room.
+    /// How often disks had come, or had room again, when it was last looked for one with more room.
     arrivals: usize,
 }
 
@@ -132,7 +132,7 @@ impl StreamRecorder {
         } else if self.arrivals != self.store.arrivals() && self.muxer.begins_with_random_access() {
             self.arrivals = self.store.arrivals();
             if let Some(root) = self.store.better_root(self.id(), &self.doors[self.disk].root) {
-                self.move_to(&root, Reason::DISK_ERROR, "which is there again");
+                self.move_to(&root, Reason::DISK_ERROR, "which has more room");
             }
         }
     }

@@ -88,12 +88,18 @@ fn or_scan(
     Ok(found.map(|s| Segment { head: s.head, table: s.table, sealed: false }))
 }
 
-/// ftyp, header box and moov: an initialization segment for any player (which skips the header).
-pub fn init_segment(file: &Named) -> Result<Vec<u8>> {
-    let Some((_, len)) = read_head(file)? else {
-        return Err(Error::damaged(&file.path, 0, "the head is cut short"));
+/// ftyp, header box and moov: an initialization segment for any player (which skips the header). `run`:
+/// which the file's name says. As it was written: a bit that turned in it since is in none of what
+/// is given, since the header has a checksum, and the footer all that it says.
+pub fn init_segment(file: &Named, run: RunId) -> Result<Vec<u8>> {
+    let head = match read_head(file) {
+        Ok(Some((head, _))) => head,
+        Ok(None) => return Err(Error::damaged(&file.path, 0, "the head is cut short")),
+        Err(e @ Error::Damaged { .. }) => {
+            let footer = read_footer(file).ok().flatten().filter(|(head, _)| head.run == run);
+            footer.ok_or(e)?.0
+        }
+        Err(e) => return Err(e),
     };
-    let mut bytes = vec![0; usize::try_from(len).unwrap_or(0)];
-    file.read_exact_at(&mut bytes, 0)?;
-    Ok(bytes)
+    Ok(head.to_bytes())
 }

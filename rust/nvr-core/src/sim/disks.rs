@@ -105,6 +105,25 @@ fn when_a_disk_fails_its_streams_move_and_say_so() {
 }
 
 #[test]
+fn a_disk_that_was_full_is_used_again_when_it_has_room() {
+    let (mut day, full, before) = with_failed_disk(ENOSPC);
+    day.fill(full);
+    day.carry_out(&Step::Record(100));
+    day.carry_out(&Step::Mend);
+    let troubled = |day: &Day| {
+        day.store().look_at_disks();
+        day.store().roots()[full].trouble().is_some()
+    };
+    assert!(troubled(&day), "it still has no room");
+    let meanwhile: BTreeMap<_, _> = before.keys().map(|id| (*id, lie(&day, *id)[full])).collect();
+    day.unfill();
+    assert!(!troubled(&day), "nobody writes there who would notice");
+    day.carry_out(&Step::Record(10));
+    assert!(meanwhile.iter().any(|(id, then)| lie(&day, *id)[full] > *then), "none came back");
+    day.end();
+}
+
+#[test]
 fn when_a_disk_is_unmounted_its_streams_move_and_nothing_is_lost() {
     let mut day = Day::drifting();
     (0..3).for_each(|n| day.carry_out(&Step::Up(n)));

@@ -155,6 +155,11 @@ impl Store {
         (space.available >= MIN_ROOM).then_some(space.available)
     }
 
+    /// Whether a disk was full, and is so no more.
+    pub(super) fn has_room_again(&self, root: &Root) -> bool {
+        root.trouble().is_some_and(|t| t.reason == Reason::DISK_FULL) && self.room(root).is_some()
+    }
+
     /// Room on each root.
     pub fn disk_usage(&self) -> Result<Vec<DiskUsage>> {
         self.usable()?;

@@ -189,7 +189,7 @@ impl Store {
         self.disks.changed.load(Ordering::Relaxed)
     }
 
-    /// How often a disk came.
+    /// How often a disk came, or had room again.
     pub(crate) fn arrivals(&self) -> usize {
         self.disks.arrivals()
     }
@@ -205,11 +205,16 @@ impl Store {
         self.roots().iter().filter(back).map(|root| root.path.clone()).collect()
     }
 
-    /// Looks at all disks: whether each is still there.
+    /// Looks at all disks: whether each is still there, and one that was full has room again. Its
+    /// streams may be elsewhere by now: nobody writes there who would notice.
     pub fn look_at_disks(&self) {
         for root in self.roots().iter().filter(|root| !root.is_gone()) {
             // Who is gone notes and says so.
-            let _ = root.look(&**self.fs(), self.clock().now());
+            let there = root.look(&**self.fs(), self.clock().now()).is_ok();
+            if there && self.has_room_again(root) && root.recovered() {
+                log::info!(target: "nvr.store", "{}: the disk has room again", root.path.display());
+                self.disks.came();
+            }
         }
     }
 

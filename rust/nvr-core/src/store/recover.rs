@@ -15,7 +15,7 @@ use crate::ids::RunId;
 use crate::index::{IndexFile, IndexWriter, Record};
 use crate::reason::Reason;
 use crate::segment::footer::write_footer;
-use crate::segment::read::{read_own_footer, read_segment};
+use crate::segment::read::{read_footer, read_own_footer, read_segment};
 use crate::segment::scan::{Trust, read_head, scan};
 use crate::table::{FragmentEntry, SegmentTable};
 use crate::time::{DAY_US, SECOND_US, day_start_us};
@@ -477,6 +477,18 @@ impl RunOfDay<'_> {
         work.settle(self.start_us(other_ms), || sync(self.fs, &writer, self.day_dir))
     }
 
+    /// The table of a segment whose head is damaged, where its footer says what it has.
+    fn by_its_footer(&self, file: &Named, work: &Work) -> Result<Option<SegmentTable>> {
+        let footer = match read_footer(file) {
+            Err(Error::Damaged { .. }) => None,
+            other => other?.filter(|(head, _)| head.run == self.run),
+        };
+        let Some((head, table)) = footer else { return Ok(None) };
+        let durable = marks::durable_len(&work.marks, &head, true);
+        let believed = work.trust == Trust::PageCache || whole(file, &table, durable)?;
+        Ok(believed.then_some(table))
+    }
+
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
     /// in it, and it is gone.
     fn sealed(
@@ -499,8 +511,10 @@ impl RunOfDay<'_> {
             // Of a later version, or with a damaged head: its fragments may be worth a lot, and
             // are not ours to judge.
             Err(e @ Error::Damaged { .. }) => {
-                log::error!(target: "nvr.store", "left as it is, and out of the index: {e}");
-                return Ok(None);
+                let table = self.by_its_footer(file, work)?;
+                let but = if table.is_some() { "" } else { ", and out of the index" };
+                log::error!(target: "nvr.store", "left as it is{but}: {e}");
+                return Ok(table);
             }
             other => other?,
         };

@@ -130,8 +130,9 @@ impl Store {
         for root in self.roots().iter().filter(|root| !root.is_gone()) {
             let mut place = read_note(&**self.fs(), root);
             while let Some(next) = self.next_place(root, place)? {
-                write_note(&**self.fs(), root, Some(next))?;
                 if let Some(found) = self.scrub(root, next, bytes_per_s)? {
+                    // Only now: who stops, or is stopped, in its middle reads it the next time.
+                    write_note(&**self.fs(), root, Some(next))?;
                     return Ok(Some(found));
                 }
                 place = Some(next);

@@ -49,7 +49,7 @@ pub(crate) struct Disks {
     pub(super) beside: Vec<PathBuf>,
     /// A stream got a folder: that is to be noted.
     pub(super) changed: AtomicBool,
-    /// How often a disk came.
+    /// How often a disk came, or had room again.
     arrivals: AtomicUsize,
     /// How many of them are not there.
     gone: Arc<AtomicUsize>,
@@ -82,7 +82,7 @@ impl Disks {
         }
     }
 
-    /// A disk came: streams may have more room there.
+    /// A disk came, or has room again: streams may have more room there.
     pub(super) fn came(&self) {
         self.arrivals.fetch_add(1, Ordering::Relaxed);
     }

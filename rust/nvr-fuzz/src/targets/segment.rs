@@ -25,7 +25,9 @@ pub fn run(data: &[u8]) {
     let len = bytes.len() as u64;
     let file = MemoryFile::new(bytes);
     let named = file.named();
-    let _ = init_segment(&named);
+    let footer = read_footer(&named).ok().flatten();
+    let _ =
+        init_segment(&named, footer.map_or_else(|| RunId(uuid::Uuid::nil()), |(head, _)| head.run));
     if let Ok(Some((head, table))) = read_footer(&named) {
         let again = parse_footer(&write_footer(&head, &table)).expect("what was read is written");
         assert_eq!(again, (head, table));
