@@ -384,7 +384,7 @@ impl Day {
             let until = now_us - camera.behind_us(now_us) - REACH_US;
             self.model.check_complete(camera, &found, until);
         }
-        check_store(&self.fs, self.power_was_cut);
+        check_store(&self.fs, self.power_was_cut, self.store());
         *self.found.borrow_mut() = found;
     }
 

@@ -69,7 +69,7 @@ fn the_power_may_fail_and_the_process_die_at_every_operation_of_a_day() {
             for id in node.streams.keys() {
                 day.model().check_coverage(&node.store, *id, &found);
             }
-            check_store(&fs, power);
+            check_store(&fs, power, &node.store);
             let safe = day.safety().at(moment.changes(), power);
             for id in node.streams.keys() {
                 day.model().check_safe(*id, &found, &safe, moment.changes());
