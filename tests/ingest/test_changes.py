@@ -13,7 +13,7 @@ from nvr.recorder.pictures import decode_pictures
 from tests.e2e.media import assert_decodes, frame_digests
 from tests.ingest import pictures, streams
 from tests.ingest.conftest import Recorder
-from tests.peers.gstreamer import Camera
+from tests.peers.gstreamer import Camera, serve
 
 
 def clip(recorder: Recorder, folder: Path) -> list[Path]:
@@ -64,6 +64,64 @@ def test_parameters_that_change(
         found, expected = frame_digests(part), frame_digests(source)
         assert found == expected[: len(found)]
         assert len(found) >= len(expected) - 1
+
+
+@pytest.mark.usefixtures("gst_camera")  # which asks whether there is a server here
+def test_another_codec_after_a_reconnect(recorder: Recorder, tmp_path: Path) -> None:
+    """A camera is set to H.265 and starts anew, where it was."""
+    kinds = {
+        "h264": streams.Kind("h264", "keyint=15:bframes=2:scenecut=0:b-adapt=0", seconds=8),
+        "h265": streams.Kind("h265", "keyint=15:bframes=2:scenecut=0:b-adapt=0", seconds=6),
+    }
+    sources = {name: streams.encode(kind, tmp_path / f"{name}.mp4") for name, kind in kinds.items()}
+    with serve(codec="h264", file=sources["h264"]) as camera:
+        recorder.record(camera.url)
+        recorder.wait_until("H.264", lambda s: s.frames >= 4 * streams.FPS)
+    recorder.wait_until("nobody listens", lambda s: s.reason == "refused")
+    with serve(codec="h265", file=sources["h265"], options=(f"--port={camera.port}",)):
+        before = recorder.status().frames
+        status = recorder.wait_until("H.265", lambda s: s.frames >= before + 4 * streams.FPS)
+        assert (status.state, status.video_codec[:5]) == ("recording", "hvc1.")
+        recorder.stop()
+
+    def kept() -> tuple[list[tuple[int, int, str]], list[tuple[str, int, int]], list[tuple[str, str]]]:
+        """Runs, gaps, and of each fragment its run and what decodes it."""
+        store = Store([str(recorder.root)], read_only=True)
+        try:
+            spans, gaps = store.coverage(recorder.camera_id, "main", *pictures.ALL_TIME)
+            within = [gap for gap in gaps if spans[0].end_us <= gap.start_us < spans[-1].start_us]
+            fragments = store.fragments(recorder.camera_id, "main", *pictures.ALL_TIME)
+            return (
+                [(span.start_us, span.end_us, span.run_id) for span in spans],
+                [(gap.reason, gap.start_us, gap.end_us) for gap in within],
+                [(each.run_id, store.config(each).video_codec[:5]) for each in fragments],
+            )
+        finally:
+            store.close()
+
+    spans, gaps, fragments = found = kept()
+    (first, second) = [run for _, _, run in spans]
+    assert first != second
+    # All of what is missing has its reason. (What happens within 2 s of a gap's start is told as one.)
+    assert [reason for reason, _, _ in gaps] in (["refused"], ["disconnected", "refused"])
+    assert [spans[0][1], *(end for _, _, end in gaps)] == [*(start for _, start, _ in gaps), spans[1][0]]
+    assert list(dict.fromkeys(fragments)) == [(first, "avc1."), (second, "hvc1.")]
+    report = Store.check([str(recorder.root)], digests=True)
+    assert (report.problems, report.fragments) == ([], len(fragments))
+
+    parts = clip(recorder, tmp_path)
+    assert len(parts) == 2
+    assert_decodes(*parts)
+    for (name, source), part in zip(sources.items(), parts, strict=True):
+        with av.open(str(part)) as container:
+            assert container.streams.video[0].codec.name == {"h264": "h264", "h265": "hevc"}[name]
+        decoded = frame_digests(part)
+        assert decoded == frame_digests(source)[: len(decoded)]
+        assert len(decoded) >= 3 * streams.FPS
+
+    # The files alone say the same.
+    Store.rebuild([str(recorder.root)])
+    assert kept() == found
 
 
 def size(path: Path) -> tuple[int, int]:
