@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
 use crate::demux::{Buffers, Demux, Item, Trouble};
-use crate::failure::{Failure, Phase, classify, is_about_a_packet};
+use crate::failure::{Failure, Phase, classify, is_about_a_packet, is_about_parameters};
 use crate::params;
 use crate::sender_report::clock_offset_us;
 use crate::status::StatusCell;
@@ -198,6 +198,7 @@ async fn pump(
         audio,
         video: None,
         without_params: false,
+        unusable_params: None,
         refused: None,
         bad_packets: 0,
         error: None,
@@ -298,6 +299,8 @@ struct Pump<'a> {
     video: Option<VideoParams>,
     /// Pictures came before their parameters.
     without_params: bool,
+    /// What is wrong with the newest parameters, where nothing can be done with them.
+    unusable_params: Option<String>,
     /// Why what the camera sends cannot be recorded.
     refused: Option<Failure>,
     /// Packets that made no sense since the last picture.
@@ -318,7 +321,12 @@ impl Pump<'_> {
     fn bad_packet(&mut self, error: Trouble) -> bool {
         let about_a_packet = match &error {
             Trouble::Library(error) => is_about_a_packet(error),
-            Trouble::Packet(_) => true,
+            Trouble::Packet(what) => {
+                if is_about_parameters(what) {
+                    self.unusable_params = Some(what.clone());
+                }
+                true
+            }
             Trouble::Session(_) => false,
         };
         let goes_on = about_a_packet && self.bad_packets < BAD_PACKETS;
@@ -403,6 +411,7 @@ impl Pump<'_> {
             self.without_params = true;
             return;
         }
+        self.unusable_params = None;
         let loss = frame.loss();
         self.count_lost(loss);
         let pts_90k = frame.timestamp().timestamp();
@@ -465,6 +474,12 @@ impl Pump<'_> {
     }
 
     fn silence(&self, limit: Duration) -> Failure {
+        if let Some(what) = &self.unusable_params {
+            return Failure::new(
+                Reason::CODEC_NOT_SUPPORTED,
+                format!("the camera's pictures cannot be recorded: {what}"),
+            );
+        }
         if self.without_params && self.video.is_none() {
             return Failure::new(
                 Reason::PROTOCOL_ERROR,
