@@ -178,6 +178,13 @@ def runs(camera: nvr.Camera) -> list[str]:
     return [item.run_id for item in camera.coverage(start, end) if isinstance(item, Span)]
 
 
+def pieces(camera: nvr.Camera) -> list[str]:
+    """Of all that is on disk: the run of each span, and the reason of each gap."""
+    start_us, end_us = recorded_range(camera)
+    found = camera.coverage(to_datetime(start_us), to_datetime(end_us))
+    return [item.run_id if isinstance(item, Span) else item.reason for item in found]
+
+
 def bytes_under(folder: Path) -> Sequence[tuple[Path, bytes]]:
     """Every file of a folder, with its content."""
     return [(path, path.read_bytes()) for path in sorted(folder.rglob("*")) if path.is_file()]

@@ -1,16 +1,19 @@
 """One recorder with many simulated cameras, and what each of their pictures is at which wall time."""
 
 import os
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import nvr
+from nvr.footage.types import Event
 from nvr.simulate.scenes import Scene, generate
 from nvr.simulate.server import SimulatedCameras
 from tests.e2e.media import with_picture_digests
 from tests.e2e.recorder import SECOND, Recorder, recorded_range, references, running
+from tests.support.processes import wait_for
 
 USER, PASSWORD = "operator", "Mật khẩu-4711!"
 """Of all simulated cameras."""
@@ -159,3 +162,36 @@ def station(folder: Path) -> Iterator[Station]:
         addresses = {name: cameras.url(name) for name in played}
         with running(folder / "node", addresses) as recorder, nvr.connect(recorder.address) as net:
             yield Station(recorder, cameras, played, net)
+
+
+@contextmanager
+def watched(station: Station) -> Iterator[list[Event]]:
+    """The node's events, as they come."""
+    seen: list[Event] = []
+
+    def read() -> None:
+        with suppress(nvr.errors.Closed):
+            for event in net.events():
+                seen.append(event)  # noqa: PERF402 - as they come
+
+    with nvr.connect(station.recorder.address) as net:
+        reader = threading.Thread(target=read)
+        reader.start()
+        camera = station.camera("h264")
+
+        def arrives() -> bool:
+            camera.update(title="watched")
+            return bool(seen)
+
+        try:
+            # Whoever is told of this change is told of all that comes after it.
+            wait_for(arrives, "the first event", every_s=0.1)
+            yield seen
+        finally:
+            net.close()
+            reader.join()
+
+
+def sessions(station: Station) -> int:
+    """With simulated cameras, that are open now."""
+    return station.cameras.stats()["sessions"]

@@ -2,10 +2,8 @@
 
 import base64
 import hashlib
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -14,13 +12,12 @@ import av
 import grpc
 import pytest
 
-import nvr
 from nvr.footage.time import to_datetime
-from nvr.footage.types import Event, Span, StreamState
+from nvr.footage.types import Span, StreamState
 from nvr.v1 import camera_pb2, common_pb2, footage_pb2, node_pb2
 from tests.e2e.media import assert_decodes
 from tests.e2e.recorder import SECOND, bytes_under, references, wait_recorded, wait_state
-from tests.e2e.station import PASSWORD, Station
+from tests.e2e.station import PASSWORD, Station, watched
 from tests.peers.gstreamer import Camera
 from tests.peers.gstreamer import gst_camera as gst_camera
 from tests.support.processes import wait_for
@@ -64,34 +61,6 @@ def test_a_camera_of_others_is_recorded(
         assert sum(1 for _ in container.decode(video=0)) == pictures
     station.recorder.nvr("cameras", "remove", name, "--yes")
     assert_decodes(*station.recorder.segments(whole[0].camera_id))
-
-
-@contextmanager
-def watched(station: Station) -> Iterator[list[Event]]:
-    """The node's events, as they come."""
-    seen: list[Event] = []
-
-    def read() -> None:
-        with suppress(nvr.errors.Closed):
-            for event in net.events():
-                seen.append(event)  # noqa: PERF402 - as they come
-
-    with nvr.connect(station.recorder.address) as net:
-        reader = threading.Thread(target=read)
-        reader.start()
-        camera = station.camera("h264")
-
-        def arrives() -> bool:
-            camera.update(title="watched")
-            return bool(seen)
-
-        try:
-            # Whoever is told of this change is told of all that comes after it.
-            wait_for(arrives, "the first event", every_s=0.1)
-            yield seen
-        finally:
-            net.close()
-            reader.join()
 
 
 def test_a_wrong_password_is_named_everywhere_and_shown_nowhere(
