@@ -1,78 +1,27 @@
 """Cameras that misbehave, on a node that goes on recording the others: each fault under its name."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 import pytest
 
-import nvr
 from nvr.footage.time import to_datetime
-from nvr.footage.types import Event, StreamState
+from nvr.footage.types import StreamState
+from tests.e2e.newcomer import added, follows_script
 from tests.e2e.recorder import SECOND, pieces, wait_recorded, wait_state
-from tests.e2e.station import Station, watched
+from tests.e2e.station import Station
 from tests.ingest import hostile, scripted, test_flood
-from tests.ingest.scripted import PPS, SPS, Media
+from tests.ingest.scripted import PPS, Media
 from tests.support.processes import wait_for
 
 pytestmark = pytest.mark.usefixtures("others_are_not_touched")
-
-
-@dataclass(frozen=True)
-class Hostile:
-    """A camera that misbehaves, and the node's events of it."""
-
-    camera: nvr.Camera
-    name: str
-    id: str
-    all_events: list[Event]
-
-    @property
-    def events(self) -> list[Event]:
-        """Those of this camera, so far."""
-        return [event for event in self.all_events if event.camera_id == self.id]
-
-    def wait_event(self, reason: str) -> Event:
-        """The first event with a reason, once it comes."""
-        wait_for(lambda: any(e.reason == reason for e in self.events), f"an event {reason}", every_s=0.1)
-        return next(event for event in self.events if event.reason == reason)
-
-    def counted(self, station: Station, metric: str, **more: str) -> float:
-        """The value of a metric of its main stream."""
-        labels = {"camera": self.name, "stream": "main", **more}
-        text = ",".join(f'{key}="{labels[key]}"' for key in sorted(labels))
-        start = f"{metric}{{{text}}} "
-        lines = [line for line in station.recorder.metrics().splitlines() if line.startswith(start)]
-        return float(lines[0].removeprefix(start)) if lines else 0.0
-
-
-@contextmanager
-def added(station: Station, name: str, url: str) -> Iterator[Hostile]:
-    """The camera at an address, added to the node and removed again."""
-    with watched(station) as events:
-        station.recorder.nvr("cameras", "add", name, "--main", url)
-        camera = station.camera(name)
-        yield Hostile(camera, name, camera.info().id, events)
-        station.recorder.nvr("cameras", "remove", name, "--yes")
-
-
-@contextmanager
-def hostile_camera(station: Station, name: str, media: Media, description: str = "") -> Iterator[Hostile]:
-    """A camera that follows a script."""
-    with (
-        scripted.camera(description or scripted.sdp(SPS, PPS), media) as url,
-        added(station, name, url) as found,
-    ):
-        yield found
 
 
 def test_it_stalls(station: Station) -> None:
     """The connection stays, and nothing comes; it is connected anew, and then it sends."""
     end = threading.Event()
     try:
-        with hostile_camera(station, "stalls", hostile.stalling(3 * hostile.FPS, end)) as stalls:
+        with follows_script(station, "stalls", hostile.stalling(3 * hostile.FPS, end)) as stalls:
             wait_recorded(stalls.camera, SECOND)
             ended = stalls.wait_event("silent")
             assert (ended.kind, ended.stream) == ("run_ended", "main")
@@ -89,7 +38,7 @@ def test_it_stalls(station: Station) -> None:
 
 
 def test_packets_that_make_no_sense(station: Station) -> None:
-    with hostile_camera(station, "nonsense", hostile.nonsense) as nonsense:
+    with follows_script(station, "nonsense", hostile.nonsense) as nonsense:
         wait_recorded(nonsense.camera, 5 * SECOND)
         assert len(pieces(nonsense.camera)) == 1
         assert nonsense.counted(station, "nvr_stream_lost_packets_total") >= 4 * hostile.FPS
@@ -112,7 +61,7 @@ HUGE = hostile.sps_of(65_535, 65_535, by_pixels=True)
 def test_its_session_is_closed(
     name: str, media: Media, description: str, reason: str, station: Station
 ) -> None:
-    with hostile_camera(station, name, media, description) as sender:
+    with follows_script(station, name, media, description) as sender:
         sender.wait_event(reason)
         wait_for(
             lambda: sender.counted(station, "nvr_stream_reconnects_total", reason=reason) >= 2,
@@ -123,7 +72,7 @@ def test_its_session_is_closed(
 
 
 def test_it_sends_no_keyframe(station: Station) -> None:
-    with hostile_camera(station, "keyless", lambda: hostile.steady(0)) as keyless:
+    with follows_script(station, "keyless", lambda: hostile.steady(0)) as keyless:
         wait_state(keyless.camera, StreamState.CONNECTING, "no_keyframe")
         # After 30 s it is a fact of the log.
         down = keyless.wait_event("no_keyframe")
@@ -137,7 +86,7 @@ def test_it_sends_no_keyframe(station: Station) -> None:
 
 def test_its_parameters_change_all_the_time(station: Station) -> None:
     quiet = threading.Event()
-    with hostile_camera(station, "restless", hostile.changing_parameters(quiet)) as restless:
+    with follows_script(station, "restless", hostile.changing_parameters(quiet)) as restless:
         wait_state(restless.camera, StreamState.CONNECTING, "parameter_flood")
         flooded = restless.wait_event("parameter_flood")
         quiet.set()

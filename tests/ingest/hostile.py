@@ -136,6 +136,31 @@ def stalling(pictures: int, end: threading.Event) -> Media:
     return media
 
 
+class ClockedCamera:
+    """Pictures as they should be, each keyframe with a sender report by a clock that the test sets."""
+
+    def __init__(self) -> None:
+        self.offset_us: int | None = 0
+        """Its clock minus the right one; None: it sends no reports."""
+        self.hang_up = False
+        """Once: the session ends."""
+        self.sent_us: list[int] = []
+        """When each keyframe was sent."""
+
+    def media(self) -> Iterator[bytes]:
+        """Of one session."""
+        for number, sent in enumerate(steady()):
+            now_us = time.time_ns() // 1000
+            if number % FPS == 0:
+                self.sent_us.append(now_us)
+            yield sent
+            if number % FPS == 0 and self.offset_us is not None:
+                yield Rtp().sender_report(number * 90_000 // FPS, now_us + self.offset_us)
+            if self.hang_up:
+                self.hang_up = False
+                return
+
+
 def nonsense() -> Iterator[bytes]:
     """Pictures as they should be, and after each a packet that makes no sense."""
     rtp, number = Rtp(), 0

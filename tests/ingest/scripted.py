@@ -46,6 +46,14 @@ class Rtp:
         head = struct.pack(">BBHII", 0x80, 96 | marker << 7, self._sequence, timestamp & 0xFFFFFFFF, 7)
         return struct.pack(">cBH", b"$", 0, len(head) + len(unit)) + head + unit
 
+    def sender_report(self, timestamp: int, wall_us: int) -> bytes:
+        """That the camera's clock says this at an RTP time (RFC 3550, 6.4.1); on the channel of RTCP."""
+        seconds, rest_us = divmod(wall_us, 1_000_000)
+        # NTP counts from 1900.
+        ntp = (seconds + 2_208_988_800) << 32 | (rest_us << 32) // 1_000_000
+        report = struct.pack(">BBHIQIII", 0x80, 200, 6, 7, ntp, timestamp & 0xFFFFFFFF, 0, 0)
+        return struct.pack(">cBH", b"$", 1, len(report)) + report
+
     def picture(self, units: list[bytes], timestamp: int) -> bytes:
         """Units of one picture, the last of them with the marker."""
         last = len(units) - 1
