@@ -30,14 +30,14 @@ def clip(recorder: Recorder, folder: Path) -> list[Path]:
     return paths
 
 
+@pytest.mark.parametrize("codec", ["h264", "h265"])
 def test_parameters_that_change(
-    gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
+    codec: str, gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
 ) -> None:
     """A camera switches to night: another size in mid-stream, then the day's again."""
-    day = streams.encode(streams.Kind("h264", "keyint=15:bframes=0:scenecut=0", seconds=3), tmp_path / "1.ts")
-    night = streams.encode(
-        streams.Kind("h264", "keyint=15:bframes=0:scenecut=0", seconds=3), tmp_path / "2.ts", size="192x144"
-    )
+    kind = streams.Kind(codec, "keyint=15:bframes=0:scenecut=0", seconds=3)
+    day = streams.encode(kind, tmp_path / "1.ts")
+    night = streams.encode(kind, tmp_path / "2.ts", size="192x144")
     joined = tmp_path / "joined.ts"
     sources = f"concat:{day}|{night}|{day}"
     subprocess.run(
@@ -45,7 +45,7 @@ def test_parameters_that_change(
         check=False,
         timeout=60,
     )
-    recorder.record(gst_camera(file=joined).url)
+    recorder.record(gst_camera(codec=codec, file=joined).url)
     recorder.wait_until("all three", lambda s: s.frames >= 9 * streams.FPS - 1)
     recorder.stop()
 
