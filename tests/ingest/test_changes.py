@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import av
+import numpy as np
 import pytest
 
 from nvr._core import Store
@@ -227,6 +228,56 @@ def test_opus(gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: P
         )
         # 16 bits, stereo.
         assert heard.stat().st_size > 3 * 48_000 * 4 * 0.9
+
+
+@pytest.mark.parametrize(("rate_hz", "channels"), [(48_000, 2), (16_000, 1)])
+def test_aac(
+    rate_hz: int, channels: int, gst_camera: Callable[..., Camera], recorder: Recorder, tmp_path: Path
+) -> None:
+    """Coded by ffmpeg, put into packets by GStreamer: frame by frame what was coded, and heard as such."""
+    source = tmp_path / "source.mp4"
+    streams.encode(
+        streams.Kind("h264", "keyint=15:bframes=0:scenecut=0"),
+        source,
+        inputs=("-f", "lavfi", "-i", f"sine=frequency=440:sample_rate={rate_hz}:duration=4,tremolo=f=5"),
+        arguments=("-c:a", "aac", "-ac", str(channels)),
+    )
+    recorder.record(gst_camera(file=source, audio=True).url)
+    status = recorder.wait_until("the whole file", lambda s: s.frames >= 4 * streams.FPS)
+    assert (status.audio_codec, status.detail) == ("mp4a.40.2", "")
+    recorder.stop()
+    sent = sound_packets(source)
+    with av.open(str(source)) as container:
+        # AudioSpecificConfig; ffmpeg adds bytes that say "no SBR" (ISO/IEC 14496-3, 1.6.2.1).
+        config = bytes(container.streams.audio[0].codec_context.extradata or b"")
+    (part,) = clip(recorder, tmp_path)[:1]
+    for path in (recorder.segments()[0], part):
+        assert_decodes(path)
+        recorded = sound_packets(path)
+        # It ends with the last picture, and begins with the first.
+        assert len(recorded) > 3 * rate_hz // 1024
+        start = sent.index(recorded[0])
+        assert recorded == sent[start : start + len(recorded)]
+        with av.open(str(path)) as container:
+            stream = container.streams.audio[0]
+            context = stream.codec_context
+            assert (context.name, context.sample_rate, context.channels) == ("aac", rate_hz, channels)
+            assert config.startswith(bytes(context.extradata or b"?")[:2])
+            # It sounds as it did: the tone's frequency is the loudest one.
+            heard = np.concatenate([frame.to_ndarray()[0] for frame in container.decode(stream)])
+        assert len(heard) >= 3 * rate_hz
+        loudest = int(np.argmax(np.abs(np.fft.rfft(heard[:rate_hz]))))
+        assert loudest == pytest.approx(440, abs=2)
+        # Another player that we did not write.
+        pipeline = f"filesrc location={path} ! qtdemux name=d d.audio_0 ! queue ! aacparse ! avdec_aac"
+        raw = tmp_path / "heard.raw"
+        subprocess.run(
+            ["gst-launch-1.0", "-q", *pipeline.split(), "!", "filesink", f"location={raw}"],
+            check=True,
+            timeout=60,
+        )
+        # Samples of 32 bits.
+        assert raw.stat().st_size > 3 * rate_hz * channels * 4 * 0.9
 
 
 def test_sound_that_cannot_be_recorded_is_left_out_and_named(

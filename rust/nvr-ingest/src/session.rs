@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nvr_core::codec::{self, AudioInfo, VideoInfo};
 use nvr_core::media::{
-    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataDocument, VideoParams,
+    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataDocument, VideoCodec, VideoParams,
 };
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -197,6 +197,8 @@ async fn pump(
         choice,
         audio,
         video: None,
+        newest_90k: None,
+        ahead: None,
         without_params: false,
         unusable_params: None,
         refused: None,
@@ -297,6 +299,10 @@ struct Pump<'a> {
     choice: params::Choice,
     audio: Option<AudioParams>,
     video: Option<VideoParams>,
+    /// The newest picture's time.
+    newest_90k: Option<i64>,
+    /// What came apart from the picture that it belongs to and before it, with its time.
+    ahead: Option<(i64, Bytes)>,
     /// Pictures came before their parameters.
     without_params: bool,
     /// What is wrong with the newest parameters, where nothing can be done with them.
@@ -314,6 +320,9 @@ struct Pump<'a> {
 /// Packets that make no sense, one after the other: more than the largest picture has, and the
 /// camera sends nothing else. (A picture of which one packet is bad costs all behind it.)
 const BAD_PACKETS: u32 = 4096;
+
+/// More than this is no message ahead of a picture.
+const MAX_AHEAD: usize = 1 << 20;
 
 impl Pump<'_> {
     /// Counts a packet that cannot be understood like one that was lost: a session is worth more
@@ -416,10 +425,19 @@ impl Pump<'_> {
         self.count_lost(loss);
         let pts_90k = frame.timestamp().timestamp();
         // The library wrote the frame once, in a buffer of just its size: it moves on as it is.
-        let data = Bytes::from(frame.into_data());
+        let mut data = Bytes::from(frame.into_data());
+        if let Some((_, ahead)) = self.ahead.take().filter(|(at, _)| *at == pts_90k) {
+            data = [ahead, data].concat().into();
+        }
+        // What has the time of the picture before is behind it.
+        if self.newest_90k != Some(pts_90k) && self.is_ahead_of_picture(&data) {
+            self.ahead = Some((pts_90k, data));
+            return;
+        }
         if data.is_empty() || (loss > 0 && self.is_rest_of_picture(&data)) {
             return;
         }
+        self.newest_90k = Some(pts_90k);
         self.feed.picture(AccessUnit { pts_90k, arrival, data });
     }
 
@@ -435,6 +453,18 @@ impl Pump<'_> {
         let codec = self.video.as_ref().map(|video| video.codec);
         let kind = codec.and_then(|codec| codec::classify(codec, data).ok());
         kind.is_none_or(|kind| kind.continues)
+    }
+
+    /// Whether there is no slice yet: the library takes a marker bit behind a prefix SEI message or a
+    /// delimiter of H.265 for a picture's end, although none ends there (H.265, 7.4.2.4.4).
+    fn is_ahead_of_picture(&self, data: &[u8]) -> bool {
+        let is_h265 = self.video.as_ref().is_some_and(|video| video.codec == VideoCodec::H265);
+        // Most pictures begin with a slice; its type is one of the first 32.
+        let begins_with_slice = data.get(4).is_none_or(|header| (header >> 1) & 0x3f < 32);
+        is_h265
+            && !begins_with_slice
+            && data.len() < MAX_AHEAD
+            && codec::classify(VideoCodec::H265, data).is_err()
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.
