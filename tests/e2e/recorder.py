@@ -25,9 +25,12 @@ SECOND = 1_000_000
 class Recorder:
     """A node with its settings and its store in one folder; it can be started again and again."""
 
-    def __init__(self, folder: Path, cameras: Mapping[str, str]) -> None:
-        """``cameras``: addresses by name, imported when it first starts."""
+    def __init__(
+        self, folder: Path, cameras: Mapping[str, str], environment: Mapping[str, str] | None = None
+    ) -> None:
+        """``cameras``: addresses by name, imported when it first starts. ``environment``: more of it."""
         self.folder = folder
+        self.environment = environment
         self.store = folder / "store"
         self.settings = folder / "nvr.toml"
         self.output: list[str] = []
@@ -54,7 +57,8 @@ class Recorder:
     def start(self) -> float:
         """Starts it; returns the seconds from exec until its health is SERVING."""
         started_s = time.monotonic()
-        self._process = ChildProcess(["-m", "nvr", "recorder", "--config", str(self.settings), "--json"])
+        command = ["-m", "nvr", "recorder", "--config", str(self.settings), "--json"]
+        self._process = ChildProcess(command, environment=self.environment)
         self._facts = json.loads(self.process.wait_line(lambda line: line.startswith("{")))
         with grpc.insecure_channel(self.address) as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)  # its stubs know no methods
@@ -124,9 +128,11 @@ class Recorder:
 
 
 @contextmanager
-def running(folder: Path, cameras: Mapping[str, str]) -> Iterator[Recorder]:
+def running(
+    folder: Path, cameras: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> Iterator[Recorder]:
     """A recorder that runs, and is stopped in good order at the end."""
-    recorder = Recorder(folder, cameras)
+    recorder = Recorder(folder, cameras, environment)
     try:
         recorder.start()
         yield recorder

@@ -49,20 +49,26 @@ HUGE = hostile.sps_of(65_535, 65_535, by_pixels=True)
 
 
 @pytest.mark.parametrize(
-    ("name", "media", "description", "reason"),
+    ("name", "media", "description", "reason", "what"),
     [
-        ("garbage", hostile.garbage, "", "protocol_error"),
-        ("packets-of-garbage", hostile.garbage_in_packets, "", "protocol_error"),
-        ("endless-picture", hostile.endless_picture, "", "protocol_error"),
-        ("huge", hostile.keyframes(HUGE, PPS), scripted.sdp(HUGE, PPS), "codec_not_supported"),
+        ("garbage", hostile.garbage, "", "protocol_error", "RTSP framing error"),
+        ("packets-of-garbage", hostile.garbage_in_packets, "", "protocol_error", "bad nal header"),
+        ("endless-picture", hostile.endless_picture, "", "protocol_error", "33554432 bytes"),
+        (
+            "huge",
+            hostile.keyframes(HUGE, PPS),
+            scripted.sdp(HUGE, PPS),
+            "codec_not_supported",
+            "SPS has invalid pixel dimensions",
+        ),
     ],
     ids=["garbage", "packets-of-garbage", "endless-picture", "huge"],
 )
 def test_its_session_is_closed(
-    name: str, media: Media, description: str, reason: str, station: Station
+    name: str, media: Media, description: str, reason: str, what: str, station: Station
 ) -> None:
     with follows_script(station, name, media, description) as sender:
-        sender.wait_event(reason)
+        assert what in sender.wait_event(reason).detail
         wait_for(
             lambda: sender.counted(station, "nvr_stream_reconnects_total", reason=reason) >= 2,
             "it is tried again, and does the same",
