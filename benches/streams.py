@@ -136,12 +136,12 @@ def measure(settings: Settings) -> list[Row]:
     rows = []
     few = min(FEW, settings.streams)
     if few < settings.streams:
-        rows += soak(settings, few, max(30.0, settings.soak_s / 3))
+        rows += soak(settings, few, settings.soak_s)
     rows += soak(settings, settings.streams, settings.soak_s)
     settings.conditions.append(
         f"Whole node: cameras with main (2 Mbit/s, 15 fps) and sub-stream (300 kbit/s, 10 fps) from "
-        f"`nvr simulate` in processes that are not counted; retention at 20 GB; {settings.soak_s:g} s with "
-        f"{settings.streams} cameras, a third of it with {few} (`--soak 1800` for the half hour); gaps: of "
+        f"`nvr simulate` in processes that are not counted; retention at {RETENTION}; {settings.soak_s:g} s "
+        f"with {few} cameras, then with {settings.streams} (`--soak 1800` for the half hour); gaps: of "
         "all streams, as Coverage names them, without what retention has deleted by then; "
         "growth: least squares over samples every 5 s."
     )

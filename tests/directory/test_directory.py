@@ -1,7 +1,9 @@
 """The directory against a naive one: whatever children tell, in whatever order, cut wherever."""
 
+import gc
 import math
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +19,7 @@ from nvr.directory.feed import _batches
 from nvr.directory.types import CameraEntry, CameraGone, DirectoryBatch
 from nvr.errors import AmbiguousCamera, CameraNotFound, StoreError, TreeRefused
 from nvr.footage.types import Camera, Place, StreamState, View
-from tests.directory.entries import camera, camera_id, cameras, entry, node, node_id
+from tests.directory.entries import SECOND, ZERO_US, camera, camera_id, cameras, entry, node, node_id
 
 Contents = dict[tuple[str, str], CameraEntry]
 OWN = node("top")
@@ -415,6 +417,22 @@ def test_a_camera_of_two_nodes_is_one(top: Directory) -> None:
     assert (view.node, view.sources) == ("left", ("left", "right"))
     (main,) = view.streams
     assert (main.state, main.oldest_us, main.newest_us) == (StreamState.RECORDING, 5, 0)
+
+
+def test_what_is_told_and_not_asked_for_stays_on_disk(top: Directory) -> None:
+    def tell(rounds: range) -> None:
+        for second in rounds:
+            top.put_cameras(
+                CameraEntry("", camera(number, kept=(ZERO_US + second * SECOND, 0))) for number in range(20)
+            )
+
+    tell(range(10))
+    gc.collect()
+    before = sys.getallocatedblocks()
+    tell(range(10, 60))
+    gc.collect()
+    # Each of the 1,000 versions is some 20 blocks.
+    assert sys.getallocatedblocks() - before < 1_000
 
 
 async def test_who_waits_is_woken_by_a_change(top: Directory) -> None:

@@ -37,6 +37,46 @@ def test_code_that_only_starting_ran_leaves_memory_and_all_goes_on() -> None:
     assert before - after > released // 2
 
 
+GIVES_BACK = """
+import asyncio, re
+from pathlib import Path
+
+from nvr.node import process
+from nvr.node.lifecycle import Node
+
+def resident():
+    text = Path("/proc/self/smaps_rollup").read_text()
+    return int(re.search(r"^Rss: +([0-9]+) kB", text, re.MULTILINE)[1]) << 10
+
+class Empty(Node):
+    async def _open(self):
+        pass
+
+async def watch(node):
+    pieces = [b"x" * (64 << 10) for _ in range(1000)]
+    full = resident()
+    del pieces[::2]
+    # Between what is in use: nothing of it is at the end of a heap.
+    while resident() > full - (24 << 20):
+        await asyncio.sleep(0.05)
+    node.stop()
+
+async def main():
+    node = Empty("empty")
+    watching = asyncio.create_task(watch(node))
+    await process._serve(node, "serves", True, None)
+    await watching
+
+process._GIVE_BACK_EVERY_S = 0.2
+asyncio.run(asyncio.wait_for(main(), 60))
+"""
+
+
+def test_what_is_freed_goes_back_wherever_it_lies() -> None:
+    done = subprocess.run([sys.executable, "-c", GIVES_BACK], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 USES = """
 import resource
 from nvr.footage.malloc import keep_freed_memory

@@ -359,7 +359,7 @@ class Directory:
                 tuple(some),
             )
             for camera_id, raw in rows:
-                found.setdefault(camera_id, []).append(_camera_from(raw))
+                found.setdefault(camera_id, []).append(_asked_camera_from(raw))
         for entries in found.values():
             entries.sort(key=self._rank)
         return found
@@ -699,7 +699,10 @@ def _node_from(raw: bytes) -> NodeEntry:
     return node_entry_from_pb(directory_pb2.NodeEntry.FromString(raw))
 
 
-# Places that are asked about are asked about again; some 10 MB.
-@lru_cache(maxsize=_MOST_KEPT)
 def _camera_from(raw: bytes) -> CameraEntry:
     return camera_entry_from_pb(directory_pb2.CameraEntry.FromString(raw))
+
+
+# Places that are asked about are asked about again; some 10 MB. Not for what is written: a recorder that
+# nobody asks would keep each version of its cameras.
+_asked_camera_from = lru_cache(maxsize=_MOST_KEPT)(_camera_from)

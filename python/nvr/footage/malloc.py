@@ -1,10 +1,11 @@
-"""How much memory that is free the process keeps, to use it again."""
+"""How much memory that is free the process keeps, to use it again, and what goes back to the system."""
 
 import ctypes
 import os
+from contextlib import suppress
 from functools import cache
 
-__all__ = ["keep_freed_memory"]
+__all__ = ["give_back_freed_memory", "keep_freed_memory"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 _SETTINGS = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
@@ -32,3 +33,13 @@ def keep_freed_memory() -> bool:
         return False
     settings = ((_M_MMAP_THRESHOLD, _LARGEST_OF_HEAP_BYTES), (_M_TRIM_THRESHOLD, _KEPT_BYTES))
     return all(mallopt(what, size) == 1 for what, size in settings)
+
+
+def give_back_freed_memory() -> None:
+    """Gives the system every whole page that is free, wherever it lies; some milliseconds.
+
+    By itself glibc gives back only the end of a heap: what a burst took, and pieces of different sizes that
+    come and go for days, would stay (malloc_trim(3)). Nothing happens where this is not glibc.
+    """
+    with suppress(AttributeError, OSError):
+        ctypes.CDLL(None).malloc_trim(0)

@@ -14,6 +14,7 @@ import typer
 
 from nvr import _core
 from nvr.footage.calls import RequestIdFilter
+from nvr.footage.malloc import give_back_freed_memory
 from nvr.node.lifecycle import Node
 from nvr.node.logs import log_plainly
 
@@ -23,6 +24,7 @@ logger = logging.getLogger("nvr.node")
 
 _COLLECTING = (700, 10, 10)
 """The interpreter's own thresholds, which the command line raises while it loads."""
+_GIVE_BACK_EVERY_S = 60.0
 
 
 def run_node(node: Node, does: str, *, as_json: bool, ready_file: Path | None, log_level: str) -> None:
@@ -67,7 +69,16 @@ async def _serve(node: Node, does: str, as_json: bool, ready_file: Path | None) 
         with node.stopped_by_signals():
             await _announce(node, does, as_json, ready_file)
             await asyncio.to_thread(_release_code)
+            giving_back = asyncio.create_task(_give_back(), name="nvr-give-back")
             await node.wait()
+            giving_back.cancel()
+
+
+async def _give_back() -> None:
+    """A node that runs for months has what it uses, and not the most that it ever used."""
+    while True:
+        await asyncio.sleep(_GIVE_BACK_EVERY_S)
+        await asyncio.to_thread(give_back_freed_memory)
 
 
 def _release_code() -> None:
