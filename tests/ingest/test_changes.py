@@ -70,9 +70,10 @@ def test_parameters_that_change(
 @pytest.mark.usefixtures("gst_camera")  # which asks whether there is a server here
 def test_another_codec_after_a_reconnect(recorder: Recorder, tmp_path: Path) -> None:
     """A camera is set to H.265 and starts anew, where it was."""
+    # Each ends in the middle: without B-frames nothing that is shown earlier is missing then.
     kinds = {
-        "h264": streams.Kind("h264", "keyint=15:bframes=2:scenecut=0:b-adapt=0", seconds=8),
-        "h265": streams.Kind("h265", "keyint=15:bframes=2:scenecut=0:b-adapt=0", seconds=6),
+        "h264": streams.Kind("h264", "keyint=15:bframes=0:scenecut=0", seconds=8),
+        "h265": streams.Kind("h265", "keyint=15:bframes=0:scenecut=0", seconds=6),
     }
     sources = {name: streams.encode(kind, tmp_path / f"{name}.mp4") for name, kind in kinds.items()}
     with serve(codec="h264", file=sources["h264"]) as camera:
