@@ -7,7 +7,7 @@ mod quick;
 pub mod record;
 mod search;
 
-pub use file::{IndexFile, IndexWriter};
+pub use file::{HEADER_LEN, IndexFile, IndexWriter};
 pub(crate) use quick::Quick;
 pub use record::Record;
 pub use search::Found;

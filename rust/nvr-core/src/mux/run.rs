@@ -21,6 +21,9 @@ pub(super) const STEP_US: i64 = 200_000;
 /// a run is young, its first pictures may have come late, and those after them catch up.
 const JUMP_US: i64 = 10_000_000;
 
+/// What is longer between two pictures is not what is usual.
+const USUAL_90K: i64 = VIDEO_TIMESCALE as i64;
+
 /// The fields of a frame are not further apart: 5 frames a second.
 const FIELD_90K: i64 = VIDEO_TIMESCALE as i64 / 10;
 
@@ -236,6 +239,11 @@ impl Run {
 
     /// Notes an arrival.
     pub(super) fn arrived(&mut self, pts_90k: i64, arrival: Moment) {
+        // Before the first fragment tells: or a camera of few pictures could fall back by more than one.
+        let since_last_90k = pts_90k - self.max_pts_90k;
+        if self.depth == 0 && self.newest.is_none() && (1..=USUAL_90K).contains(&since_last_90k) {
+            self.usual_90k = since_last_90k;
+        }
         self.max_pts_90k = self.max_pts_90k.max(pts_90k);
         let at = self.largest_90k.partition_point(|t| *t < pts_90k);
         self.largest_90k.insert(at, pts_90k);

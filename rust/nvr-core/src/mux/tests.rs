@@ -197,6 +197,21 @@ fn what_comes_before_a_small_jump_of_a_young_run_stays_where_it_was() {
 }
 
 #[test]
+fn media_time_that_falls_back_within_a_runs_first_gop_is_noticed() {
+    let mut fed = Fed::new(params(0));
+    // Five pictures a second; the camera's clock is set back by 0.35 s: less than two pictures.
+    for n in 0..20 {
+        let fallen = if n < 3 { 0 } else { 31_500 };
+        let nal = if n % 5 == 0 { IDR } else { SLICE };
+        fed.picture(n * 18_000 - fallen, n * 200_000, &[nal]);
+    }
+    fed.end();
+    let starts: Vec<i64> = fed.fragments().iter().map(|f| f.entry.wall_start_us - T0).collect();
+    assert_eq!(starts, [0, 1_000_000, 2_000_000, 3_000_000]);
+    assert_eq!(fed.pictures(), 20);
+}
+
+#[test]
 fn a_gop_of_20_s_with_changing_frame_rate() {
     let mut fed = Fed::new(params(0));
     let (mut at_us, mut sent) = (0, Vec::new());

@@ -114,7 +114,8 @@ struct Disk {
 /// How to record.
 #[derive(Clone, Copy, Debug)]
 pub struct RecordOptions {
-    /// Everything written is durable after at most about so long.
+    /// From the end of one sync pass to the next: what was written is durable after at most this and the
+    /// time of two passes.
     pub sync_interval: Duration,
     /// Segments of main streams.
     pub main: MuxOptions,

@@ -96,6 +96,7 @@ impl SegmentWriter {
                 Err(e) => {
                     // What cannot be found is not begun.
                     self.index = None;
+                    self.stream.index_unbegun(&self.dir, head.run, day);
                     self.give_up(dirty);
                     return Err(e);
                 }

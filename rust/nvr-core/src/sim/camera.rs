@@ -32,6 +32,10 @@ pub(super) struct Camera {
     pub jitter_us: u64,
     next_mono_us: i64,
     next_number: u64,
+    /// Of its session.
+    first_number: u64,
+    /// The newest random-access point's.
+    newest_key: u64,
     since_key: u64,
     /// Its clock: media time at a monotonic time.
     media: (i64, i64),
@@ -60,6 +64,8 @@ impl Camera {
             jitter_us: 60_000,
             next_mono_us: 0,
             next_number: 0,
+            first_number: 0,
+            newest_key: 0,
             since_key: 0,
             media: (0, 0),
             wall_minus_mono_us: 0,
@@ -82,6 +88,7 @@ impl Camera {
     pub(super) fn connect(&mut self, now: Moment, media_90k: i64) {
         self.up = true;
         self.since_key = 0;
+        self.first_number = self.next_number;
         self.next_mono_us = now.mono_us + self.period_us;
         self.media = (now.mono_us, media_90k);
         self.wall_minus_mono_us = now.wall_us - now.mono_us;
@@ -119,6 +126,9 @@ impl Camera {
             let mono_us = self.next_mono_us;
             let key = self.since_key == 0;
             let small = (stepped - self.wall_minus_mono_us).abs() <= STEP_US;
+            if key {
+                self.newest_key = self.next_number;
+            }
             if key && !small {
                 self.run_mono_us = mono_us;
             }
@@ -142,6 +152,26 @@ impl Camera {
             self.next_mono_us += self.period_us;
         }
         sent
+    }
+}
+
+impl Camera {
+    /// For how long it has had something to send and did not.
+    pub(super) fn behind_us(&self, now_us: i64) -> i64 {
+        if self.up { (now_us - self.next_mono_us).max(0) } else { 0 }
+    }
+
+    /// The number of the first picture that may still be in the fragment in the making: that has at most
+    /// 2.5 s of media and the picture after, or a GOP and what there was in the 0.9 s before it.
+    pub(super) fn handed_over(&self) -> u64 {
+        if !self.up {
+            return self.next_number;
+        }
+        let pictures = |us: i64| u64::try_from(us / self.period_us).unwrap_or(0);
+        let gop = self.next_number - self.newest_key + pictures(900_000);
+        let longest = pictures(2_500_000) + 1;
+        let of_session = self.next_number - self.first_number;
+        self.next_number - gop.min(longest).min(of_session)
     }
 }
 

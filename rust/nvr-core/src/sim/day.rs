@@ -6,16 +6,17 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::camera::Camera;
+use super::loss::Safety;
 use super::model::{Fragments, Model, check_store};
 use super::node::{Key, Node, ROOTS};
-use super::steps::{Crash, Step, any};
+use super::steps::{Crash, Step, and_later, any};
 use crate::fs::FileSystem;
-use crate::fs::sim::{EIO, ENOSPC, Fault, Random, SimFs};
+use crate::fs::sim::{EIO, ENOSPC, Fault, HardDisk, Random, SimFs};
 use crate::ids::{CameraId, StreamId, StreamKind};
 use crate::media::MediaSink;
 use crate::reason::Reason;
 use crate::store::{GroupLimits, Limits, Store};
-use crate::time::{Clock, SECOND_US, SimClock};
+use crate::time::{Clock, Moment, SECOND_US, SimClock};
 
 /// Things that happen on a day.
 const STEPS: usize = 60;
@@ -32,6 +33,8 @@ pub(super) struct Lived {
     pub faults: usize,
     pub lost: usize,
     pub unnoted: usize,
+    /// Passes of more than five seconds.
+    pub slow: usize,
 }
 
 impl Lived {
@@ -43,12 +46,13 @@ impl Lived {
         self.faults += other.faults;
         self.lost += other.lost;
         self.unnoted += other.unnoted;
+        self.slow += other.slow;
     }
 
     /// There was some of everything.
     pub(super) fn eventful(&self) -> bool {
-        let Lived { fragments, deleted, kills, power_cuts, faults, lost, unnoted: _ } = *self;
-        [fragments, deleted, kills, power_cuts, faults, lost].iter().all(|n| *n > 0)
+        let Lived { fragments, deleted, kills, power_cuts, faults, lost, unnoted: _, slow } = *self;
+        [fragments, deleted, kills, power_cuts, faults, lost, slow].iter().all(|n| *n > 0)
     }
 }
 
@@ -62,6 +66,7 @@ pub(super) struct Ack {
 
 pub(super) struct Day {
     acks: Vec<Ack>,
+    safety: Safety,
     random: Random,
     tells: bool,
     fs: SimFs,
@@ -73,6 +78,8 @@ pub(super) struct Day {
     faulty: bool,
     /// What goes wrong at starts; apart, so that it changes no day's steps.
     bad_starts: Option<Random>,
+    /// What days did not have at first; apart likewise.
+    later: Option<Random>,
     power_was_cut: bool,
     starts: u64,
     holds: u64,
@@ -103,6 +110,7 @@ impl Day {
         fs.sync_dir(&PathBuf::from("/")).unwrap();
         let mut day = Day {
             acks: Vec::new(),
+            safety: Safety::default(),
             random,
             tells,
             fs,
@@ -113,6 +121,7 @@ impl Day {
             lived: Lived::default(),
             faulty: false,
             bad_starts: Some(Random::new(!seed)),
+            later: None,
             power_was_cut: false,
             starts: seed << 16,
             holds: 0,
@@ -123,6 +132,12 @@ impl Day {
         }
         day.start();
         day
+    }
+
+    /// A day on which anything may happen.
+    pub(super) fn any(seed: u64, tells: bool) -> Self {
+        let later = Some(Random::new(seed.reverse_bits()));
+        Day { later, ..Day::new(seed, tells) }
     }
 
     /// A day of two streams, on which nothing happens by chance.
@@ -203,6 +218,10 @@ impl Day {
         &self.acks
     }
 
+    pub(super) fn safety(&self) -> &Safety {
+        &self.safety
+    }
+
     pub(super) fn model(&self) -> &Model {
         &self.model
     }
@@ -259,16 +278,22 @@ impl Day {
 
     pub(super) fn live_on(&mut self) {
         for n in 0..STEPS {
-            let step = any(&|n| self.random.below(n), self.cameras.len(), self.faulty);
+            let mut step = any(&|n| self.random.below(n), self.cameras.len(), self.faulty);
+            let mut slow = None;
+            if let Some(later) = &self.later {
+                (slow, step) = and_later(&|n| later.below(n), step);
+            }
             let crash = (self.random.below(9) == 0)
                 .then(|| Crash { changes: self.random.below(24), power: self.random.below(3) > 0 });
             if self.tells {
                 let at = jiff::Timestamp::from_microsecond(self.clock.now().wall_us).unwrap();
                 println!(
-                    "{n}: {at} {step:?} {}",
+                    "{n}: {at} {}{step:?} {}",
+                    slow.as_ref().map_or(String::new(), |slow| format!("{slow:?} ")),
                     crash.map_or(String::new(), |c| format!("{c:?}"))
                 );
             }
+            slow.iter().for_each(|slow| self.carry_out(slow));
             match crash {
                 Some(crash) => self.crash_in(&step, crash),
                 None => {
@@ -355,10 +380,11 @@ impl Day {
         self.model.check_durable(&found);
         for camera in &self.cameras {
             self.model.check_coverage(&self.node().store, camera.id, &found);
-            let until = self.clock.now().mono_us - REACH_US;
+            let now_us = self.clock.now().mono_us;
+            let until = now_us - camera.behind_us(now_us) - REACH_US;
             self.model.check_complete(camera, &found, until);
         }
-        check_store(&self.fs, self.power_was_cut);
+        check_store(&self.fs, self.power_was_cut, self.store());
         *self.found.borrow_mut() = found;
     }
 
@@ -394,23 +420,42 @@ impl Day {
     fn record(&mut self, seconds: i64, stalled: Option<&str>) {
         for _ in 0..seconds {
             let now = self.clock.now();
-            for camera in &mut self.cameras {
-                let units = camera.pictures(now, SECOND_US, &|n| self.random.below(n));
-                let Some(node) = &mut self.node else { return };
-                let Some(recorder) = node.streams.get_mut(&camera.id) else { return };
-                for (sent, unit) in units {
-                    self.model.sent(camera.id, sent);
-                    recorder.video(unit);
-                }
-                for root in ROOTS.iter().filter(|r| stalled != Some(**r)) {
-                    node.recorder.work(&PathBuf::from(root));
-                }
+            // While a slow disk was synced cameras sent, and threads wrote.
+            let behind = self.cameras.iter().map(|c| c.behind_us(now.mono_us)).max().unwrap_or(0);
+            for back in (0..=behind / SECOND_US).rev() {
+                self.record_until(now, SECOND_US - back * SECOND_US, stalled);
             }
             self.clock.advance(SECOND_US);
             if self.faulty {
-                self.excuse(now.mono_us);
+                self.excuse(now.mono_us - behind);
+            } else if stalled.is_none() {
+                self.safety.written(self.fs.changes(), &self.cameras);
             }
         }
+    }
+
+    /// What cameras send until so long after an instant is recorded.
+    fn record_until(&mut self, now: Moment, lasts_us: i64, stalled: Option<&str>) {
+        for camera in &mut self.cameras {
+            let units = camera.pictures(now, lasts_us, &|n| self.random.below(n));
+            let Some(node) = &mut self.node else { return };
+            let Some(recorder) = node.streams.get_mut(&camera.id) else { return };
+            for (sent, unit) in units {
+                self.model.sent(camera.id, sent);
+                recorder.video(unit);
+            }
+            for root in ROOTS.iter().filter(|r| stalled != Some(**r)) {
+                node.recorder.work(&PathBuf::from(root));
+            }
+        }
+    }
+
+    /// A pass has succeeded.
+    fn synced(&mut self, found: Fragments) {
+        let in_doubt = self.in_doubt();
+        let doubtful = self.model.synced(found, &in_doubt);
+        self.safety.durable(self.fs.changes(), doubtful);
+        self.acknowledge(self.fs.changes());
     }
 
     pub(super) fn carry_out(&mut self, step: &Step) {
@@ -435,6 +480,9 @@ impl Day {
                     stream.end(now, reason.clone(), "");
                 }
                 node.recorder.flush();
+                if !self.faulty {
+                    self.safety.written(self.fs.changes(), &self.cameras);
+                }
             }
             Step::Jump(n, by_90k, within) => self.cameras[*n].jump(*by_90k, *within),
             Step::Params(n) => {
@@ -458,16 +506,19 @@ impl Day {
                 self.node().recorder.flush();
                 self.take_up();
                 let synced = self.node().recorder.sync();
+                let took_us = self.clock.now().mono_us - now.mono_us;
+                self.lived.slow += usize::from(took_us > 5 * SECOND_US);
                 match synced {
-                    Ok(()) if !self.faulty => {
-                        let in_doubt = self.in_doubt();
-                        self.model.synced(self.found_now(), &in_doubt);
-                        self.acknowledge(self.fs.changes());
-                    }
+                    Ok(()) if !self.faulty => self.synced(self.found_now()),
                     Ok(()) => {}
                     Err(e) => assert!(self.faulty, "{e}"),
                 }
             }
+            Step::Slow(seek_us) => {
+                let disk = HardDisk::new(Some(self.clock.clone()));
+                self.fs.set_hard_disk(HardDisk { seek_us: *seek_us, ..disk });
+            }
+            Step::Free(percent) => self.free_some(*percent),
             Step::Retain { age_us, percent } => self.retain_some(*age_us, *percent),
             Step::Hold { camera, back_us, lasts_us } => {
                 let (id, from) = (self.cameras[*camera].id, now.wall_us - back_us);
@@ -537,6 +588,10 @@ impl Day {
                 node.store.close();
                 drop(node);
                 let all = closed.is_ok() && !self.faulty;
+                if all {
+                    self.cameras.iter_mut().for_each(|camera| camera.up = false);
+                    self.safety.written(self.fs.changes(), &self.cameras);
+                }
                 if !all {
                     // Its last words may not be in the log.
                     self.model.reasons.insert("recorder_crashed".to_owned());
@@ -546,9 +601,7 @@ impl Day {
                 let found = self.found_now();
                 if all {
                     self.model.check_durable(&found);
-                    let in_doubt = self.in_doubt();
-                    self.model.synced(found, &in_doubt);
-                    self.acknowledge(self.fs.changes());
+                    self.synced(found);
                 } else {
                     self.excuse_missing(&found);
                 }
@@ -593,6 +646,22 @@ impl Day {
         self.retain(Limits { max_age_us, max_bytes, min_free_bytes: None }, &[]);
     }
 
+    /// So much must be free that of what lies on the fullest root so many percent may stay.
+    fn free_some(&mut self, percent: u64) {
+        const DISK: u64 = 1 << 40;
+        self.node().recorder.flush();
+        let files = self.fs.files();
+        let used = |root: &&str| -> u64 {
+            let here = files.iter().filter(|(path, _)| path.starts_with(root));
+            here.map(|(_, bytes)| bytes.len() as u64).sum()
+        };
+        let most = ROOTS.iter().map(used).max().unwrap_or(0);
+        let min_free_bytes = Some(DISK - most * percent / 100);
+        ROOTS.iter().for_each(|root| self.fs.set_disk(Path::new(root), DISK));
+        self.retain(Limits { min_free_bytes, ..Limits::default() }, &[]);
+        ROOTS.iter().for_each(|root| self.fs.set_disk(Path::new(root), None));
+    }
+
     pub(super) fn retain(&mut self, limits: Limits, groups: &[GroupLimits]) {
         let node = self.node.as_ref().unwrap();
         node.recorder.flush();
@@ -615,7 +684,7 @@ impl Day {
         if before.len() > after.len() {
             self.model.reasons.insert("expired".to_owned());
         }
-        self.model.deleted(before, &after, told);
+        self.model.deleted(before, &after, told, start);
         // Meanwhile what goes may be there, or gone.
         let durable = self.model.durable.clone();
         self.acks.push(Ack { changes: start, durable, gone });
@@ -632,6 +701,9 @@ impl Day {
         self.fs.remember_after(crash.changes);
         self.carry_out(step);
         let fs = self.fs.remembered();
+        let change = fs.changes();
+        self.safety.ends_at(change);
+        self.model.ends_at(change);
         self.node = None;
         self.fs = if crash.power {
             self.lived.power_cuts += 1;
@@ -659,6 +731,10 @@ impl Day {
                 found.contains_key(key),
                 "{key:?} {f:?} is lost: {crash:?} {len:?} {repairs:#?}"
             );
+        }
+        let safe = self.safety.at(change, crash.power);
+        for camera in &self.cameras {
+            self.model.check_safe(camera.id, &found, &safe, change);
         }
         self.lived.lost += known_keys.iter().filter(|k| !found.contains_key(k)).count();
         self.model.gone = gone;

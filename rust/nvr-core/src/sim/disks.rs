@@ -351,10 +351,13 @@ fn a_store_opens_without_one_of_its_disks() {
     }
 }
 
-/// A sync pass for 200 cameras on a simulated hard disk with 10 ms seeks: it has to end before
-/// the footage of the next is there. Counted, not timed.
+/// Passes for 200 cameras on a simulated hard disk, each 2 s after the one before, as in a node. Each file
+/// costs a seek of 10 ms, as if the disk did not order them: a pass takes 4 to 5 s, longer than the wait
+/// between two, and no longer from pass to pass. So a power cut costs at most 2 s and two passes: 12 s of
+/// footage. The bytes come on top, at 150 MB/s: of these pictures next to none, of 200 cameras at 2 Mbit/s a
+/// third of all the time.
 #[test]
-fn a_hard_disk_keeps_up_with_200_cameras() {
+fn a_pass_of_200_cameras_takes_a_hard_disk_four_to_five_seconds() {
     let (fs, clock) = (SimFs::default(), Arc::new(SimClock::at(1_795_478_400 * SECOND_US)));
     fs.create_dir_all(Path::new("/store")).unwrap();
     let shared: Arc<dyn FileSystem> = Arc::new(fs.clone());
@@ -375,23 +378,27 @@ fn a_hard_disk_keeps_up_with_200_cameras() {
         recorder.begin(clock.now(), camera.params(), None);
     }
     let mut passes = Vec::new();
-    for _ in 0..36 {
-        for _ in 0..2 {
-            let now = clock.now();
-            for (camera, recorder) in &mut cameras {
-                for (_, unit) in camera.pictures(now, SECOND_US, &|_| 0) {
-                    recorder.video(unit);
-                }
+    for _ in 0..14 {
+        // The default.
+        clock.advance(2 * SECOND_US);
+        let now = clock.now();
+        for (camera, recorder) in &mut cameras {
+            for (_, unit) in camera.pictures(now, 0, &|_| 0) {
+                recorder.video(unit);
             }
-            clock.advance(SECOND_US);
-            recorder.flush();
         }
-        fs.set_hard_disk(HardDisk::new(None));
+        recorder.flush();
+        fs.set_hard_disk(HardDisk::new(Some(clock.clone())));
         recorder.sync().unwrap();
-        passes.push(fs.hard_disk().seeks);
+        let disk = fs.hard_disk();
+        passes.push((disk.seeks, disk.busy_us));
     }
-    // A segment and an index a camera, the watermark, and what is marked; the first passes make folders.
-    // Segments of a minute end in turn: seven in two seconds, of which each is sealed, and its folder synced.
+    // A segment and an index a camera, the watermark, and what is marked; segments of a minute end in turn: 22
+    // in six and a half seconds, and for each another is begun and its folder synced.
     let usual = 2 * 200 + 2;
-    assert!(passes[2..].iter().all(|seeks| *seeks <= usual + 3 * 7), "{passes:?}");
+    let takes = 4_000_000..5_000_000;
+    // At first folders are made, and more comes while that takes its time.
+    for (seeks, busy_us) in &passes[3..] {
+        assert!(*seeks <= usual + 3 * 22 && takes.contains(busy_us), "{passes:?}");
+    }
 }

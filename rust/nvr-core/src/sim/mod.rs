@@ -9,6 +9,7 @@ mod camera;
 mod clocks;
 mod day;
 mod disks;
+mod loss;
 mod model;
 mod node;
 mod retention;
@@ -20,12 +21,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 /// Seeds of a usual test run.
 const SEEDS: u64 = 48;
 
-/// Seeds that found something once.
+/// Seeds that found something once, by days as they were then.
 const FAILED: [u64; 40] = [
     89, 119, 382, 534, 559, 578, 825, 850, 899, 935, 939, 1113, 2560, 5175, 10205, 11313, 11562,
     11867, 17449, 17478, 17538, 17707, 18350, 18405, 18635, 19067, 21698, 26950, 31212, 33611,
     34413, 34858, 37302, 55740, 68682, 101_365, 101_705, 101_930, 102_397, 102_513,
 ];
+
+/// Others that did, since days have slow disks and limits of free space.
+const FAILED_LATER: [u64; 4] = [723_031, 727_513, 740_001, 740_013];
+
+fn day(seed: u64, tells: bool) -> day::Day {
+    if FAILED.contains(&seed) { day::Day::new(seed, tells) } else { day::Day::any(seed, tells) }
+}
 
 fn number(name: &str) -> Option<u64> {
     std::env::var(name).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{name}={text}")))
@@ -51,17 +59,17 @@ fn bad_days() {
     if let Some(seed) = number("NVR_SIM_SEED") {
         log::set_max_level(log::LevelFilter::Info);
         log::set_logger(&Teller).expect("nobody else tells");
-        day::Day::new(seed, true).live();
+        day(seed, true).live();
         return;
     }
     let seeds = number("NVR_SIM_SEEDS").unwrap_or(SEEDS);
     let first = number("NVR_SIM_FIRST").unwrap_or(0);
     let mut failed = Vec::new();
     let mut lived = day::Lived::default();
-    let chosen = (first == 0).then_some(FAILED).into_iter().flatten();
+    let chosen = FAILED.into_iter().chain(FAILED_LATER).filter(|_| first == 0);
     for seed in chosen.chain(first..first + seeds) {
-        match catch_unwind(AssertUnwindSafe(|| day::Day::new(seed, false).live())) {
-            Ok(day) => lived.add(day),
+        match catch_unwind(AssertUnwindSafe(|| day(seed, false).live())) {
+            Ok(lived_on) => lived.add(lived_on),
             Err(_) => {
                 eprintln!("NVR_SIM_SEED={seed} cargo test -p nvr-core --lib bad_days");
                 failed.push(seed);

@@ -70,34 +70,39 @@ impl Node {
 
     /// All fragments that a reader finds. Panics if one cannot be read, or is not what was sent.
     pub(super) fn found(&self, id: StreamId) -> BTreeMap<Key, Found> {
-        let mut found = BTreeMap::new();
-        for f in self.store.fragments(id, 0, i64::MAX).unwrap() {
-            let (offset, sequence) = (f.record.offset, f.record.sequence);
-            let segment = f.segment_path();
-            let bytes = self.store.read_fragment(id, &segment, offset, sequence).unwrap();
-            let parsed = parse_fragment(&bytes).unwrap();
-            let mut at = parsed.entry.video.data_offset as usize;
-            let mut numbers = Vec::new();
-            for sample in &parsed.video_samples {
-                let data = &bytes[at..at + sample.size as usize];
-                let (number, key) = number_of(id, data)
-                    .unwrap_or_else(|| panic!("{id}: a picture is not what was sent: {f:?}"));
-                assert_eq!(sample.sync, key, "{id} {f:?}");
-                numbers.push(number);
-                at += sample.size as usize;
-            }
-            let gapless = numbers.windows(2).all(|n| n[1] == n[0] + 1);
-            assert!(gapless, "{id}: pictures of one fragment: {numbers:?}");
-            let new = Found {
-                start_us: f.record.wall_start_us,
-                end_us: f.end_us,
-                segment_start_us: f.segment_start_us(),
-                segment,
-                pictures: (numbers[0], numbers[numbers.len() - 1]),
-            };
-            let twice = found.insert((id, f.index.run, sequence), new);
-            assert_eq!(twice, None, "{id}: a fragment is found twice");
-        }
-        found
+        found_in(&self.store, id)
     }
+}
+
+/// All fragments of a stream that a reader finds in a store.
+pub(super) fn found_in(store: &Store, id: StreamId) -> BTreeMap<Key, Found> {
+    let mut found = BTreeMap::new();
+    for f in store.fragments(id, 0, i64::MAX).unwrap() {
+        let (offset, sequence) = (f.record.offset, f.record.sequence);
+        let segment = f.segment_path();
+        let bytes = store.read_fragment(id, &segment, offset, sequence).unwrap();
+        let parsed = parse_fragment(&bytes).unwrap();
+        let mut at = parsed.entry.video.data_offset as usize;
+        let mut numbers = Vec::new();
+        for sample in &parsed.video_samples {
+            let data = &bytes[at..at + sample.size as usize];
+            let (number, key) = number_of(id, data)
+                .unwrap_or_else(|| panic!("{id}: a picture is not what was sent: {f:?}"));
+            assert_eq!(sample.sync, key, "{id} {f:?}");
+            numbers.push(number);
+            at += sample.size as usize;
+        }
+        let gapless = numbers.windows(2).all(|n| n[1] == n[0] + 1);
+        assert!(gapless, "{id}: pictures of one fragment: {numbers:?}");
+        let new = Found {
+            start_us: f.record.wall_start_us,
+            end_us: f.end_us,
+            segment_start_us: f.segment_start_us(),
+            segment,
+            pictures: (numbers[0], numbers[numbers.len() - 1]),
+        };
+        let twice = found.insert((id, f.index.run, sequence), new);
+        assert_eq!(twice, None, "{id}: a fragment is found twice");
+    }
+    found
 }

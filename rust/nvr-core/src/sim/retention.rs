@@ -1,13 +1,14 @@
-//! Retention beside a reference that anybody can read: rotation, limits of groups and of the node,
-//! holds, clocks that are set, cameras whose clocks drift.
+//! Retention beside a reference that anybody can read: rotation, limits of groups and of the node, free
+//! space, holds, clocks that are set, cameras whose clocks drift.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
 use super::day::Day;
+use super::node::ROOTS;
 use super::steps::Step;
 use crate::ids::{CameraId, StreamId};
 use crate::store::layout::{parse_day, parse_segment_name};
@@ -43,6 +44,33 @@ fn segments(day: &Day) -> BTreeMap<PathBuf, Segment> {
     found
 }
 
+/// Bytes of files under a root: of all, or of those that retention may write to while it deletes.
+fn bytes_under(day: &Day, root: &str, of: impl Fn(&Path) -> bool) -> u64 {
+    let under = |(path, _): &(PathBuf, Vec<u8>)| path.starts_with(root) && of(path);
+    day.files().iter().filter(|f| under(f)).map(|(_, bytes)| bytes.len() as u64).sum()
+}
+
+fn logs_under(day: &Day, root: &str) -> u64 {
+    bytes_under(day, root, |path| path.ends_with("events"))
+}
+
+fn free_under(day: &Day, root: &str) -> u64 {
+    DISK - bytes_under(day, root, |_| true)
+}
+
+/// What is left when, on each root, the oldest of that root go until so much is free.
+fn free(day: &Day, all: &BTreeMap<PathBuf, Segment>, min: u64) -> BTreeSet<PathBuf> {
+    let of_root = |root: &str| {
+        let mut here = all.clone();
+        here.retain(|path, _| path.starts_with(root));
+        let missing = min.saturating_sub(free_under(day, root));
+        let bytes: u64 = here.values().map(|s| s.bytes).sum();
+        shrink(&mut here, bytes.saturating_sub(missing), |_| true);
+        here.into_keys()
+    };
+    ROOTS.into_iter().flat_map(of_root).collect()
+}
+
 /// What is left when the oldest go until no more than `max` bytes are.
 fn shrink(all: &mut BTreeMap<PathBuf, Segment>, max: u64, of: impl Fn(&Segment) -> bool) {
     loop {
@@ -73,6 +101,9 @@ fn reference(
     all.into_keys().collect()
 }
 
+/// What a disk holds.
+const DISK: u64 = 1 << 40;
+
 fn limit(max: u64) -> impl Strategy<Value = Option<u64>> {
     prop_oneof![Just(None), (0..max).prop_map(Some)]
 }
@@ -86,10 +117,10 @@ fn limits() -> impl Strategy<Value = (Limits, Vec<GroupLimits>)> {
     let group = (cameras, age(), limit(60_000)).prop_map(|(cameras, max_age_us, max_bytes)| {
         GroupLimits { cameras, max_age_us, max_bytes }
     });
-    let node = (age(), limit(120_000)).prop_map(|(max_age_us, max_bytes)| Limits {
-        max_age_us,
-        max_bytes,
-        min_free_bytes: None,
+    // A disk's files are footage, indexes, logs, and 64 KiB and more of marks.
+    let node = (age(), limit(120_000), limit(200_000)).prop_map(|(max_age_us, max_bytes, used)| {
+        let min_free_bytes = used.map(|used| DISK - used);
+        Limits { max_age_us, max_bytes, min_free_bytes }
     });
     (node, proptest::collection::vec(group, 0..3))
 }
@@ -134,16 +165,36 @@ proptest! {
         acts in proptest::collection::vec(act(), 5..40),
     ) {
         let mut day = Day::drifting();
+        day.unfill();
         (0..3).for_each(|n| day.carry_out(&Step::Up(n)));
         for act in acts {
             match act {
                 Act::Step(step) => day.carry_out(&step),
                 Act::Retain(limits, groups) => {
                     day.carry_out(&Step::Record(0));
-                    let expected = reference(segments(&day), day.now_us(), limits, &groups);
-                    day.retain(limits, &groups);
+                    // How much is free after the other limits hang on what their deletion writes.
+                    let others = Limits { min_free_bytes: None, ..limits };
+                    let mut expected = reference(segments(&day), day.now_us(), others, &groups);
+                    day.retain(others, &groups);
                     let left: BTreeSet<PathBuf> = segments(&day).into_keys().collect();
                     prop_assert_eq!(&left, &expected, "{:?} {:?}", limits, groups);
+                    if let Some(min) = limits.min_free_bytes {
+                        // Indexes of a day that this pass emptied may go with the next one only.
+                        day.retain(others, &groups);
+                        expected = free(&day, &segments(&day), min);
+                        let logs = ROOTS.map(|root| logs_under(&day, root));
+                        day.retain(limits, &groups);
+                        let after = segments(&day);
+                        let left: BTreeSet<PathBuf> = after.keys().cloned().collect();
+                        prop_assert_eq!(&left, &expected, "{:?} {:?}", limits, groups);
+                        for (root, logs) in ROOTS.iter().zip(logs) {
+                            // But for what was written to say so.
+                            let said = logs_under(&day, root) - logs;
+                            let enough = free_under(&day, root) + said >= min;
+                            let mut here = after.iter().filter(|(path, _)| path.starts_with(root));
+                            prop_assert!(enough || here.all(|(_, s)| s.stays), "{} {:?}", root, limits);
+                        }
+                    }
                     let on_disk = day.files().into_iter().map(|(path, _)| path);
                     let on_disk: BTreeSet<PathBuf> =
                         on_disk.filter(|p| p.extension().is_some_and(|e| e == "mp4")).collect();

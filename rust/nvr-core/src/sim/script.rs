@@ -1,4 +1,4 @@
-//! A scripted day, and the power cut at every operation of it.
+//! A scripted day, and the power cut, or the kill, at every operation of it.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ fn found(node: &Node) -> Fragments {
 }
 
 #[test]
-fn the_power_may_fail_at_every_operation_of_a_day() {
+fn the_power_may_fail_and_the_process_die_at_every_operation_of_a_day() {
     let mut day = Day::scripted();
     day.film();
     for step in script() {
@@ -46,8 +46,9 @@ fn the_power_may_fail_at_every_operation_of_a_day() {
     for (n, moment) in moments.iter().enumerate() {
         // What was acknowledged by then; of two at the same moment, the later.
         let ack = acks.iter().rev().find(|a| a.changes <= moment.changes());
-        for seed in 0..3 {
-            let mut fs = moment.after_power_failure(seed);
+        for seed in 0..4 {
+            let power = seed < 3;
+            let mut fs = if power { moment.after_power_failure(seed) } else { moment.after_kill() };
             if seed == 2 {
                 // And again, while the store is being put right.
                 fs = in_recovery(&day, fs, n);
@@ -68,7 +69,11 @@ fn the_power_may_fail_at_every_operation_of_a_day() {
             for id in node.streams.keys() {
                 day.model().check_coverage(&node.store, *id, &found);
             }
-            check_store(&fs, true);
+            check_store(&fs, power, &node.store);
+            let safe = day.safety().at(moment.changes(), power);
+            for id in node.streams.keys() {
+                day.model().check_safe(*id, &found, &safe, moment.changes());
+            }
             lost += day.known().keys().filter(|key| !found.contains_key(key)).count();
         }
     }

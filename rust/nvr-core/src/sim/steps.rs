@@ -25,6 +25,8 @@ pub(super) enum Step {
         age_us: Option<i64>,
         percent: u64,
     },
+    /// On each root so much must be free that of what lies on the fullest so many percent may stay.
+    Free(u64),
     Hold {
         camera: usize,
         back_us: i64,
@@ -43,6 +45,8 @@ pub(super) enum Step {
     Mend,
     /// Nothing is written under a root for so many seconds.
     Stall(usize, i64),
+    /// From now on, until the next start, each file that is synced takes so many microseconds.
+    Slow(u64),
     /// The recorder ends in order and starts again.
     Restart,
 }
@@ -108,5 +112,16 @@ pub(super) fn any(random: &dyn Fn(u64) -> u64, cameras: usize, faulty: bool) -> 
         92..95 => Step::Stall(root, 2 + pick(25)),
         95..98 => Step::Restart,
         _ => Step::Record(1),
+    }
+}
+
+/// What was thought of later, in the place of a step and before it. Drawn apart: days that found something
+/// before stay as they were.
+pub(super) fn and_later(random: &dyn Fn(u64) -> u64, step: Step) -> (Option<Step>, Step) {
+    // As if there were none, as a hard disk, as one that is dying.
+    let slow = (random(12) == 0).then(|| Step::Slow([0, 10_000, 1_000_000][random(3) as usize]));
+    match step {
+        Step::Retain { age_us: None, percent } if random(2) == 0 => (slow, Step::Free(percent)),
+        step => (slow, step),
     }
 }

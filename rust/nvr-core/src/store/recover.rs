@@ -478,15 +478,14 @@ impl RunOfDay<'_> {
     }
 
     /// The table of a segment whose head is damaged, where its footer says what it has.
-    fn by_its_footer(&self, file: &Named, work: &Work) -> Result<Option<SegmentTable>> {
+    fn by_its_footer(&self, file: &Named) -> Result<Option<SegmentTable>> {
         let footer = match read_footer(file) {
             Err(Error::Damaged { .. }) => None,
             other => other?.filter(|(head, _)| head.run == self.run),
         };
-        let Some((head, table)) = footer else { return Ok(None) };
-        let durable = marks::durable_len(&work.marks, &head, true);
-        let believed = work.trust == Trust::PageCache || whole(file, &table, durable)?;
-        Ok(believed.then_some(table))
+        let Some((_, table)) = footer else { return Ok(None) };
+        // What took the head may have taken more, and the power failure may have been before the last start.
+        Ok(whole(file, &table, 0)?.then_some(table))
     }
 
     /// The table of a segment, after giving it a footer if it has none. `None`: there was nothing
@@ -511,7 +510,7 @@ impl RunOfDay<'_> {
             // Of a later version, or with a damaged head: its fragments may be worth a lot, and
             // are not ours to judge.
             Err(e @ Error::Damaged { .. }) => {
-                let table = self.by_its_footer(file, work)?;
+                let table = self.by_its_footer(file)?;
                 let but = if table.is_some() { "" } else { ", and out of the index" };
                 log::error!(target: "nvr.store", "left as it is{but}: {e}");
                 return Ok(table);

@@ -20,7 +20,7 @@ use super::visible::Visible;
 use crate::clip::SegmentRef;
 use crate::fs::{FileSystem, Named};
 use crate::ids::{RunId, StreamId};
-use crate::index::{Found, IndexFile, IndexWriter, Record};
+use crate::index::{Found, HEADER_LEN, IndexFile, IndexWriter, Record};
 use crate::segment::read::{Segment, read_segment};
 use crate::table::SegmentTable;
 use crate::time::{DAY_US, day_start_us};
@@ -56,6 +56,9 @@ pub struct StreamStore {
     pub(super) damage: RwLock<Arc<Damage>>,
     /// What its disks did not let us read.
     pub(super) unreadable: Unreadable,
+    /// Indexes that a disk did not let us begin, nor perhaps remove: as long as they have no header they have
+    /// no records.
+    unbegun: Mutex<BTreeSet<PathBuf>>,
     /// Segments that start from here on are shown, and nothing in them is known to be damaged: a
     /// seek mostly need not ask what logs say.
     plain_from_us: AtomicI64,
@@ -163,6 +166,7 @@ impl StreamStore {
             bytes: Mutex::default(),
             damage: RwLock::new(Arc::new(damage)),
             unreadable: Unreadable::default(),
+            unbegun: Mutex::default(),
             plain_from_us: AtomicI64::new(i64::MAX),
             copying: Mutex::default(),
         };
@@ -215,7 +219,10 @@ impl StreamStore {
         }
         let mut days = self.days.write();
         let Some(d) = days.get_mut(day) else { return Ok(Indexes::new()) };
-        let unread = |path: &Path, error: Error| self.day_unread(path, day, error);
+        let unread = |path: &Path, error: Error| match self.is_unbegun(path) {
+            true => Ok(()),
+            false => self.day_unread(path, day, error),
+        };
         let found = d.open(&*self.fs, &self.dirs.read(), runs, &unread)?;
         Ok(self.there(found))
     }
@@ -280,6 +287,17 @@ impl StreamStore {
         let writer = IndexWriter::open(&*self.fs, &path, self.id, run, epoch, day)?;
         self.days.write().made(day).add(&*self.fs, &path)?;
         Ok(writer)
+    }
+
+    /// A new run's index could not be begun: what there may be of it, until the next start removes that, is
+    /// no damage.
+    pub(crate) fn index_unbegun(&self, dir: &Path, run: RunId, day: i64) {
+        self.unbegun.lock().insert(dir.join(day_name(day)).join(index_name(run)));
+    }
+
+    fn is_unbegun(&self, path: &Path) -> bool {
+        self.unbegun.lock().contains(path)
+            && self.fs.file_len(path).is_ok_and(|len| len < HEADER_LEN)
     }
 
     /// Shows readers the index that lies at a path now, instead of the one before.

@@ -81,8 +81,9 @@ impl SimFs {
         self.0.lock()
     }
 
-    /// From now on this is called before a file is opened (`"open"`) or written to (`"write"`), but
-    /// for what it does itself.
+    /// From now on this is called before a file is opened (`"open"`), written to (`"write"`) or synced
+    /// (`"sync"`), and before it is asked which folder lies at a path (`"identity"`), but for what it does
+    /// itself, or somebody else does meanwhile.
     pub(crate) fn between(&self, between: impl FnMut(&'static str, &Path) + Send + 'static) {
         *self.1.0.lock() = Some(Box::new(between));
     }
@@ -100,9 +101,13 @@ impl SimFs {
         self.lock().room = room;
     }
 
-    /// A disk of this size is mounted at a folder.
-    pub(crate) fn set_disk(&self, at: &Path, bytes: u64) {
-        self.lock().disks.insert(at.to_owned(), bytes);
+    /// A disk of this size is mounted at a folder (`None`: one whose size nobody notices).
+    pub(crate) fn set_disk(&self, at: &Path, bytes: impl Into<Option<u64>>) {
+        let disks = &mut self.lock().disks;
+        match bytes.into() {
+            Some(bytes) => disks.insert(at.to_owned(), bytes),
+            None => disks.remove(at),
+        };
     }
 
     /// From now on another folder lies at a path, by its number: an empty one, unless it is 0, which is

@@ -109,6 +109,7 @@ impl File for SimFile {
     }
 
     fn sync_data(&self) -> io::Result<()> {
+        self.fs.before("sync", &self.path);
         let mut state = self.fs.lock();
         if let Some(fault) = state.strike("sync", &self.path) {
             self.inode(&mut state)?.sync_failed();
@@ -267,6 +268,7 @@ impl FileSystem for SimFs {
     }
 
     fn identity(&self, path: &Path) -> io::Result<(u64, u64)> {
+        self.before("identity", path);
         let mut state = self.lock();
         state.look("open", path)?;
         Ok((state.mounts.get(path).copied().unwrap_or(0), 0))
