@@ -28,15 +28,22 @@ class Recorder:
     """A node with its settings and its store in one folder; it can be started again and again."""
 
     def __init__(
-        self, folder: Path, cameras: Mapping[str, str], *, stores: Sequence[Path] = (), more: str = ""
+        self,
+        folder: Path,
+        cameras: Mapping[str, str],
+        *,
+        stores: Sequence[Path] = (),
+        more: str = "",
+        environment: Mapping[str, str] | None = None,
     ) -> None:
         """``cameras``: addresses by name, imported when it first starts.
 
         ``stores``: instead of the folder's; what the node itself writes lies in the folder all the same.
-        ``more``: settings beside ``[node]`` and cameras.
+        ``more``: settings beside ``[node]`` and cameras. ``environment``: more of it.
         """
         self.folder = folder
         self.stores = list(stores) or [folder / "store"]
+        self.environment = environment
         self.settings = folder / "nvr.toml"
         self.output: list[str] = []
         """All that its processes wrote, those that have ended too."""
@@ -69,7 +76,8 @@ class Recorder:
     def start(self) -> float:
         """Starts it; returns the seconds from exec until its health is SERVING."""
         started_s = time.monotonic()
-        self._process = ChildProcess(["-m", "nvr", "recorder", "--config", str(self.settings), "--json"])
+        command = ["-m", "nvr", "recorder", "--config", str(self.settings), "--json"]
+        self._process = ChildProcess(command, environment=self.environment)
         self._facts = json.loads(self.process.wait_line(lambda line: line.startswith("{")))
         with grpc.insecure_channel(self.address) as channel:
             health: Any = health_pb2_grpc.HealthStub(channel)  # its stubs know no methods
@@ -139,9 +147,11 @@ class Recorder:
 
 
 @contextmanager
-def running(folder: Path, cameras: Mapping[str, str]) -> Iterator[Recorder]:
+def running(
+    folder: Path, cameras: Mapping[str, str], environment: Mapping[str, str] | None = None
+) -> Iterator[Recorder]:
     """A recorder that runs, and is stopped in good order at the end."""
-    recorder = Recorder(folder, cameras)
+    recorder = Recorder(folder, cameras, environment=environment)
     try:
         recorder.start()
         yield recorder
@@ -225,6 +235,13 @@ def wait_event(seen: Sequence[Event], kind: str, *, within_s: float = 60) -> Eve
     """The first event of a kind, once it has come."""
     wait_for(lambda: any(event.kind == kind for event in seen), f"event {kind}", within_s=within_s)
     return next(event for event in seen if event.kind == kind)
+
+
+def pieces(camera: nvr.Camera) -> list[str]:
+    """Of all that is on disk: the run of each span, and the reason of each gap."""
+    start_us, end_us = recorded_range(camera)
+    found = camera.coverage(to_datetime(start_us), to_datetime(end_us))
+    return [item.run_id if isinstance(item, Span) else item.reason for item in found]
 
 
 def bytes_under(folder: Path) -> Sequence[tuple[Path, bytes]]:

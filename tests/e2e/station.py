@@ -159,3 +159,8 @@ def station(folder: Path) -> Iterator[Station]:
         addresses = {name: cameras.url(name) for name in played}
         with running(folder / "node", addresses) as recorder, nvr.connect(recorder.address) as net:
             yield Station(recorder, cameras, played, net)
+
+
+def sessions(station: Station) -> int:
+    """With simulated cameras, that are open now."""
+    return station.cameras.stats()["sessions"]

@@ -1,44 +1,21 @@
 """Cameras that come and go, on a node that goes on recording the others."""
 
 import json
-from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
+import av
 import pytest
 
 import nvr
 from nvr.footage.time import to_datetime
-from nvr.footage.types import Span, StreamState
-from tests.e2e.recorder import SECOND, recorded_range, runs, wait_recorded, wait_state
-from tests.e2e.station import Station
+from nvr.footage.types import StreamState
+from tests.e2e.media import assert_decodes
+from tests.e2e.recorder import SECOND, pieces, recorded_range, runs, wait_recorded, wait_state
+from tests.e2e.station import Station, sessions
 from tests.support.processes import ChildProcess, child, wait_for
 
-
-@pytest.fixture(autouse=True)
-def _others_are_not_touched(station: Station) -> Iterator[None]:
-    """Every other camera records on in the run in which it recorded before."""
-    others = [station.camera(name) for name in station.played]
-    for camera in others:
-        wait_recorded(camera, SECOND)
-    before = [runs(camera) for camera in others]
-    assert all(len(found) == 1 for found in before)
-    yield
-    newest_us = [recorded_range(camera)[1] for camera in others]
-    for camera, since_us in zip(others, newest_us, strict=True):
-        wait_recorded(camera, SECOND, since_us=since_us)
-    assert [runs(camera) for camera in others] == before
-    wait_for(lambda: sessions(station) == len(station.played), "no session but theirs is left")
-
-
-def sessions(station: Station) -> int:
-    return station.cameras.stats()["sessions"]
-
-
-def pieces(camera: nvr.Camera) -> list[str]:
-    """Of all that is on disk: the run of each span, and the reason of each gap."""
-    start_us, end_us = recorded_range(camera)
-    found = camera.coverage(to_datetime(start_us), to_datetime(end_us))
-    return [item.run_id if isinstance(item, Span) else item.reason for item in found]
+pytestmark = pytest.mark.usefixtures("others_are_not_touched")
 
 
 def assert_resumed(camera: nvr.Camera, reasons: set[str]) -> None:
@@ -63,6 +40,28 @@ def test_a_camera_goes_away_and_comes_back(station: Station) -> None:
     wait_recorded(visitor, 2 * SECOND, since_us=gone_us)
     assert_resumed(visitor, {"disconnected", "no_such_path"})
     station.recorder.nvr("cameras", "remove", "visitor", "--yes")
+
+
+def test_a_camera_comes_back_with_another_codec(station: Station, tmp_path: Path) -> None:
+    station.cameras.add("changed", station.played["h264-b-frames"].file)
+    station.recorder.nvr("cameras", "add", "changed", "--main", station.cameras.url("changed"))
+    changed = station.camera("changed")
+    wait_recorded(changed, 2 * SECOND)
+
+    station.cameras.remove("changed")
+    wait_state(changed, StreamState.WAITING, "no_such_path")
+    gone_us = recorded_range(changed)[1]
+    station.cameras.add("changed", station.played["h265-b-frames"].file)
+    wait_recorded(changed, 2 * SECOND, since_us=gone_us)
+    assert_resumed(changed, {"disconnected", "no_such_path"})
+    start_us, end_us = recorded_range(changed)
+    report = changed.clip(to_datetime(start_us), to_datetime(end_us)).save(tmp_path / "clip.mp4")
+    assert_decodes(*report.paths)
+    with ExitStack() as stack:
+        opened = [stack.enter_context(av.open(str(path))) for path in report.paths]
+        assert [each.streams.video[0].codec.name for each in opened] == ["h264", "hevc"]
+    assert changed.info().streams[0].video_codec.startswith("hvc1.")
+    station.recorder.nvr("cameras", "remove", "changed", "--yes")
 
 
 def test_a_camera_is_switched_off_and_on(station: Station) -> None:

@@ -15,14 +15,22 @@ SPS = bytes.fromhex("6742c00bd901519e226c0440000003004000000503c50a92")
 PPS = bytes.fromhex("68cb83cb20")
 IDR, SLICE = b"\x65\x88" + b"\x11" * 200, b"\x41\x9a" + b"\x11" * 100
 
+# By x265, Main, a picture of 322 by 182: VPS, SPS and PPS; and a slice of a keyframe and of another picture.
+H265_SETS = (
+    bytes.fromhex("40010c01ffff01600000030090000003000003003c959809"),
+    bytes.fromhex("42010101600000030090000003000003003ca00a480b9c9596566924caf0168080000003008000000504"),
+    bytes.fromhex("4401c172b46240"),
+)
+H265_IDR, H265_SLICE = b"\x26\x01\xaf" + b"\x11" * 200, b"\x02\x01\xd0" + b"\x11" * 100
 
-def sdp(*parameter_sets: bytes) -> str:
-    """A description of H.264 with these parameter sets."""
+
+def sdp(*parameter_sets: bytes, codec: str = "H264") -> str:
+    """A description with these parameter sets (of H.264 alone); without any, they come in the stream."""
     sets = ",".join(base64.b64encode(each).decode() for each in parameter_sets)
+    format_line = f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n" if sets else ""
     return (
         "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n"
-        f"a=rtpmap:96 H264/90000\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n"
-        "a=control:video\r\n"
+        f"a=rtpmap:96 {codec}/90000\r\n{format_line}a=control:video\r\n"
     )
 
 
@@ -37,6 +45,14 @@ class Rtp:
         self._sequence = (self._sequence + 1) & 0xFFFF
         head = struct.pack(">BBHII", 0x80, 96 | marker << 7, self._sequence, timestamp & 0xFFFFFFFF, 7)
         return struct.pack(">cBH", b"$", 0, len(head) + len(unit)) + head + unit
+
+    def sender_report(self, timestamp: int, wall_us: int) -> bytes:
+        """That the camera's clock says this at an RTP time (RFC 3550, 6.4.1); on the channel of RTCP."""
+        seconds, rest_us = divmod(wall_us, 1_000_000)
+        # NTP counts from 1900.
+        ntp = (seconds + 2_208_988_800) << 32 | (rest_us << 32) // 1_000_000
+        report = struct.pack(">BBHIQIII", 0x80, 200, 6, 7, ntp, timestamp & 0xFFFFFFFF, 0, 0)
+        return struct.pack(">cBH", b"$", 1, len(report)) + report
 
     def picture(self, units: list[bytes], timestamp: int) -> bytes:
         """Units of one picture, the last of them with the marker."""

@@ -175,6 +175,7 @@ def main() -> None:
     """Serves until told to stop."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--path", default="/live")
+    parser.add_argument("--port", default="0", help="where it listens; 0: where there is room")
     parser.add_argument("--codec", choices=tuple(PAYERS), default="h264")
     parser.add_argument("--file", help="a file to play instead of generated pictures")
     parser.add_argument("--loop", help="an MP4 without B-frames to play over and over, as a live camera")
@@ -199,7 +200,7 @@ def main() -> None:
     Gst.init(None)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
-    server.set_service("0")
+    server.set_service(options.port)
     factory = GstRtspServer.RTSPMediaFactory()
     pipeline = live if options.loop else played if options.file else generated
     factory.set_launch(f"( {pipeline(options)} )")

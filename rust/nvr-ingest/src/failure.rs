@@ -102,6 +102,14 @@ pub(crate) fn is_about_a_packet(error: &retina::Error) -> bool {
     head.0.starts_with(PACKET_ERROR)
 }
 
+/// Whether what the library says of a packet is about parameter sets that it can do nothing with. It has
+/// nothing but words for that.
+pub(crate) fn is_about_parameters(what: &str) -> bool {
+    let what = what.to_ascii_lowercase();
+    let words = ["vps", "sps", "pps", "luma_samples", "conformance window"];
+    words.iter().any(|word| what.contains(word))
+}
+
 fn by_status(status: u16, phase: Phase, address: &Address, said: &str) -> Failure {
     match (status, phase) {
         (401 | 403, _) if address.login().is_none() => Failure::new(

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use nvr_core::codec::{self, AudioInfo, VideoInfo};
 use nvr_core::media::{
-    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataDocument, VideoParams,
+    AccessUnit, AudioFrame, AudioParams, MediaSink, MetadataDocument, VideoCodec, VideoParams,
 };
 use nvr_core::reason::Reason;
 use nvr_core::time::{Clock, Moment};
@@ -25,7 +25,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::address::Address;
 use crate::demux::{Buffers, Demux, Item, Trouble};
-use crate::failure::{Failure, Phase, classify, is_about_a_packet};
+use crate::failure::{Failure, Phase, classify, is_about_a_packet, is_about_parameters};
 use crate::params;
 use crate::sender_report::clock_offset_us;
 use crate::status::StatusCell;
@@ -197,7 +197,10 @@ async fn pump(
         choice,
         audio,
         video: None,
+        newest_90k: None,
+        ahead: None,
         without_params: false,
+        unusable_params: None,
         refused: None,
         bad_packets: 0,
         error: None,
@@ -296,8 +299,14 @@ struct Pump<'a> {
     choice: params::Choice,
     audio: Option<AudioParams>,
     video: Option<VideoParams>,
+    /// The newest picture's time.
+    newest_90k: Option<i64>,
+    /// What came apart from the picture that it belongs to and before it, with its time.
+    ahead: Option<(i64, Bytes)>,
     /// Pictures came before their parameters.
     without_params: bool,
+    /// What is wrong with the newest parameters, where nothing can be done with them.
+    unusable_params: Option<String>,
     /// Why what the camera sends cannot be recorded.
     refused: Option<Failure>,
     /// Packets that made no sense since the last picture.
@@ -312,13 +321,21 @@ struct Pump<'a> {
 /// camera sends nothing else. (A picture of which one packet is bad costs all behind it.)
 const BAD_PACKETS: u32 = 4096;
 
+/// More than this is no message ahead of a picture.
+const MAX_AHEAD: usize = 1 << 20;
+
 impl Pump<'_> {
     /// Counts a packet that cannot be understood like one that was lost: a session is worth more
     /// than a picture. False when the session is over.
     fn bad_packet(&mut self, error: Trouble) -> bool {
         let about_a_packet = match &error {
             Trouble::Library(error) => is_about_a_packet(error),
-            Trouble::Packet(_) => true,
+            Trouble::Packet(what) => {
+                if is_about_parameters(what) {
+                    self.unusable_params = Some(what.clone());
+                }
+                true
+            }
             Trouble::Session(_) => false,
         };
         let goes_on = about_a_packet && self.bad_packets < BAD_PACKETS;
@@ -403,14 +420,24 @@ impl Pump<'_> {
             self.without_params = true;
             return;
         }
+        self.unusable_params = None;
         let loss = frame.loss();
         self.count_lost(loss);
         let pts_90k = frame.timestamp().timestamp();
         // The library wrote the frame once, in a buffer of just its size: it moves on as it is.
-        let data = Bytes::from(frame.into_data());
+        let mut data = Bytes::from(frame.into_data());
+        if let Some((_, ahead)) = self.ahead.take().filter(|(at, _)| *at == pts_90k) {
+            data = [ahead, data].concat().into();
+        }
+        // What has the time of the picture before is behind it.
+        if self.newest_90k != Some(pts_90k) && self.is_ahead_of_picture(&data) {
+            self.ahead = Some((pts_90k, data));
+            return;
+        }
         if data.is_empty() || (loss > 0 && self.is_rest_of_picture(&data)) {
             return;
         }
+        self.newest_90k = Some(pts_90k);
         self.feed.picture(AccessUnit { pts_90k, arrival, data });
     }
 
@@ -426,6 +453,18 @@ impl Pump<'_> {
         let codec = self.video.as_ref().map(|video| video.codec);
         let kind = codec.and_then(|codec| codec::classify(codec, data).ok());
         kind.is_none_or(|kind| kind.continues)
+    }
+
+    /// Whether there is no slice yet: the library takes a marker bit behind a prefix SEI message or a
+    /// delimiter of H.265 for a picture's end, although none ends there (H.265, 7.4.2.4.4).
+    fn is_ahead_of_picture(&self, data: &[u8]) -> bool {
+        let is_h265 = self.video.as_ref().is_some_and(|video| video.codec == VideoCodec::H265);
+        // Most pictures begin with a slice; its type is one of the first 32.
+        let begins_with_slice = data.get(4).is_none_or(|header| (header >> 1) & 0x3f < 32);
+        is_h265
+            && !begins_with_slice
+            && data.len() < MAX_AHEAD
+            && codec::classify(VideoCodec::H265, data).is_err()
     }
 
     /// Tells the sink of parameters that are new, and whether there are any at all.
@@ -465,6 +504,12 @@ impl Pump<'_> {
     }
 
     fn silence(&self, limit: Duration) -> Failure {
+        if let Some(what) = &self.unusable_params {
+            return Failure::new(
+                Reason::CODEC_NOT_SUPPORTED,
+                format!("the camera's pictures cannot be recorded: {what}"),
+            );
+        }
         if self.without_params && self.video.is_none() {
             return Failure::new(
                 Reason::PROTOCOL_ERROR,

@@ -56,7 +56,7 @@ pub struct Status {
     pub bytes: u64,
     /// RTP packets that the camera numbered and did not deliver, or that made no sense.
     pub lost_packets: u64,
-    /// The camera's clock minus the recorder's, by the newest sender report.
+    /// The camera's clock minus the recorder's, by the session's newest sender report.
     pub clock_offset_us: Option<i64>,
     /// How often it had to connect anew, by the reason.
     pub reconnects: Vec<(Reason, u64)>,
@@ -169,8 +169,9 @@ impl StatusCell {
         self.slow.lock().state = State::Connecting;
     }
 
-    /// Pictures are about to come.
+    /// Pictures are about to come. What the clock of the session before said is over with it.
     pub(crate) fn begun(&self, audio_codec: &str, left_out: &str) {
+        self.clock_offset_us.store(NONE, Relaxed);
         let mut slow = self.slow.lock();
         audio_codec.clone_into(&mut slow.audio_codec);
         left_out.clone_into(&mut slow.left_out);

@@ -21,6 +21,9 @@ use nvr_ingest::{Options, State, Status, Supervisor, probe};
 
 const IDR: [u8; 4] = [0x65, 0xaa, 0xbb, 0xcc];
 const SLICE: [u8; 3] = [0x41, 0xdd, 0xee];
+/// H.265 whose parameter sets come in the stream.
+const SDP_H265: &str = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\n\
+    m=video 0 RTP/AVP 96\r\na=rtpmap:96 H265/90000\r\na=control:video\r\n";
 const SEI: [u8; 3] = [0x06, 0x05, 0x80];
 
 fn supervisor(options: Options) -> Supervisor {
@@ -317,13 +320,15 @@ fn a_flood_is_taken_and_others_are_not_held_up() {
     assert_eq!(status.lost_packets, 0);
 }
 
+/// As [`picture`], but without the marker bit.
+fn unmarked(sequence: u16, timestamp: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = rtp(96, sequence, timestamp, payload);
+    packet[1] &= 0x7f;
+    interleaved(0, &packet)
+}
+
 #[test]
 fn a_marker_bit_that_is_never_set_or_set_too_soon() {
-    let unmarked = |sequence, timestamp, payload: &[u8]| {
-        let mut packet = rtp(96, sequence, timestamp, payload);
-        packet[1] &= 0x7f;
-        interleaved(0, &packet)
-    };
     let late: &[u8] = &[0x65, 0x20, 1];
     let media = [
         // Never: the next picture's time ends a picture.
@@ -346,6 +351,44 @@ fn a_marker_bit_that_is_never_set_or_set_too_soon() {
     // The muxer puts these together again.
     assert_eq!(calls.next(), Call::Video(12_000, sample(&[&SEI, &IDR])));
     assert_eq!(calls.next(), Call::Video(12_000, sample(&[late])));
+}
+
+#[test]
+fn a_marker_bit_of_h265_that_is_never_set_or_set_too_soon() {
+    // The picture's first slice says so with a bit (first_slice_segment_in_pic_flag).
+    let (first, late) = ([0x26, 0x01, 0xaf, 0x11], [0x26, 0x01, 0x2f, 0x22]);
+    let slice = [0x02, 0x01, 0xd0, 0x33];
+    let (delimiter, before, behind) =
+        ([35 << 1, 1, 0x50], [39 << 1, 1, 5, 1, 9, 0x80], [40 << 1, 1, 5, 1, 7, 0x80]);
+    let [vps, sps, pps] = H265_SETS;
+    let media = [
+        unmarked(1, 0, vps),
+        unmarked(2, 0, sps),
+        unmarked(3, 0, pps),
+        unmarked(4, 0, &first),
+        unmarked(5, 0, &late),
+        unmarked(6, 6_000, &slice),
+        picture(7, 12_000, &delimiter),
+        picture(8, 12_000, vps),
+        picture(9, 12_000, sps),
+        picture(10, 12_000, pps),
+        picture(11, 12_000, &before),
+        picture(12, 12_000, &first),
+        picture(13, 12_000, &late),
+        picture(14, 12_000, &behind),
+        picture(15, 18_000, &slice),
+    ]
+    .concat();
+    let camera = camera(SDP_H265.to_owned(), media);
+    let (_supervisor, calls) = record(&camera, options());
+    assert!(matches!(calls.next(), Call::Begin(..)));
+    assert_eq!(calls.next(), Call::Video(0, sample(&[&first, &late])));
+    assert_eq!(calls.next(), Call::Video(6_000, sample(&[&slice])));
+    // The muxer puts these together again.
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[&delimiter, &before, &first])));
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[&late])));
+    assert_eq!(calls.next(), Call::Video(12_000, sample(&[&behind])));
+    assert_eq!(calls.next(), Call::Video(18_000, sample(&[&slice])));
 }
 
 /// A keyframe of so many bytes in fragments (FU-A, RFC 6184, section 5.8), and its NAL unit.
@@ -431,8 +474,6 @@ fn a_picture_that_never_ends_ends_the_session() {
 
 #[test]
 fn sei_behind_the_slices_stays_there() {
-    let sdp = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
-               a=rtpmap:96 H265/90000\r\na=control:video\r\n";
     // Prefix and suffix SEI, and slices (H.265, table 7-1).
     let (before, behind) = ([39 << 1, 1, 5, 1, 9, 0x80], [40 << 1, 1, 5, 1, 7, 0x80]);
     let (first, last) = ([0x26, 0x01, 0xaf, 0x11], [0x02, 0x01, 0xd0, 0x22]);
@@ -448,7 +489,7 @@ fn sei_behind_the_slices_stays_there() {
             interleaved(0, &packet)
         })
         .collect();
-    let camera = camera(sdp.to_owned(), media);
+    let camera = camera(SDP_H265.to_owned(), media);
     let (_supervisor, calls) = record(&camera, options());
     assert!(matches!(calls.next(), Call::Begin(..)));
     assert_eq!(calls.next(), Call::Video(0, sample(&[&before, &first, &behind])));
@@ -457,8 +498,6 @@ fn sei_behind_the_slices_stays_there() {
 
 #[test]
 fn another_codec_after_a_reconnect() {
-    let h265 = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=c\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\n\
-                a=rtpmap:96 H265/90000\r\na=control:video\r\n";
     let (first, last) = ([0x26, 0x01, 0xaf, 0x11], [0x02, 0x01, 0xd0, 0x22]);
     let media = [H265_SETS[0], H265_SETS[1], H265_SETS[2], &first, &last]
         .into_iter()
@@ -469,7 +508,7 @@ fn another_codec_after_a_reconnect() {
         let h264 = picture(1, 0, &IDR);
         match r.connection {
             0 => Answer { hang_up: r.method == "PLAY", ..good(r, SDP_H264, &h264) },
-            _ => good(r, h265, &media),
+            _ => good(r, SDP_H265, &media),
         }
     });
     let (supervisor, calls) = record(&camera, options());

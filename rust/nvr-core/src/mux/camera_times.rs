@@ -38,6 +38,7 @@ enum State {
 pub(super) struct CameraTimes {
     state: State,
     last_pts_90k: Option<i64>,
+    /// So many pictures before it had the newest one's time.
     same: u32,
     /// Where the window began: (largest presentation time, arrival in µs by the steady clock).
     window: Option<(i64, i64)>,
@@ -56,6 +57,7 @@ impl CameraTimes {
     /// Looks at the next picture. Answers why times have to be those of arrival from this
     /// picture on; that is told once, at a random-access point.
     pub(super) fn judge(&mut self, unit: &AccessUnit, random_access: bool) -> Option<&'static str> {
+        self.same = if self.repeats(unit) { self.same + 1 } else { 0 };
         let doubt = match self.state {
             State::Arrival(_) => return None,
             State::Doubted(why) => Some(why),
@@ -73,7 +75,6 @@ impl CameraTimes {
 
     fn doubt(&mut self, unit: &AccessUnit) -> Option<&'static str> {
         let (pts, mono_us) = (unit.pts_90k, unit.arrival.mono_us);
-        self.same = if self.repeats(unit) { self.same + 1 } else { 0 };
         if self.same >= SAME_TIMES {
             return Some("the camera gives all pictures the same time");
         }
@@ -114,7 +115,8 @@ impl CameraTimes {
         }
     }
 
-    /// The time to be used for a picture.
+    /// The time to be used for a picture. Those of one time are a tick apart: each is decoded after the
+    /// one before it, and none may be shown before it is decoded.
     pub(super) fn pts_90k(&mut self, unit: &AccessUnit) -> i64 {
         match &mut self.state {
             State::Arrival(last) => {
@@ -123,7 +125,7 @@ impl CameraTimes {
                 *last = now.max(last.saturating_add(1));
                 *last
             }
-            _ => unit.pts_90k,
+            _ => unit.pts_90k.saturating_add(self.same.into()),
         }
     }
 }

@@ -216,10 +216,11 @@ impl Muxer {
         Ok(())
     }
 
-    /// The camera's clock minus the recorder's.
+    /// The camera's clock minus the recorder's. Of one that is off by more than 24 days (one that was
+    /// never set begins in 1970) the format has room for the direction.
     pub fn camera_clock_offset(&mut self, offset_us: i64) {
-        let ms = i32::try_from(offset_us / 1000).unwrap_or(i32::MAX);
-        self.camera_clock_offset_ms = ms.max(i32::MIN + 1);
+        let ms = (offset_us / 1000).clamp(i64::from(i32::MIN + 1), i64::from(i32::MAX));
+        self.camera_clock_offset_ms = i32::try_from(ms).unwrap_or(i32::MAX);
     }
 
     /// The next fragment that can is to begin a new segment (the one before was lost).

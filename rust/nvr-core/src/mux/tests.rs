@@ -238,6 +238,24 @@ fn a_gop_of_20_s_with_changing_frame_rate() {
 }
 
 #[test]
+fn pictures_of_one_time_are_a_tick_apart() {
+    let mut fed = Fed::new(params(0));
+    for (n, pts) in [0, 0, 0, 9000, 18_000, 18_000, 27_000].into_iter().enumerate() {
+        let at_us = i64::try_from(n).unwrap() * 100_000;
+        fed.picture(pts, at_us, &[if n == 0 { IDR } else { SLICE }]);
+    }
+    fed.end();
+    let mut decoded = 0;
+    let mut shown = Vec::new();
+    for sample in &fed.fragments()[0].video_samples {
+        assert!(sample.composition_offset >= 0, "shown before it is decoded");
+        shown.push(decoded + i64::from(sample.composition_offset));
+        decoded += i64::from(sample.duration);
+    }
+    assert_eq!(shown, [0, 1, 2, 9000, 18_000, 18_001, 27_000]);
+}
+
+#[test]
 fn an_open_gop_of_h264_begins_at_its_recovery_point() {
     let mut fed = Fed::new(reordered());
     // No IDR ever: P, then I with B-frames that are shown before it, then P and B.
