@@ -646,7 +646,9 @@ fn end_of(stream: &StreamStore, run: &str) -> Result<Option<i64>> {
 
 /// Footage is there of a run whose beginning is not in the log.
 fn begin_unnamed_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
-    for day in stream.days().into_iter().rev().take(2) {
+    let days = stream.days();
+    // The older first: a run that goes on at midnight began the day before.
+    for &day in &days[days.len().saturating_sub(2)..] {
         for index in stream.indexes_of(day)? {
             let Some(first) = index.first()? else { continue };
             if stream.recorded_here(index.run) || stream.copied(index.run) {
