@@ -138,7 +138,9 @@ impl Dirty {
                 Ok(()) => self.took_over.store(true, Ordering::Relaxed),
                 Err(e) => {
                     let ours = store.taken_over.iter().filter(|p| p.starts_with(&root.path));
-                    store.doubt.add(ours.cloned());
+                    // And of all that is written now: what the system could not write then it may call
+                    // clean, before each is synced by itself.
+                    store.doubt.add(ours.chain(files.keys()).cloned());
                     failed = Some(Error::io("sync", &root.path, e));
                 }
             }

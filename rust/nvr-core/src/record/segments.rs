@@ -92,7 +92,11 @@ impl SegmentWriter {
         });
         if self.index.as_ref().is_none_or(|(run, d, _)| (*run, *d) != (head.run, day)) {
             match self.stream.index_writer(&self.dir, head.run, head.epoch, day) {
-                Ok(index) => self.index = Some((head.run, day, index)),
+                Ok(index) => {
+                    // Its header, too, has to last, whatever becomes of the first record.
+                    dirty.add(index.file());
+                    self.index = Some((head.run, day, index));
+                }
                 Err(e) => {
                     // What cannot be found is not begun.
                     self.index = None;
