@@ -487,6 +487,8 @@ fn a_segment_that_could_not_be_ended_is_ended_when_the_disk_is_well() {
     assert_eq!(node.fragments(), before);
     node.fs.set_faults(Vec::new());
     node.pictures(100);
+    // What was not ended is ended behind all that was to be written.
+    node.recorder.flush();
     assert_eq!(node.problems(), Vec::<String>::new());
     let open = node.store.fragments(ID, 0, i64::MAX).unwrap().pop().unwrap().segment_path();
     for (path, bytes) in node.fs.files() {
