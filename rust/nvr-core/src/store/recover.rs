@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::events::Event;
-use super::layout::{day_name, index_name, parse_index_name, parse_segment_name};
+use super::layout::{day_name, index_name, parse_index_name, parse_segment_name, segment_name};
 use super::marks::{self, Marks};
 use super::stream::StreamStore;
 use super::{copying, doubt};
@@ -351,9 +351,14 @@ fn recover_day(
             Trust::PageCache => run.written_to_since(&segments, recent, newest),
             _ => Ok(recent.min(newest)),
         };
-        let done = from.and_then(|from| match segments.get(from) {
-            Some(&from_ms) => run.recover(&segments, from_ms, &|ms| ms >= from_ms, work),
-            None => Ok(()),
+        let done = from.and_then(|from| {
+            // They are whole, but nobody may have synced them.
+            let whole = segments[recent.min(from)..from].iter();
+            work.looked_at.extend(whole.map(|ms| day_dir.join(segment_name(*ms, run.run))));
+            match segments.get(from) {
+                Some(&from_ms) => run.recover(&segments, from_ms, &|ms| ms >= from_ms, work),
+                None => Ok(()),
+            }
         });
         work.attempt(done);
     }
