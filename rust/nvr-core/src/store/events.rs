@@ -171,6 +171,8 @@ pub struct EventLog {
     path: PathBuf,
     file: Option<Named>,
     len: u64,
+    /// Something is behind `len`.
+    torn: bool,
     /// In the order in which they happened; without those of retention and holds.
     pub events: Vec<Event>,
     /// What is deleted, and what is held.
@@ -192,13 +194,14 @@ const MAX_WAITING: usize = 1000;
 const MAX_LINE: usize = 64 << 10;
 
 impl EventLog {
-    /// Reads a log if there is one. What follows the first torn or damaged line at its end is
-    /// overwritten by the next append; a damaged line within is left out, with a warning.
+    /// Reads a log if there is one. What follows the first torn or damaged line at its end is cut off
+    /// before the next append; a damaged line within is left out, with a warning.
     pub fn open(fs: &dyn FileSystem, path: &Path, writable: bool) -> Result<Self> {
         let mut log = EventLog {
             path: path.to_owned(),
             file: None,
             len: 0,
+            torn: false,
             events: Vec::new(),
             kept: Kept::default(),
             has_holes: false,
@@ -237,6 +240,7 @@ impl EventLog {
                 None => {}
             }
         }
+        log.torn = log.len < bytes.len() as u64;
         log.file = Some(file);
         Ok(log)
     }
@@ -286,6 +290,13 @@ impl EventLog {
     fn write(&mut self, fs: &dyn FileSystem, event: &Event) -> Result<Named> {
         let file = self.file(fs)?;
         let line = format_line(event)?;
+        if self.torn {
+            // For good, before anything is written there: a line that just fills the place of one that
+            // was lost would give life to those behind it.
+            file.file.set_len(self.len).map_err(|e| Error::io("truncate", &self.path, e))?;
+            file.sync_data()?;
+            self.torn = false;
+        }
         file.write_all_at(&line, self.len)?;
         self.len += line.len() as u64;
         Ok(file)
@@ -495,6 +506,31 @@ mod tests {
     }
 
     #[test]
+    fn a_line_in_the_place_of_a_lost_one_brings_none_back() {
+        let fs = crate::fs::sim::SimFs::default();
+        let path = Path::new("/events");
+        let mut log = EventLog::open(&fs, path, true).unwrap();
+        let events = [down(1, Reason::SILENT), down(2, Reason::SILENT)];
+        for event in &events {
+            log.append(&fs, event.clone()).unwrap();
+        }
+        log.append(&fs, Event::Expired { at_us: 9, until_us: 5 }).unwrap().sync_data().unwrap();
+        fs.sync_dir(Path::new("/")).unwrap();
+        // A power cut took the middle.
+        let line = format_line(&events[1]).unwrap().len();
+        let file = fs.open_rw(path).unwrap();
+        file.write_all_at(&vec![b'x'; line], line as u64).unwrap();
+        let mut log = EventLog::open(&fs, path, true).unwrap();
+        assert_eq!((log.events.len(), log.kept.expiry.before_us), (1, i64::MIN));
+        let synced = log.append(&fs, events[1].clone()).unwrap();
+        synced.sync_data().unwrap();
+        for seed in 0..20 {
+            let log = EventLog::open(&fs.after_power_failure(seed), path, true).unwrap();
+            assert_eq!((&log.events[..], log.kept.expiry.before_us), (&events[..], i64::MIN));
+        }
+    }
+
+    #[test]
     fn the_start_of_a_run_waits_for_a_disk_that_went_and_came_back() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("events");
@@ -555,7 +591,7 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(), has_holes: false, released: BTreeSet::new(),
+                kept: Kept::default(), has_holes: false, torn: false, released: BTreeSet::new(),
                 waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {
