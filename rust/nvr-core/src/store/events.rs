@@ -310,12 +310,13 @@ impl EventLog {
         Ok(self.file.insert(Named { file, path: self.path.clone() }).clone())
     }
 
-    /// Writes what is in it again, as it is.
-    pub(super) fn write_again(&self) -> Result<()> {
-        let Some(file) = &self.file else { return Ok(()) };
+    /// Writes what is in it again, as it is; the file, if there is one.
+    pub(super) fn write_again(&self) -> Result<Option<Named>> {
+        let Some(file) = &self.file else { return Ok(None) };
         let mut bytes = vec![0; usize::try_from(self.len).unwrap_or(0)];
         file.read_exact_at(&mut bytes, 0)?;
-        file.write_all_at(&bytes, 0)
+        file.write_all_at(&bytes, 0)?;
+        Ok(Some(file.clone()))
     }
 
     fn note(&mut self, event: Event) {

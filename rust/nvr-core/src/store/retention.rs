@@ -227,6 +227,9 @@ impl Store {
             let gone_until_us = first_kept_us.unwrap_or_else(end_us);
             let event = Event::Expired { at_us: self.now_us(), until_us: gone_until_us };
             stream.log_durably_in(dir, event)?;
+        } else if !doomed.is_empty() {
+            // An earlier pass said so, and its disk may not have taken the word.
+            stream.surely_told(dir)?;
         }
         for listed in &doomed {
             log::debug!(target: "nvr.store", "retention: {} (run {}) goes", listed.path.display(), listed.run);

@@ -59,6 +59,8 @@ pub struct StreamStore {
     /// Indexes that a disk did not let us begin, nor perhaps remove: as long as they have no header they have
     /// no records.
     unbegun: Mutex<BTreeSet<PathBuf>>,
+    /// Folders whose logs were to be synced at once, and could not be yet.
+    untold: Mutex<BTreeSet<PathBuf>>,
     /// Segments that start from here on are shown, and nothing in them is known to be damaged: a
     /// seek mostly need not ask what logs say.
     plain_from_us: AtomicI64,
@@ -167,6 +169,7 @@ impl StreamStore {
             damage: RwLock::new(Arc::new(damage)),
             unreadable: Unreadable::default(),
             unbegun: Mutex::default(),
+            untold: Mutex::default(),
             plain_from_us: AtomicI64::new(i64::MAX),
             copying: Mutex::default(),
         };

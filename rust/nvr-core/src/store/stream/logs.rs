@@ -112,6 +112,21 @@ impl StreamStore {
     /// Notes an event in one of its logs, durably.
     pub fn log_durably_in(&self, dir: &Path, event: Event) -> Result<()> {
         let file = self.log(dir, event)?;
+        self.make_told(dir, &file)
+    }
+
+    /// Returns when all that was to be told durably in one of its logs is: what it knows and its disk
+    /// did not take may not be acted on.
+    pub(in super::super) fn surely_told(&self, dir: &Path) -> Result<()> {
+        if !self.untold.lock().contains(dir) {
+            return Ok(());
+        }
+        let file = self.logs.lock().get(dir).map_or(Ok(None), EventLog::write_again)?;
+        file.map_or(Ok(()), |file| self.make_told(dir, &file))
+    }
+
+    fn make_told(&self, dir: &Path, file: &Named) -> Result<()> {
+        self.untold.lock().insert(dir.to_owned());
         file.sync_data().inspect_err(|_| {
             self.doubt(&file.path);
             self.write_log_again(&file.path);
@@ -120,7 +135,9 @@ impl StreamStore {
             self.sync_name(dir)?;
             self.unnamed.lock().remove(dir);
         }
-        self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))
+        self.fs.sync_dir(dir).map_err(|e| Error::io("sync", dir, e))?;
+        self.untold.lock().remove(dir);
+        Ok(())
     }
 
     /// Makes a folder's own name durable, and its camera's.
@@ -147,7 +164,7 @@ impl StreamStore {
         let logs = self.logs.lock();
         let log = path.parent().and_then(|dir| logs.get(dir));
         log.is_none_or(|log| match log.write_again() {
-            Ok(()) => true,
+            Ok(_) => true,
             Err(e) => {
                 log::error!(target: "nvr.store", "a log is in doubt until the next start: {e}");
                 false
