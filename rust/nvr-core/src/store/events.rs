@@ -173,6 +173,8 @@ pub struct EventLog {
     len: u64,
     /// Something is behind `len`.
     torn: bool,
+    /// A sync of it failed, and nobody has noted that.
+    pub(super) doubtful: bool,
     /// In the order in which they happened; without those of retention and holds.
     pub events: Vec<Event>,
     /// What is deleted, and what is held.
@@ -202,6 +204,7 @@ impl EventLog {
             file: None,
             len: 0,
             torn: false,
+            doubtful: false,
             events: Vec::new(),
             kept: Kept::default(),
             has_holes: false,
@@ -294,8 +297,9 @@ impl EventLog {
             // For good, before anything is written there: a line that just fills the place of one that
             // was lost would give life to those behind it.
             file.file.set_len(self.len).map_err(|e| Error::io("truncate", &self.path, e))?;
-            file.sync_data()?;
-            self.torn = false;
+            // A disk that does not sync now is no reason not to tell: it is tried again with the next.
+            self.torn = file.sync_data().is_err();
+            self.doubtful |= self.torn;
         }
         file.write_all_at(&line, self.len)?;
         self.len += line.len() as u64;
@@ -592,7 +596,7 @@ mod tests {
         ) {
             let mut log = EventLog {
                 path: PathBuf::new(), file: None, len: 0, events: Vec::new(),
-                kept: Kept::default(), has_holes: false, torn: false, released: BTreeSet::new(),
+                kept: Kept::default(), has_holes: false, torn: false, doubtful: false, released: BTreeSet::new(),
                 waiting: VecDeque::new(),
             };
             for (at_us, kind, len) in events {

@@ -72,7 +72,11 @@ impl StreamStore {
                 | Event::Released { .. }
         );
         let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
-        let file = logs.get_mut(dir).ok_or_else(no_folder)?.append(&*self.fs, event);
+        let log = logs.get_mut(dir).ok_or_else(no_folder)?;
+        let file = log.append(&*self.fs, event);
+        if std::mem::take(&mut log.doubtful) {
+            self.disks.doubt.add([dir.join(EVENTS)]);
+        }
         // The start of a run counts also where it is not written yet.
         if shown {
             *self.visible.write() = Arc::new(visible_of(&logs));
@@ -101,7 +105,12 @@ impl StreamStore {
     pub(crate) fn write_starts(&self, root: &Path) -> Result<Option<Named>> {
         let mut logs = self.logs.lock();
         let log = logs.get_mut(&stream_dir(root, self.id));
-        log.map_or(Ok(None), |log| log.write_waiting(&*self.fs))
+        let Some(log) = log else { return Ok(None) };
+        let written = log.write_waiting(&*self.fs);
+        if std::mem::take(&mut log.doubtful) {
+            self.disks.doubt.add([stream_dir(root, self.id).join(EVENTS)]);
+        }
+        written
     }
 
     /// Notes an event in all of its logs, durably.
