@@ -46,7 +46,8 @@ impl StreamStore {
             // What is held is held on every disk, whichever of them fails.
             let holds: Vec<Event> = self.logs.lock().values().flat_map(holds_of).collect();
             for hold in holds {
-                new.append(&*self.fs, hold)?.sync_data()?;
+                let file = new.append(&*self.fs, hold)?;
+                file.sync_data().inspect_err(|_| self.doubt(&file.path))?;
             }
             self.fs.sync_dir(&dir).map_err(|e| Error::io("sync", &dir, e))?;
             let mut logs = self.logs.lock();
