@@ -283,24 +283,26 @@ fn tell_holes(stream: &StreamStore, dir: &Path, since_us: i64, work: &mut Work) 
     spans.sort_by_key(|span| (span.run, span.start_us));
     for (a, b) in spans.iter().zip(spans.iter().skip(1)) {
         if a.run == b.run {
-            tell_loss(stream, dir, a.run, (a.end_us, b.start_us), work)?;
+            let expired = stream.visible().expired(dir, a.run);
+            tell_loss(stream, dir, expired, (a.end_us, b.start_us), work)?;
         }
     }
     Ok(())
 }
 
-/// Notes what is missing of a range, as far as the log does not yet tell why.
+/// Notes what is missing of a range, as far as the log does not yet tell why. `expired`: what began
+/// before is deleted.
 fn tell_loss(
     stream: &StreamStore,
     dir: &Path,
-    run: RunId,
+    expired: i64,
     (from_us, whole_until_us): (i64, i64),
     work: &mut Work,
 ) -> Result<()> {
     // Between held segments, retention has deleted what is missing.
     let visible = stream.visible();
     let held = visible.holds_all(from_us, whole_until_us);
-    let from_us = if held { from_us } else { from_us.max(visible.expired(dir, run)) };
+    let from_us = if held { from_us } else { from_us.max(expired) };
     for (at_us, until_us) in stream.history().untold(from_us, whole_until_us) {
         let beside_loss = at_us > from_us || until_us < whole_until_us;
         let missing_us = if beside_loss { BESIDE_LOSS_US } else { MISSING_US };
@@ -626,14 +628,16 @@ fn end_open_runs(stream: &StreamStore, work: &mut Work) -> Result<()> {
         if !work.concerns(&dir) {
             continue;
         }
-        let expired = stream.visible().expired(&dir, id);
+        // What it had may lie on another disk than the one whose log says that it ended.
+        let (visible, dirs) = (stream.visible(), stream.dirs());
+        let expired = dirs.iter().map(|dir| visible.expired(dir, id)).max().unwrap_or(i64::MIN);
         let at_us = match end_of(stream, &run)? {
             Some(end_us) => end_us,
             // Retention has deleted all of it.
             None if began_us.div_euclid(1000) * 1000 < expired => continue,
             None => began_us,
         };
-        tell_loss(stream, &dir, id, (at_us, until_us), work)?;
+        tell_loss(stream, &dir, expired, (at_us, until_us), work)?;
     }
     Ok(())
 }
