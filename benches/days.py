@@ -79,7 +79,7 @@ def in_process(settings: Settings, root: Path, cameras: list[str], size: str) ->
     ]  # fmt: skip
 
 
-def coverage(settings: Settings, address: str, camera: str, days: int, repeats: int) -> float:
+def coverage(address: str, camera: str, days: int, repeats: int) -> float:
     """Median milliseconds of a coverage question over gRPC."""
     end_us = time.time_ns() // 1000 // DAY_US * DAY_US
     request = footage_pb2.CoverageRequest(
@@ -137,8 +137,8 @@ def restart(settings: Settings) -> list[Row]:
                     raise TimeoutError(f"{recording(third.address)} of {count} cameras are recorded again")
                 time.sleep(0.1)
             recording_s = time.monotonic() - start
-            day_ms = coverage(settings, third.address, ids[0], 1, 200)
-            month_ms = coverage(settings, third.address, ids[0], days, 100)
+            day_ms = coverage(third.address, ids[0], 1, 200)
+            month_ms = coverage(third.address, ids[0], days, 100)
     shutil.rmtree(root)
     settings.conditions.append(
         f"A month: {size}, a record every 2 s, real names and indexes; the newest two days with the names of "

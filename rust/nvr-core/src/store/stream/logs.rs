@@ -75,9 +75,7 @@ impl StreamStore {
         let no_folder = || Error::Invalid(format!("{} is no folder of this stream", dir.display()));
         let log = logs.get_mut(dir).ok_or_else(no_folder)?;
         let file = log.append(&*self.fs, event);
-        if std::mem::take(&mut log.doubtful) {
-            self.disks.doubt.add([dir.join(EVENTS)]);
-        }
+        self.note_doubt(dir, log);
         // The start of a run counts also where it is not written yet.
         if shown {
             *self.visible.write() = Arc::new(visible_of(&logs));
@@ -105,13 +103,18 @@ impl StreamStore {
     /// Writes starts of runs that wait for the disk under a root; the log, if there were any.
     pub(crate) fn write_starts(&self, root: &Path) -> Result<Option<Named>> {
         let mut logs = self.logs.lock();
-        let log = logs.get_mut(&stream_dir(root, self.id));
-        let Some(log) = log else { return Ok(None) };
+        let dir = stream_dir(root, self.id);
+        let Some(log) = logs.get_mut(&dir) else { return Ok(None) };
         let written = log.write_waiting(&*self.fs);
-        if std::mem::take(&mut log.doubtful) {
-            self.disks.doubt.add([stream_dir(root, self.id).join(EVENTS)]);
-        }
+        self.note_doubt(&dir, log);
         written
+    }
+
+    /// A log may have been cut, and its disk not have taken that.
+    fn note_doubt(&self, dir: &Path, log: &mut EventLog) {
+        if std::mem::take(&mut log.doubtful) {
+            self.disks.doubt.add([dir.join(EVENTS)]);
+        }
     }
 
     /// Notes an event in all of its logs, durably.
