@@ -26,9 +26,9 @@ pub fn run(data: &[u8]) {
     let file = MemoryFile::new(bytes);
     let named = file.named();
     let footer = read_footer(&named).ok().flatten();
-    let _ =
-        init_segment(&named, footer.map_or_else(|| RunId(uuid::Uuid::nil()), |(head, _)| head.run));
-    if let Ok(Some((head, table))) = read_footer(&named) {
+    let run = footer.as_ref().map_or(RunId(uuid::Uuid::nil()), |(head, _)| head.run);
+    let _ = init_segment(&named, run);
+    if let Some((head, table)) = footer {
         let again = parse_footer(&write_footer(&head, &table)).expect("what was read is written");
         assert_eq!(again, (head, table));
     }
