@@ -1,5 +1,6 @@
-"""Throughput of a clip from a node to a client's file, beside sendfile, and how clients share it."""
+"""Throughput of a clip from a node to a client, beside sendfile and bare gRPC, and how clients share it."""
 
+import asyncio
 import hashlib
 import os
 import shutil
@@ -8,8 +9,13 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+
+import grpc
+import grpc.aio
 
 import nvr
 from benches import stores
@@ -34,6 +40,23 @@ def serve_by_sendfile(path: Path, state: Path) -> None:
                 connection.sendfile(source)
 
 
+async def serve_bare(size: int, state: Path) -> None:
+    """Sends so many bytes from memory to whoever calls, in messages of 1 MiB: the least gRPC can do here."""
+    message = os.urandom(RECEIVE_BYTES)
+
+    async def send(_: bytes, context: object) -> AsyncIterator[bytes]:
+        for at in range(0, size, RECEIVE_BYTES):
+            yield message[: size - at]
+
+    server = grpc.aio.server()
+    send_handler = grpc.unary_stream_rpc_method_handler(send, bytes, bytes)
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("Bare", {"Send": send_handler}),))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    await asyncio.to_thread(state.write_text, str(port))
+    await server.wait_for_termination()
+
+
 def receive(port: int, out: Path) -> None:
     """Writes all that a server sends to a file, and waits for the disk as a saved clip does."""
     buffer = memoryview(bytearray(RECEIVE_BYTES))
@@ -49,6 +72,26 @@ def drain(port: int) -> None:
     with socket.create_connection(("127.0.0.1", port)) as connection:
         while connection.recv_into(buffer):
             pass
+
+
+def call_bare(port: int) -> None:
+    """Takes all that a bare gRPC server sends, and keeps nothing."""
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for _ in channel.unary_stream("/Bare/Send", bytes, bytes)(b""):
+            pass
+
+
+@contextmanager
+def peer(work: Path, name: str, argument: str) -> Iterator[int]:
+    """A process of this module that serves; its port."""
+    state = work / f"{name}.port"
+    state.unlink(missing_ok=True)
+    with process(
+        [sys.executable, "-m", "benches.clip_over_grpc", name, argument, str(state)], work / f"{name}.log"
+    ):
+        wait_until(lambda: state.exists() and state.read_text() != "", f"the {name} server listens")
+        yield int(state.read_text())
+    state.unlink()
 
 
 def utc(at_us: int) -> datetime:
@@ -125,28 +168,30 @@ def measure(settings: Settings) -> list[Row]:
                 pass
 
         by_us()
-        state = settings.work / "sendfile.port"
-        command = [sys.executable, "-m", "benches.clip_over_grpc", "sendfile", str(ours), str(state)]
-        with process(command, settings.work / "sendfile.log"):
-            wait_until(lambda: state.exists() and state.read_text() != "", "the sendfile server listens")
-            port = int(state.read_text())
+        with (
+            peer(settings.work, "sendfile", str(ours)) as port,
+            peer(settings.work, "bare", str(ours.stat().st_size)) as bare_port,
+        ):
 
             def by_sendfile() -> None:
                 theirs.unlink(missing_ok=True)
                 receive(port, theirs)
 
-            our_read_s, their_read_s = medians_by_turns([read_by_us, lambda: drain(port)], 2 * repeats)
+            our_read_s, their_read_s, bare_s = medians_by_turns(
+                [read_by_us, lambda: drain(port), lambda: call_bare(bare_port)], 2 * repeats
+            )
             our_s, their_s = medians_by_turns([by_us, by_sendfile], repeats)
         shares = at_once(node.address, written)
     if digest(ours) != digest(theirs):
         raise RuntimeError("the two files differ")
     size_mb = ours.stat().st_size / MB
-    state.unlink()
     shutil.rmtree(written.root)
     settings.conditions.append(
         f"Clip over gRPC: {size_mb:.0f} MB from `nvr recorder` to the Python client, planning included, "
         "loopback, page cache warm; sendfile: the finished file from a Python process. Saved: to a file and "
         "to the disk (fsync), on both sides; read: the bytes are taken and dropped. More is better here. "
+        "Bare: a server of `grpc.aio` that sends as many bytes from memory in messages of 1 MiB, and a "
+        "client that drops them: what the library itself takes on this machine. "
         f"{CLIENTS} clients: processes with a connection each, {SHARE_S:g} s; the least that one got, as a "
         "part of the mean."
     )
@@ -159,6 +204,7 @@ def measure(settings: Settings) -> list[Row]:
             f"{what}, read", size_mb / our_read_s, "MB/s", "sendfile", size_mb / their_read_s,
             f"≥ {MIN_RATIO} × sendfile", fast,
         ),
+        Row(f"{what}, read", size_mb / our_read_s, "MB/s", "bare gRPC from memory", size_mb / bare_s),
         Row(f"{what}, saved", size_mb / our_s, "MB/s", "sendfile, fsync", size_mb / their_s),
         Row(f"{what}, {CLIENTS} clients at once", total_mb_s, "MB/s"),
         Row(
@@ -171,5 +217,7 @@ def measure(settings: Settings) -> list[Row]:
 if __name__ == "__main__":
     if sys.argv[1] == "sendfile":
         serve_by_sendfile(Path(sys.argv[2]), Path(sys.argv[3]))
+    elif sys.argv[1] == "bare":
+        asyncio.run(serve_bare(int(sys.argv[2]), Path(sys.argv[3])))
     else:
         count_bytes(sys.argv[2], int(sys.argv[3]), int(sys.argv[4]))
