@@ -104,13 +104,15 @@ def cpu_per_camera_hour(pids: Sequence[int], cameras: int, window_s: float) -> t
 
 @contextmanager
 def process(
-    command: Sequence[str | Path], log: Path, *, by_force: bool = False
+    command: Sequence[str | Path], log: Path, *, by_force: bool = False, cwd: Path | None = None
 ) -> Iterator[subprocess.Popen[bytes]]:
     """A process that is asked to end on the way out, and made to if it does not (or ``by_force``)."""
     # What is installed has its bytecode beside it.
     env = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     with log.open("ab") as output:
-        running = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env)
+        running = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=env, cwd=cwd
+        )
     try:
         yield running
         if running.poll() is not None:

@@ -24,7 +24,8 @@ def moonfire() -> str:
 
 def mediamtx() -> str:
     """MediaMTX's binary; empty: there is none."""
-    return os.environ.get("NVR_BENCH_MEDIAMTX", "")
+    named = os.environ.get("NVR_BENCH_MEDIAMTX", "")
+    return str(Path(named).absolute()) if named else ""
 
 
 def not_measured(what: str, ours: float, unit: str, peer: str) -> Row:
@@ -52,7 +53,8 @@ def mediamtx_recorder(addresses: Mapping[str, str], folder: Path) -> Iterator[li
         lines += [f"  {name}:", f"    source: {url}", "    rtspTransport: tcp", "    record: yes"]
         lines += [f"    recordPath: {folder}/%path/%Y-%m-%d_%H-%M-%S-%f", "    recordSegmentDuration: 60s"]
     config.write_text("\n".join(lines) + "\n")
-    with process([mediamtx(), str(config)], folder / "mediamtx.log") as running:
+    # It leaves keys of its own where it runs.
+    with process([mediamtx(), str(config)], folder / "mediamtx.log", cwd=folder) as running:
         wait_until(
             lambda: len({path.parent for path in folder.rglob("*.mp4")}) == len(addresses),
             "MediaMTX writes every camera",

@@ -17,13 +17,15 @@ from benches.node import cameras_of, recorder, streams_recording
 from nvr.v1 import common_pb2, footage_pb2, footage_pb2_grpc
 
 MB = 1e6
-RETENTION = "20GB"
+# A recorder's life is that footage goes as fast as it comes: both nodes reach that after six minutes.
+RETENTION_MB_A_CAMERA = 100
 SAMPLE_S = 5.0
 WARM_UP_S = 600.0
 FULL_S = 1800.0
 # What is still in memory at the end of a range is no gap.
 UNWRITTEN_US = 15_000_000
 SHOWN_GAPS = 10
+SHOWN_MEMORY_S = 120.0
 EXPIRED = "expired"
 FEW = 63
 MAX_RESIDENT_MB = {63: 110, 200: 220}
@@ -80,7 +82,7 @@ def soak(settings: Settings, count: int, seconds: float) -> list[Row]:
     """Records for a while, and says what it took."""
     main, sub = recipe.make(settings.work), recipe.make_sub(settings.work)
     store = settings.work / f"store-streams-{count}"
-    retention = ["", "[retention]", f'max_bytes = "{RETENTION}"']
+    retention = ["", "[retention]", f'max_bytes = "{RETENTION_MB_A_CAMERA * count}MB"']
     with (
         played(main, count, settings.work / "simulate-main.json") as (mains, _),
         played(sub, count, settings.work / "simulate-sub.json") as (subs, _),
@@ -112,6 +114,10 @@ def soak(settings: Settings, count: int, seconds: float) -> list[Row]:
     settings.say(
         f"  {count}: {cores:.3f} cores, {memory[-1][1]:.0f} MB, {growth:+.1f} MB an hour, {len(found)} gaps"
     )
+    shown = memory[:: max(1, round(SHOWN_MEMORY_S / SAMPLE_S))]
+    settings.say(
+        "    MB by minute: " + " ".join(f"{at_s / 60:.0f}:{resident:.1f}" for at_s, resident in shown)
+    )
     for gap in found[:SHOWN_GAPS]:
         settings.say(f"    {gap}")
     what = f"{count} cameras main + sub"
@@ -140,9 +146,10 @@ def measure(settings: Settings) -> list[Row]:
     rows += soak(settings, settings.streams, settings.soak_s)
     settings.conditions.append(
         f"Whole node: cameras with main (2 Mbit/s, 15 fps) and sub-stream (300 kbit/s, 10 fps) from "
-        f"`nvr simulate` in processes that are not counted; retention at {RETENTION}; {settings.soak_s:g} s "
-        f"with {few} cameras, then with {settings.streams} (`--soak 1800` for the half hour); gaps: of "
-        "all streams, as Coverage names them, without what retention has deleted by then; "
+        f"`nvr simulate` in processes that are not counted; retention at {RETENTION_MB_A_CAMERA} MB a camera "
+        f"({RETENTION_MB_A_CAMERA * settings.streams / 1000:g} GB with {settings.streams}); "
+        f"{settings.soak_s:g} s with {few} cameras, then with {settings.streams} (`--soak 1800` for the half "
+        "hour); gaps: of all streams, as Coverage names them, without what retention has deleted by then; "
         "growth: least squares over samples every 5 s."
     )
     return rows
