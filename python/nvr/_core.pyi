@@ -142,11 +142,10 @@ class ClipPart:
         """At most ``length`` bytes from ``offset``; empty at the end."""
     def read_after(self, head: bytes, offset: int, length: int) -> bytes:
         """``head``, and behind it what :meth:`read` gives: one object, nothing is copied twice."""
+    def read_now_after(self, head: bytes, offset: int, length: int) -> bytes | None:
+        """The same, if it need not wait for a disk (nor for an error); else None."""
     def save(self, path: str | PathLike[str], *, durable: bool = True) -> None:
-        """Copies the whole file, in the kernel where that can be done.
-
-        ``durable``: it is on stable storage when this returns, else whenever the system writes it.
-        """
+        """Copies the whole file. ``durable``: when this returns, it is on stable storage."""
 
 @final
 class ClipPlan:

@@ -31,6 +31,7 @@ def test_clip_bytes_read_into_their_message_are_the_same(part: int, offset: int,
         return head + data
 
     written = wire.read_clip_data(part, offset, len(data), read)
+    assert written is not None
     assert [written.message] == list(wire.clip_data(part, offset, data))
     assert asked == [(offset, len(data))]
     for same in (written, wire.clip_step(written.message)):

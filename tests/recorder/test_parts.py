@@ -161,6 +161,24 @@ async def test_reading_ahead_is_one_step_and_in_order(pool: ReadPool) -> None:
     assert used == taken == [0, 1, 2, 3, 4]
 
 
+async def test_what_need_not_wait_needs_no_thread_until_something_has_to(pool: ReadPool) -> None:
+    steps = iter(range(6))
+    threads: dict[int, str] = {}
+
+    def step() -> int | None:
+        value = next(steps, None)
+        if value is not None:
+            threads[value] = threading.current_thread().name
+        return value
+
+    def at_once() -> int | None:
+        return step() if len(threads) < 3 else None
+
+    assert [value async for value in pool.ahead(step, at_once)] == [0, 1, 2, 3, 4, 5]
+    here = threading.current_thread().name
+    assert [name == here for name in threads.values()] == [True] * 3 + [False] * 3
+
+
 async def test_errors_of_a_step_reach_the_reader_and_only_him(pool: ReadPool) -> None:
     steps = iter([1])
 

@@ -131,14 +131,15 @@ class EncodedClipData(ClipData):
 
 
 def read_clip_data(
-    part: int, offset: int, size: int, read: Callable[[bytes, int, int], bytes]
-) -> EncodedClipData:
+    part: int, offset: int, size: int, read: Callable[[bytes, int, int], bytes | None]
+) -> EncodedClipData | None:
     """Bytes of a part, read into the very message that carries them.
 
-    ``read(head, offset, size)`` gives ``head`` and ``size`` bytes from ``offset`` on, as one.
+    ``read(head, offset, size)`` gives ``head`` and ``size`` bytes from ``offset`` on, as one, or None.
     """
     head = _payload_head(_CLIP_DATA, ((_CLIP_PART, part), (_CLIP_OFFSET, offset)), _CLIP_BYTES, size)
-    return EncodedClipData(part, offset, read(head, offset, size), len(head))
+    message = read(head, offset, size)
+    return None if message is None else EncodedClipData(part, offset, message, len(head))
 
 
 def clip_step(message: bytes) -> EncodedClipData | footage_pb2.ReadClipResponse:

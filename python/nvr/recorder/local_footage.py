@@ -245,7 +245,8 @@ class LocalFootage:
                 if index < request.part or (request.one_part and index > request.part):
                     continue
                 offset = request.offset if index == request.part else 0
-                async for data in self._pool.ahead(_chunks(index, part, offset)):
+                chunks = _Chunks(index, part, offset)
+                async for data in self._pool.ahead(chunks.next, chunks.next_now):
                     yield data
         yield End(complete=not missing)
 
@@ -497,15 +498,25 @@ def _gaps(gaps: "Iterable[_core.Gap]") -> list[Gap]:
     return [Gap(TimeRange(gap.start_us, gap.end_us), gap.reason, gap.detail) for gap in gaps]
 
 
-def _chunks(index: int, part: "_core.ClipPart", offset: int) -> Callable[[], ClipData | None]:
-    position = offset
+class _Chunks:
+    """The bytes of a part, from an offset on; None: there are no more."""
 
-    def read() -> ClipData | None:
-        nonlocal position
-        at, size = position, min(_CHUNK_BYTES, part.size_bytes - position)
-        if size <= 0:
-            return None
-        position += size
-        return read_clip_data(index, at, size, part.read_after)
+    def __init__(self, index: int, part: "_core.ClipPart", offset: int) -> None:
+        self._index = index
+        self._part = part
+        self._at = offset
 
-    return read
+    def next(self) -> ClipData | None:
+        """May wait for a disk."""
+        return self._read(self._part.read_after)
+
+    def next_now(self) -> ClipData | None:
+        """None, too, where it would have to wait for a disk."""
+        return self._read(self._part.read_now_after)
+
+    def _read(self, read: Callable[[bytes, int, int], bytes | None]) -> ClipData | None:
+        size = min(_CHUNK_BYTES, self._part.size_bytes - self._at)
+        data = read_clip_data(self._index, self._at, size, read) if size > 0 else None
+        if data is not None:
+            self._at += size
+        return data

@@ -27,8 +27,17 @@ class ReadPool:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._executor, functools.partial(call, *args, **kwargs))
 
-    async def ahead(self, step: Callable[[], T | None]) -> AsyncIterator[T]:
-        """What ``step`` returns until None; the next step runs while the last result is being used."""
+    async def ahead(
+        self, step: Callable[[], T | None], at_once: Callable[[], T | None] | None = None
+    ) -> AsyncIterator[T]:
+        """What ``step`` returns until None; the next step runs while the last result is being used.
+
+        ``at_once``: the same, for the loop's own thread: it does not block, and returns None where it would
+        have to. It is asked until then. (To hand a step to a thread, and its result back, costs as much as
+        to copy a megabyte.)
+        """
+        while at_once is not None and (result := at_once()) is not None:
+            yield result
         waiting = self.submit(step)
         try:
             while (result := await waiting) is not None:

@@ -72,8 +72,7 @@ impl ClipPart {
         offset: u64,
         length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let left = self.0.size.saturating_sub(offset);
-        let length = usize::try_from(left).map_or(length, |left| left.min(length));
+        let length = self.length_from(offset, length);
         // Straight into the bytes object: nobody else can see it before it is returned.
         PyBytes::new_with(py, head.len() + length, |buf| {
             let (before, buf) = buf.split_at_mut(head.len());
@@ -91,9 +90,35 @@ impl ClipPart {
         })
     }
 
+    fn read_now_after<'py>(
+        &self,
+        py: Python<'py>,
+        head: &[u8],
+        offset: u64,
+        length: usize,
+    ) -> PyResult<Option<Bound<'py, PyBytes>>> {
+        let length = self.length_from(offset, length);
+        let mut found = None;
+        let bytes = PyBytes::new_with(py, head.len() + length, |buf| {
+            let (before, buf) = buf.split_at_mut(head.len());
+            before.copy_from_slice(head);
+            found = py.detach(|| self.0.read_now(offset, buf));
+            Ok(())
+        })?;
+        Ok((found == Some(length)).then_some(bytes))
+    }
+
     #[pyo3(signature = (path, *, durable=true))]
     fn save(&self, py: Python<'_>, path: PathBuf, durable: bool) -> PyResult<()> {
         py.detach(|| self.0.save(&path, durable)).py()
+    }
+}
+
+impl ClipPart {
+    /// How many of `length` bytes there are from `offset` on.
+    fn length_from(&self, offset: u64, length: usize) -> usize {
+        let left = self.0.size.saturating_sub(offset);
+        usize::try_from(left).map_or(length, |left| left.min(length))
     }
 }
 

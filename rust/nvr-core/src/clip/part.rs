@@ -49,6 +49,23 @@ impl ClipPart {
     /// Reads until `buf` is full or the file ends; how many bytes. [`Error::Io`] or
     /// [`Error::Damaged`] if a segment file cannot be read or is too short.
     pub fn read_at(&self, offset: u64, buf: &mut [u8]) -> Result<usize> {
+        self.fill(offset, buf, Named::read_exact_at)
+    }
+
+    /// The same, if it need not wait for a disk (nor for an error); else `None`.
+    pub fn read_now(&self, offset: u64, buf: &mut [u8]) -> Option<usize> {
+        let read = |file: &Named, buf: &mut [u8], at| {
+            file.file.read_exact_now(buf, at).then_some(()).ok_or(())
+        };
+        self.fill(offset, buf, read).ok()
+    }
+
+    fn fill<E>(
+        &self,
+        offset: u64,
+        buf: &mut [u8],
+        read: impl Fn(&Named, &mut [u8], u64) -> std::result::Result<(), E>,
+    ) -> std::result::Result<usize, E> {
         let mut done = 0;
         if let Some(head) = usize::try_from(offset).ok().and_then(|at| self.head.get(at..)) {
             done = head.len().min(buf.len());
@@ -62,7 +79,7 @@ impl ClipPart {
             let skip = offset + done as u64 - range.position;
             let left = usize::try_from(range.len - skip).unwrap_or(usize::MAX);
             let n = left.min(buf.len() - done);
-            range.file.read_exact_at(&mut buf[done..done + n], range.offset + skip)?;
+            read(&range.file, &mut buf[done..done + n], range.offset + skip)?;
             done += n;
         }
         Ok(done)

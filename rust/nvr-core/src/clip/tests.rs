@@ -288,6 +288,8 @@ fn a_segment_that_lost_its_end_is_told() {
     std::fs::OpenOptions::new().write(true).open(path).unwrap().set_len(700).unwrap();
     let mut buf = vec![0; part.size as usize];
     assert!(matches!(part.read_at(0, &mut buf), Err(Error::Damaged { .. })));
+    // Whoever may not wait is not told why.
+    assert_eq!(part.read_now(0, &mut buf), None);
     let target = footage.dir.path().join("clip");
     assert!(part.save(&target, true).is_err());
     let left = std::fs::read_dir(footage.dir.path()).unwrap().count();
@@ -406,6 +408,10 @@ proptest! {
             loop {
                 let n = part.read_at(chunked.len() as u64, &mut buf).unwrap();
                 if n == 0 { break }
+                // What was read just now, the page cache has.
+                let mut now = vec![0; n];
+                prop_assert_eq!(part.read_now(chunked.len() as u64, &mut now), Some(n));
+                prop_assert_eq!(&now, &buf[..n]);
                 chunked.extend_from_slice(&buf[..n]);
             }
             prop_assert_eq!(&chunked, &file);

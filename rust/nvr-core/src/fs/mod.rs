@@ -7,7 +7,7 @@ pub(crate) mod sim;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{self, IoSlice};
-use std::os::fd::{AsRawFd, BorrowedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,11 @@ use crate::{Error, Result};
 pub trait File: Send + Sync + Debug {
     /// Reads until `buf` is full or the file ends; how many bytes.
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize>;
+    /// Fills `buf` with what the page cache has, and never waits for a disk; false: it would have to,
+    /// or cannot.
+    fn read_exact_now(&self, _buf: &mut [u8], _offset: u64) -> bool {
+        false
+    }
     /// Writes all of `buf`.
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()>;
     /// Writes all of `pieces`, one after the other, in as few calls as the system allows.
@@ -163,6 +168,10 @@ struct RealFile(fs::File);
 impl File for RealFile {
     fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
         read_until(&self.0, buf, offset)
+    }
+
+    fn read_exact_now(&self, buf: &mut [u8], offset: u64) -> bool {
+        read_now(self.0.as_fd(), buf, offset) == Some(buf.len())
     }
 
     fn write_all_at(&self, buf: &[u8], offset: u64) -> io::Result<()> {

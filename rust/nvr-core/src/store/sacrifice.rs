@@ -123,6 +123,10 @@ impl File for GivesWay {
         self.file.read_at(buf, offset)
     }
 
+    fn read_exact_now(&self, buf: &mut [u8], offset: u64) -> bool {
+        self.root.backlog.is_for(User::Reader) && self.file.read_exact_now(buf, offset)
+    }
+
     fn write_all_at(&self, _buf: &[u8], _offset: u64) -> io::Result<()> {
         Err(io::ErrorKind::ReadOnlyFilesystem.into())
     }
