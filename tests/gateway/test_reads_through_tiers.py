@@ -171,7 +171,7 @@ async def test_nobody_reads_ahead_of_a_slow_reader(what: str) -> None:
                 under_way.append(await settled(source) - taken)
                 if taken == 8:
                     break
-        assert max(under_way) <= 32
+        assert max(under_way) <= 24
         # Whoever reads no more is no more given to, either.
         stopped = await settled(source)
-    assert stopped == source.given <= 40
+    assert stopped == source.given < 40
