@@ -72,11 +72,7 @@ impl ClipPart {
         offset: u64,
         length: usize,
     ) -> PyResult<Bound<'py, PyBytes>> {
-        let length = self.length_from(offset, length);
-        // Straight into the bytes object: nobody else can see it before it is returned.
-        PyBytes::new_with(py, head.len() + length, |buf| {
-            let (before, buf) = buf.split_at_mut(head.len());
-            before.copy_from_slice(head);
+        self.bytes_after(py, head, offset, length, |buf| {
             py.detach(|| {
                 let n = self.0.read_at(offset, buf)?;
                 if n < buf.len() {
@@ -97,15 +93,13 @@ impl ClipPart {
         offset: u64,
         length: usize,
     ) -> PyResult<Option<Bound<'py, PyBytes>>> {
-        let length = self.length_from(offset, length);
-        let mut found = None;
-        let bytes = PyBytes::new_with(py, head.len() + length, |buf| {
-            let (before, buf) = buf.split_at_mut(head.len());
-            before.copy_from_slice(head);
-            found = py.detach(|| self.0.read_now(offset, buf));
+        let mut whole = false;
+        let bytes = self.bytes_after(py, head, offset, length, |buf| {
+            let n = py.detach(|| self.0.read_now(offset, buf));
+            whole = n == Some(buf.len());
             Ok(())
         })?;
-        Ok((found == Some(length)).then_some(bytes))
+        Ok(whole.then_some(bytes))
     }
 
     #[pyo3(signature = (path, *, durable=true))]
@@ -115,10 +109,23 @@ impl ClipPart {
 }
 
 impl ClipPart {
-    /// How many of `length` bytes there are from `offset` on.
-    fn length_from(&self, offset: u64, length: usize) -> usize {
+    /// `head`, and behind it what `read` puts there, straight into the bytes object: nobody else can see
+    /// it before it is returned.
+    fn bytes_after<'py>(
+        &self,
+        py: Python<'py>,
+        head: &[u8],
+        offset: u64,
+        length: usize,
+        read: impl FnOnce(&mut [u8]) -> PyResult<()>,
+    ) -> PyResult<Bound<'py, PyBytes>> {
         let left = self.0.size.saturating_sub(offset);
-        usize::try_from(left).map_or(length, |left| left.min(length))
+        let length = usize::try_from(left).map_or(length, |left| left.min(length));
+        PyBytes::new_with(py, head.len() + length, |buf| {
+            let (before, behind) = buf.split_at_mut(head.len());
+            before.copy_from_slice(head);
+            read(behind)
+        })
     }
 }
 
